@@ -1,0 +1,40 @@
+# The two commands a newcomer needs are `make demo` and `make test`; `make help` lists the rest.
+SHELL := /bin/sh
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test check format lock bench-readers wheel clean
+
+help: ## what can be made here
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
+
+setup: ## virtual environment, locked dependencies, system libraries
+	@scripts/setup.sh
+
+demo: setup ## a gateway, two tills and simulated shoppers, live (DEMO_ONCE=1: one checked scenario)
+	@$(BIN)/tapscan-sim demo $(if $(DEMO_ONCE),--once)
+
+test: setup ## the full test suite
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: setup ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## rewrite the code in the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: ## write the lock files anew (needs uv)
+	@scripts/lock.sh
+
+bench-readers: setup ## figures of every reader path, as a table
+	@$(BIN)/python -m tests.benchmarks.readers
+
+wheel: setup ## build the wheel into dist/
+	@$(BIN)/python -m build --wheel --no-isolation
+
+clean: ## forget the virtual environment and everything generated
+	rm -rf $(VENV) build dist var *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

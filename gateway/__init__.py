@@ -1,0 +1,1 @@
+"""The asyncio server that verifies payment tokens and settles them against wallets."""

@@ -1,0 +1,1 @@
+"""Parts of a fake world that speak the devices' own protocols: cards, phones, screens, scanners."""

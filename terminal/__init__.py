@@ -1,0 +1,1 @@
+"""The daemon at a till: readers and scanners in, signed payment attempts out."""

@@ -1,0 +1,111 @@
+"""Identifiers: 128-bit ULIDs, made by whoever creates the thing, from a time and entropy it is given.
+
+A ULID is 48 bits of unix milliseconds and 80 random bits, written as 26 characters of Crockford base32,
+so ids sort by the time they were made. The clock and the randomness are arguments: the wire has neither.
+Source: github.com/ulid/spec.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from wire.errors import IdError
+
+ENTROPY_BYTES: Final = 10
+ULID_CHARS: Final = 26
+TIME_MS_MAX: Final = (1 << 48) - 1
+
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+# The first character holds only three bits: "8" and above would overflow 128 bits.
+_FORM: Final = re.compile(rf"[0-7][{_ALPHABET}]{{25}}", re.ASCII)
+_VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
+
+
+def make_ulid(now_ms: int, entropy: bytes) -> str:
+    """Make a ULID from unix milliseconds and ten bytes of entropy.
+
+    >>> make_ulid(1469918176385, bytes(10))
+    '01ARYZ6S410000000000000000'
+    """
+    if not 0 <= now_ms <= TIME_MS_MAX:
+        raise IdError("a ULID's time is 0 to 2^48-1 milliseconds")
+    if len(entropy) != ENTROPY_BYTES:
+        raise IdError(f"a ULID takes {ENTROPY_BYTES} bytes of entropy")
+    return ulid_from_bytes(now_ms.to_bytes(6, "big") + entropy)
+
+
+def ulid_from_bytes(raw: bytes) -> str:
+    """Write sixteen bytes as a ULID; the inverse of `ulid_to_bytes`."""
+    if len(raw) != 16:
+        raise IdError("a ULID has 16 bytes")
+    number = int.from_bytes(raw, "big")
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def ulid_to_bytes(ulid: str) -> bytes:
+    """Return the sixteen bytes of a ULID.
+
+    Raises:
+        IdError: not 26 characters of upper-case Crockford base32.
+    """
+    check_ulid(ulid)
+    number = 0
+    for character in ulid:
+        number = number << 5 | _VALUES[character]
+    return number.to_bytes(16, "big")
+
+
+def check_ulid(ulid: str) -> str:
+    """Return the ULID unchanged if it has the canonical form; one id has one spelling.
+
+    Raises:
+        IdError: it has not.
+    """
+    if _FORM.fullmatch(ulid) is None:
+        raise IdError("an id is 26 characters of Crockford base32")
+    return ulid
+
+
+def ulid_time_ms(ulid: str) -> int:
+    """Return the unix milliseconds at which the ULID was made."""
+    return int.from_bytes(ulid_to_bytes(ulid)[:6], "big")
+
+
+TERMINAL_ID_CHARS: Final = 8
+MERCHANT_ID_CHARS: Final = 15
+"""Lengths of EMV tags 9F1C (terminal identification) and 9F16 (merchant identifier)."""
+
+_SHORT_FORM: Final = re.compile(rf"[{_ALPHABET}]+", re.ASCII)
+
+
+def make_terminal_id(entropy: bytes) -> str:
+    """Make a terminal id (EMV 9F1C) from eight bytes of entropy, five bits of each used."""
+    return _make_short_id(entropy, TERMINAL_ID_CHARS)
+
+
+def make_merchant_id(entropy: bytes) -> str:
+    """Make a merchant id (EMV 9F16) from fifteen bytes of entropy, five bits of each used."""
+    return _make_short_id(entropy, MERCHANT_ID_CHARS)
+
+
+def check_terminal_id(terminal_id: str) -> str:
+    """Return the terminal id if it has the canonical form, else raise `IdError`."""
+    return _check_short_id(terminal_id, TERMINAL_ID_CHARS)
+
+
+def check_merchant_id(merchant_id: str) -> str:
+    """Return the merchant id if it has the canonical form, else raise `IdError`."""
+    return _check_short_id(merchant_id, MERCHANT_ID_CHARS)
+
+
+def _make_short_id(entropy: bytes, char_count: int) -> str:
+    if len(entropy) != char_count:
+        raise IdError(f"this id takes {char_count} bytes of entropy")
+    return "".join(_ALPHABET[byte & 31] for byte in entropy)
+
+
+def _check_short_id(text: str, char_count: int) -> str:
+    if len(text) != char_count or _SHORT_FORM.fullmatch(text) is None:
+        raise IdError(f"this id is {char_count} characters of Crockford base32")
+    return text

@@ -1,0 +1,10 @@
+"""The messages of the HTTP interfaces, as frozen structs; the only shape JSON may have on the wire.
+
+payments.py   a till's payment and its answer (gateway, /v1/payments)
+enrolment.py  a terminal introduces itself (gateway, /v1/terminals)
+wallet.py     what a holder's device asks of the gateway (/v1/wallet)
+problem.py    an error, as RFC 9457 problem details
+till.py       what till software asks of the daemon beside it (terminal, /v1/sales)
+
+Unknown fields are refused: a misspelt limit must not be silently no limit.
+"""

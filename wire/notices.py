@@ -1,0 +1,305 @@
+"""Every code an answer can carry, with what it tells the cashier and the payer, in two languages.
+
+Three kinds never mix (house style, "Errors"):
+
+* a **decline** is the gateway's final word on an attempt; nothing was charged;
+* a **refusal** is the terminal's: what was presented was not even sent;
+* a **problem** is a failure to do the job, an RFC 9457 error.
+
+Codes are stable, snake_case and never reused. `retryable` answers one question: may this same request,
+unchanged, succeed later?
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+ENGLISH: Final = "en"
+CHINESE: Final = "zh-Hans"
+
+
+class NoticeKind(StrEnum):
+    """Who speaks, and what it means for the payment."""
+
+    DECLINE = "decline"
+    REFUSAL = "refusal"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One code and its texts; `holder` texts are empty where the payer is never told."""
+
+    code: str
+    kind: NoticeKind
+    retryable: bool
+    cashier_en: str
+    cashier_zh: str
+    holder_en: str = ""
+    holder_zh: str = ""
+
+    @property
+    def cashier_text(self) -> dict[str, str]:
+        """Text for the cashier by language tag."""
+        return {ENGLISH: self.cashier_en, CHINESE: self.cashier_zh}
+
+    @property
+    def holder_text(self) -> dict[str, str]:
+        """Text for the payer by language tag; empty where there is none."""
+        return {ENGLISH: self.holder_en, CHINESE: self.holder_zh} if self.holder_en else {}
+
+
+def find_notice(code: str) -> Notice:
+    """Return the notice of a code.
+
+    Raises:
+        KeyError: no such code: a bug of ours, since codes never come from outside.
+    """
+    return NOTICES[code]
+
+
+def _declines() -> list[Notice]:
+    rows = [
+        (
+            "insufficient_funds",
+            "Not enough money in the wallet. Ask for another way to pay.",
+            "钱包余额不足，请更换付款方式。",
+            "There is not enough money in your wallet for this payment.",
+            "您的钱包余额不足，无法完成本次付款。",
+        ),
+        (
+            "token_invalid",
+            "This code or card could not be verified. Ask for another way to pay.",
+            "无法验证该付款码或卡片，请更换付款方式。",
+            "Your payment could not be verified. Nothing was charged.",
+            "无法验证您的付款，未扣款。",
+        ),
+        (
+            "token_expired",
+            "The code is too old. Ask the customer for a fresh one.",
+            "付款码已过期，请顾客刷新后重试。",
+            "The code had expired. Show a fresh one.",
+            "付款码已过期，请刷新后重新出示。",
+        ),
+        (
+            "token_not_yet_valid",
+            "The clock of the customer's device is wrong. Ask for another way to pay.",
+            "顾客设备时间不正确，请更换付款方式。",
+            "The clock of your device is ahead. Set it to automatic and try again.",
+            "您的设备时间不正确，请设为自动后重试。",
+        ),
+        (
+            "token_replayed",
+            "This code was already used. Ask the customer for a fresh one.",
+            "付款码已被使用，请顾客刷新后重试。",
+            "This code was already used once. Show a fresh one.",
+            "该付款码已使用过，请刷新后重新出示。",
+        ),
+        (
+            "instrument_unknown",
+            "This card or device is not registered here.",
+            "该卡片或设备未登记。",
+            "This card or device is not registered. Nothing was charged.",
+            "该卡片或设备未登记，未扣款。",
+        ),
+        (
+            "instrument_suspended",
+            "This card or device is blocked. Ask for another way to pay.",
+            "该卡片或设备已停用，请更换付款方式。",
+            "This card or device is blocked. Contact support.",
+            "该卡片或设备已停用，请联系客服。",
+        ),
+        (
+            "instrument_cloned",
+            "This card may be a copy and is now blocked. Do not accept it.",
+            "该卡片可能是复制卡，现已停用，请勿接受。",
+            "A copy of your card may be in use. We blocked it; contact support.",
+            "您的卡片可能被复制，我们已将其停用，请联系客服。",
+        ),
+        (
+            "card_counter_old",
+            "This card shows an old link and may be a copy. Ask for another way to pay.",
+            "该卡片的链接已过时，可能是复制卡，请更换付款方式。",
+            "An old link of your card was presented. Nothing was charged.",
+            "有人出示了您卡片的旧链接，未扣款。",
+        ),
+        (
+            "amount_mismatch",
+            "The customer approved a different amount. Start the sale again.",
+            "顾客确认的金额与本单不符，请重新收款。",
+            "You approved a different amount from what the till asked. Nothing was charged.",
+            "您确认的金额与收银金额不符，未扣款。",
+        ),
+        (
+            "terminal_mismatch",
+            "The customer approved a payment at another till. Start the sale again.",
+            "顾客确认的是另一台收银机的付款，请重新收款。",
+            "The payment was approved for another till. Nothing was charged.",
+            "该付款是为另一台收银机确认的，未扣款。",
+        ),
+        (
+            "currency_mismatch",
+            "The wallet holds another currency.",
+            "钱包币种与本单不符。",
+            "Your wallet holds another currency.",
+            "您的钱包币种与本次付款不符。",
+        ),
+        (
+            "amount_above_token_cap",
+            "The amount is above what this code allows. Ask for a tap or another way to pay.",
+            "金额超过该付款码的上限，请改用感应或其他方式付款。",
+            "The amount is above what your code allows.",
+            "金额超过您的付款码上限。",
+        ),
+        (
+            "entry_mode_not_allowed",
+            "This card or device must be used another way, such as a tap.",
+            "该卡片或设备须用其他方式付款，例如感应。",
+            "This card or device may not be used this way.",
+            "该卡片或设备不可用此方式付款。",
+        ),
+        (
+            "limit_per_payment_exceeded",
+            "The amount is above the card's limit for one payment.",
+            "金额超过该卡单笔限额。",
+            "The amount is above your limit for one payment.",
+            "金额超过您的单笔限额。",
+        ),
+        (
+            "limit_per_day_exceeded",
+            "The card's limit for today is used up.",
+            "该卡今日限额已用完。",
+            "Your limit for today does not cover this payment.",
+            "您今日的剩余限额不足以支付本笔。",
+        ),
+        (
+            "wallet_frozen",
+            "This wallet is frozen. Ask for another way to pay.",
+            "该钱包已冻结，请更换付款方式。",
+            "Your wallet is frozen. Contact support.",
+            "您的钱包已冻结，请联系客服。",
+        ),
+        (
+            "payment_code_invalid",
+            "The code is wrong, used or too old. Ask the customer for a fresh one.",
+            "付款码错误、已使用或已过期，请顾客刷新后重试。",
+            "The code was wrong, used or too old. Show a fresh one.",
+            "付款码错误、已使用或已过期，请刷新后重新出示。",
+        ),
+        (
+            "order_already_paid",
+            "This order is already paid. Nothing was charged again.",
+            "该订单已付款，未重复扣款。",
+            "This order is already paid. Nothing was charged again.",
+            "该订单已付款，未重复扣款。",
+        ),
+        (
+            "merchant_suspended",
+            "This shop can't take payments at present. Call support.",
+            "本店暂时无法收款，请联系客服。",
+            "This shop can't take payments at present.",
+            "该商户暂时无法收款。",
+        ),
+    ]
+    return [Notice(code, NoticeKind.DECLINE, False, *texts) for code, *texts in rows]
+
+
+def _refusals() -> list[Notice]:
+    rows = [
+        (
+            "uid_only_card",
+            "This card has only a number, which anybody can copy. It can't pay.",
+            "该卡只有可被复制的编号，不能用于付款。",
+        ),
+        (
+            "card_not_supported",
+            "This card does not belong to the wallet. Try another.",
+            "该卡不属于本钱包，请换一张。",
+        ),
+        (
+            "card_removed",
+            "The card left too early. Hold it still and tap again.",
+            "卡片离开过早，请重新感应并保持不动。",
+        ),
+        (
+            "card_locked",
+            "The phone is locked. Ask the customer to unlock it and tap again.",
+            "手机未解锁，请顾客解锁后重新感应。",
+        ),
+        (
+            "card_confirmation_required",
+            "The phone asks its owner to confirm. Confirm there and tap again.",
+            "请顾客在手机上确认后重新感应。",
+        ),
+        (
+            "card_blocked",
+            "The wallet on this card or phone is blocked.",
+            "该卡片或手机上的钱包已停用。",
+        ),
+        (
+            "card_answer_invalid",
+            "The card gave an answer that makes no sense. Tap again or try another.",
+            "卡片应答异常，请重新感应或换一张。",
+        ),
+        (
+            "card_changed",
+            "Another card came into the field. Present one card only.",
+            "检测到另一张卡片，请只放一张卡。",
+        ),
+        (
+            "code_not_recognised",
+            "This is not a payment code. Ask for the wallet's pay code.",
+            "这不是付款码，请顾客打开钱包付款码。",
+        ),
+        (
+            "code_too_long",
+            "This code is too long to be a payment code.",
+            "该码过长，不是付款码。",
+        ),
+        (
+            "already_presented",
+            "This very code was just tried. Ask the customer for a fresh one.",
+            "该码刚刚已尝试过，请顾客刷新后重试。",
+        ),
+    ]
+    return [Notice(code, NoticeKind.REFUSAL, False, *texts) for code, *texts in rows]
+
+
+def _problems() -> list[Notice]:
+    rows = [
+        ("malformed", False, "The request is not of the agreed form.", "请求格式不正确。"),
+        ("body_too_large", False, "The request is too large.", "请求过大。"),
+        ("unsupported_media_type", False, "The request must be JSON.", "请求须为 JSON 格式。"),
+        ("not_found", False, "There is no such thing here.", "未找到。"),
+        ("method_not_allowed", False, "This address does not take that method.", "该地址不支持此方法。"),
+        ("signature_missing", False, "The request is not signed.", "请求未签名。"),
+        ("signature_invalid", False, "The signature does not hold.", "签名无效。"),
+        ("signature_expired", False, "The clock is wrong: signed too long ago or ahead.", "时钟不准，签名时间超出范围。"),
+        ("nonce_replayed", False, "This signed request was already received.", "该签名请求已被接收过。"),
+        ("digest_mismatch", False, "The body is not what was signed.", "请求内容与签名不符。"),
+        ("terminal_unknown", False, "This till is not enrolled. Enrol it again.", "该收银机未登记，请重新登记。"),
+        ("terminal_revoked", False, "This till was withdrawn. Call support.", "该收银机已停用，请联系客服。"),
+        ("device_unknown", False, "This device is not registered.", "该设备未登记。"),
+        ("enrolment_code_invalid", False, "The enrolment code is wrong, used or too old.", "登记码错误、已使用或已过期。"),
+        ("key_already_enrolled", False, "This key is already enrolled.", "该密钥已登记。"),
+        ("idempotency_conflict", False, "The same attempt id came with other content.", "相同的付款编号对应了不同的内容。"),
+        ("amount_invalid", False, "The amount is not valid.", "金额无效。"),
+        ("currency_unknown", False, "There is no such currency.", "没有该币种。"),
+        ("sale_in_progress", False, "Another sale is in progress on this till.", "该收银机正在进行另一笔收款。"),
+        ("sale_finished", False, "This sale is over.", "该笔收款已结束。"),
+        ("till_not_enrolled", False, "This daemon is not enrolled: run `tapscan-terminal enrol`.", "本终端未登记，请先登记。"),
+        ("journal_unwritable", True, "The till can't write its journal: free disk space.", "收银机无法写入流水，请清理磁盘。"),
+        ("host_not_allowed", False, "This address may only be used on the till itself.", "该地址只能在收银机本机使用。"),
+        ("unauthorised", False, "The till's access key is missing or wrong.", "缺少或错误的访问密钥。"),
+        ("gateway_busy", True, "Too many payments at this moment. Wait a second.", "当前付款过多，请稍候。"),
+        ("store_unavailable", True, "The payment system can't write at present. Wait a moment.", "支付系统暂不可用，请稍候。"),
+        ("gateway_unreachable", True, "No answer from the payment system. Check the network.", "无法连接支付系统，请检查网络。"),
+        ("not_ready", True, "The payment system is still starting.", "支付系统正在启动。"),
+        ("internal", False, "Something broke on our side. Nothing was charged unless a receipt says so.", "系统内部错误；如无收据则未扣款。"),
+    ]  # fmt: skip
+    return [Notice(code, NoticeKind.PROBLEM, retryable, en, zh) for code, retryable, en, zh in rows]
+
+
+NOTICES: Final = {notice.code: notice for notice in (*_declines(), *_refusals(), *_problems())}
