@@ -62,7 +62,7 @@ Presentation = NfcAppPresentation | QrConsumerPresentation | NfcSdmPresentation 
 
 def entry_mode_of(presentation: Presentation) -> EntryMode:
     """Return how this presentation was made."""
-    return EntryMode(presentation.__struct_config__.tag)
+    return EntryMode(str(presentation.__struct_config__.tag))
 
 
 class PaymentRequest(Message, frozen=True):

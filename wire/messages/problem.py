@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from wire.messages.base import Message
 
 PROBLEM_CONTENT_TYPE = "application/problem+json"
@@ -17,5 +19,5 @@ class Problem(Message, frozen=True):
     retryable: bool
     detail: str | None = None
     instance: str | None = None
-    cashier_text: dict[str, str] = {}
-    holder_text: dict[str, str] = {}
+    cashier_text: dict[str, str] = msgspec.field(default_factory=dict)
+    holder_text: dict[str, str] = msgspec.field(default_factory=dict)

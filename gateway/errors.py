@@ -1,0 +1,72 @@
+"""Failures to do the job, each with a stable code of wire/notices.py.
+
+    GatewayError
+    ├── StoreUnavailable         the store can't write or read now; retryable, nothing half-booked
+    ├── GatewayBusy              the bounded queue is full; retryable
+    ├── IdempotencyConflict      the attempt id was used for another request
+    ├── AuthenticationFailed     signature, key, freshness; code says which
+    ├── EnrolmentRefused         wrong, used or expired code; or a key already enrolled
+    ├── NotFound                 no such thing, or not the caller's
+    └── ConfigurationError       the process cannot start like this
+
+Declines are not here: they are values (gateway/payments/model.py). HTTP status is one table in
+gateway/http/problems.py.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base: `code` is shown and logged, `retryable` means this same request, unchanged."""
+
+    code = "internal"
+    retryable = False
+
+    def __init__(self, detail: str = "", *, code: str | None = None) -> None:
+        super().__init__(detail or (code or self.code))
+        if code is not None:
+            self.code = code
+
+
+class StoreUnavailable(GatewayError):
+    """The store cannot be written or read at present; nothing of the request was booked."""
+
+    code = "store_unavailable"
+    retryable = True
+
+
+class GatewayBusy(GatewayError):
+    """Too much is waiting already; nothing of the request was booked."""
+
+    code = "gateway_busy"
+    retryable = True
+
+
+class IdempotencyConflict(GatewayError):
+    """The attempt id is known with another request; the first one stands."""
+
+    code = "idempotency_conflict"
+
+
+class AuthenticationFailed(GatewayError):
+    """The caller did not prove who it is."""
+
+    code = "signature_invalid"
+
+
+class EnrolmentRefused(GatewayError):
+    """The enrolment code is wrong, used or expired."""
+
+    code = "enrolment_code_invalid"
+
+
+class NotFound(GatewayError):
+    """No such thing, or it belongs to somebody else: the two are not told apart."""
+
+    code = "not_found"
+
+
+class ConfigurationError(GatewayError):
+    """The process cannot start with this configuration; the detail names the key."""
+
+    code = "configuration_invalid"

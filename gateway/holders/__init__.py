@@ -1,0 +1,1 @@
+"""Who pays: wallets and the instruments (phone keys, cards, payment codes) that spend from them."""

@@ -1,0 +1,91 @@
+"""Records of the paying side, as the store keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wire.messages.payments import EntryMode
+
+
+class WalletStatus(StrEnum):
+    """Whether a wallet may be spent from."""
+
+    ACTIVE = "active"
+    FROZEN = "frozen"
+
+
+class InstrumentKind(StrEnum):
+    """What a holder pays with; protocol section 3 and 4."""
+
+    PHONE_KEY = "phone_key"
+    """A key in a phone: taps (nfc_app), shows codes (qr_consumer), asks for numeric codes."""
+    APPLET_CARD = "applet_card"
+    """A smart card with the payment application: taps (nfc_app) only."""
+    NTAG424_CARD = "ntag424_card"
+    """An NTAG 424 DNA card: one-time links (nfc_sdm) only."""
+
+
+class InstrumentStatus(StrEnum):
+    """Whether an instrument may pay."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """Stored money of one holder in one currency, kept in one ledger account."""
+
+    wallet_id: str
+    holder_name: str
+    currency: str
+    account_id: bytes
+    status: WalletStatus
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much an instrument may spend, in minor units of its wallet's currency."""
+
+    per_payment_minor: int
+    per_day_minor: int
+    """Per day of UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """Something that can pay from a wallet, with its own limits."""
+
+    instrument_id: str
+    wallet_id: str
+    kind: InstrumentKind
+    label: str
+    """What a receipt shows of it, such as `Card ·· 4821`."""
+    status: InstrumentStatus
+    key_id: bytes
+    """Eight bytes: for keys as in Terminal.key_id, for NTAG 424 cards a CMAC of the UID, so that the
+    database holds no UID."""
+    public_key: bytes | None
+    """Compressed SEC 1 point; None for NTAG 424 cards."""
+    weakest_entry_mode: EntryMode
+    """No presentation weaker than this is accepted."""
+    limits: Limits
+    card_counter: int
+    """Highest SUN counter accepted; 0 for keys, whose uses are recorded one by one."""
+    card_key_batch: int | None
+    """Which CardKeyBatch an NTAG 424 card was personalised with."""
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CardKeyBatch:
+    """Keys shared by a batch of NTAG 424 cards, encrypted at rest (gateway/vault.py)."""
+
+    batch_number: int
+    meta_key_sealed: bytes
+    """Decrypts PICCData; cannot be per card, since the UID is inside the ciphertext."""
+    file_master_sealed: bytes
+    """Diversified per card by AN10922 into the key that makes the MAC."""
+    created_ms: int

@@ -1,0 +1,70 @@
+"""Records of the selling side, as the store keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class MerchantStatus(StrEnum):
+    """Whether a merchant may take payments."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class TerminalStatus(StrEnum):
+    """A terminal waits for its code, works, or was withdrawn for good."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """A shop and the ledger account that holds what it is owed."""
+
+    merchant_id: str
+    name: str
+    currency: str
+    fee_basis_points: int
+    """Hundredths of a percent kept from each payment, 0 to 1,000."""
+    account_id: bytes
+    status: MerchantStatus
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One place where a merchant sells."""
+
+    location_id: str
+    merchant_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A till's daemon: it holds its own private key, we hold the public one."""
+
+    terminal_id: str
+    merchant_id: str
+    location_id: str
+    status: TerminalStatus
+    key_id: bytes | None
+    """First eight bytes of the SHA-256 of the public key; None until enrolled."""
+    public_key: bytes | None
+    """Compressed SEC 1 point, 33 bytes."""
+    software: str
+    created_ms: int
+    enrolled_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledTerminal:
+    """A terminal with the names it prints on its receipts."""
+
+    terminal: Terminal
+    merchant: Merchant
+    location: Location

@@ -1,0 +1,1 @@
+"""A payment from request to answer: verify what was presented, then book everything at once."""

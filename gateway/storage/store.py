@@ -1,0 +1,158 @@
+"""The Store: everything the gateway asks of its database, in domain words.
+
+Every write is durable when its call returns, and is one transaction. Writes that arrive while a commit
+is in flight are committed together (group commit); one failing item never fails its neighbours.
+All methods raise `StoreUnavailable` (nothing written) when the database cannot be used, and writes raise
+`GatewayBusy` (nothing written) when the bounded queue is full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.holders.model import (
+    CardKeyBatch,
+    Instrument,
+    InstrumentStatus,
+    Wallet,
+    WalletStatus,
+)
+from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
+from gateway.payments.model import PaymentBooking, PaymentRecord
+
+PAGE_ROWS_MAX = 500
+"""Most rows a list call returns; callers page by the last id they saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalletBalance:
+    """What a wallet holds, in minor units: `available` is what a payment may take now."""
+
+    wallet: Wallet
+    available_minor: int
+    pending_minor: int
+
+
+class PaymentStore(Protocol):
+    """Payments: booked once, read for ever."""
+
+    async def book_payment(self, booking: PaymentBooking) -> PaymentRecord:
+        """Decide one attempt and make the decision durable, all in one transaction.
+
+        A repeat (same terminal and attempt id, same request digest) returns the first decision and
+        changes nothing. Checks, each one conditional statement: terminal and merchant active, order not
+        yet paid, single use, instrument active, entry mode strong enough, limits, wallet not frozen,
+        currency, funds. A declined attempt eats no limit; an authentic token is spent all the same.
+
+        Raises:
+            IdempotencyConflict: the attempt id is known with another request digest.
+            AuthenticationFailed: `terminal_revoked`; the terminal was withdrawn meanwhile.
+        """
+
+    async def find_payment(self, terminal_id: str, payment_id: str) -> PaymentRecord | None:
+        """Return a payment of this terminal's merchant, or None."""
+
+    async def find_payment_by_attempt(self, terminal_id: str, attempt_id: str) -> PaymentRecord | None:
+        """Return what became of an attempt of this terminal, or None if it was never seen."""
+
+
+class MerchantStore(Protocol):
+    """Merchants, locations and terminals."""
+
+    async def add_merchant(self, merchant: Merchant) -> None:
+        """Store a merchant and open its ledger account."""
+
+    async def list_merchants(self, after_id: str = "") -> list[Merchant]:
+        """Return up to PAGE_ROWS_MAX merchants in id order, after the given id."""
+
+    async def add_location(self, location: Location) -> None:
+        """Store a location; NotFound if the merchant does not exist."""
+
+    async def add_terminal(self, terminal: Terminal, code_hash: bytes, code_expires_ms: int) -> None:
+        """Store a pending terminal and the hash of its one-time enrolment code."""
+
+    async def enrol_terminal(
+        self, code_hash: bytes, key_id: bytes, public_key: bytes, software: str, now_ms: int
+    ) -> EnrolledTerminal:
+        """Use up a code and activate its terminal with this key.
+
+        The same code with the same key answers again (the first answer may have been lost).
+
+        Raises:
+            EnrolmentRefused: unknown, used with another key, or expired code; or
+                `key_already_enrolled` when the key belongs to another terminal.
+        """
+
+    async def find_terminal_by_key(self, key_id: bytes) -> EnrolledTerminal | None:
+        """Return the terminal with this key, whatever its status."""
+
+    async def list_terminals(self, after_id: str = "") -> list[EnrolledTerminal]:
+        """Return up to PAGE_ROWS_MAX terminals in id order, after the given id."""
+
+    async def revoke_terminal(self, terminal_id: str) -> None:
+        """Withdraw a terminal for good; NotFound if there is none. Repeatable."""
+
+
+class HolderStore(Protocol):
+    """Wallets, instruments, card keys and payment codes."""
+
+    async def add_wallet(self, wallet: Wallet) -> None:
+        """Store a wallet and open its ledger account."""
+
+    async def fund_wallet(self, wallet_id: str, transfer_id: bytes, amount_minor: int, now_ms: int) -> None:
+        """Move money that came from outside into a wallet; a repeat of the same transfer is a no-op.
+
+        Raises:
+            NotFound: no such wallet.
+            IdempotencyConflict: the transfer id was used with another amount or wallet.
+        """
+
+    async def find_wallet(self, wallet_id: str) -> WalletBalance | None:
+        """Return a wallet with its balance, or None."""
+
+    async def list_wallets(self, after_id: str = "") -> list[WalletBalance]:
+        """Return up to PAGE_ROWS_MAX wallets in id order, after the given id."""
+
+    async def set_wallet_status(self, wallet_id: str, status: WalletStatus) -> None:
+        """Freeze or unfreeze; NotFound if there is none. Repeatable."""
+
+    async def add_instrument(self, instrument: Instrument) -> None:
+        """Store an instrument; NotFound without its wallet, IdempotencyConflict if its key is taken."""
+
+    async def find_instrument_by_key(self, key_id: bytes) -> Instrument | None:
+        """Return the instrument with this key id, whatever its status."""
+
+    async def list_instruments(self, after_id: str = "") -> list[Instrument]:
+        """Return up to PAGE_ROWS_MAX instruments in id order, after the given id."""
+
+    async def set_instrument_status(self, instrument_id: str, status: InstrumentStatus) -> None:
+        """Suspend or reactivate; NotFound if there is none. Repeatable."""
+
+    async def add_card_key_batch(self, batch: CardKeyBatch) -> None:
+        """Store the sealed keys of a batch; IdempotencyConflict if the number is taken."""
+
+    async def list_card_key_batches(self) -> list[CardKeyBatch]:
+        """Return all batches, newest first; at most 16 may exist."""
+
+    async def add_payment_code(
+        self, code_hash: bytes, instrument_id: str, expires_ms: int, now_ms: int
+    ) -> None:
+        """Store the hash of a fresh numeric code, withdrawing the instrument's earlier unused ones.
+
+        Raises:
+            IdempotencyConflict: the code is in use by another instrument: draw another one.
+        """
+
+    async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
+        """Return whose an unexpired code is, used or not; None for every other code."""
+
+
+class Store(PaymentStore, MerchantStore, HolderStore, Protocol):
+    """The whole contract; tests/contract/ holds every implementation to one suite."""
+
+    async def check_health(self) -> None:
+        """Return if a write would work now, else raise StoreUnavailable."""
+
+    async def close(self) -> None:
+        """Finish what is queued, then release files and threads."""

@@ -1,0 +1,53 @@
+"""What a reader or scanner tells the sale it is armed for.
+
+Drivers block in one owner thread per device (terminal/supervisor.py); these values are what crosses from
+that thread into asyncio, through a bounded queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from wire.cards.payment_terms import PaymentTerms
+from wire.messages.payments import Presentation
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """A card or code has come; it is being read."""
+
+    reader: str
+    at_ns: int
+    """time.monotonic_ns when the driver returned the card or the code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """Something that can be sent to the gateway."""
+
+    reader: str
+    presentation: Presentation
+    noticed_ns: int
+    complete_ns: int
+    card_exchange_ms: int | None
+    """Round trip of the signing command, for relay scoring; None for codes and links."""
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedInVain:
+    """Something that can't be used here; `code` is a refusal of wire/notices.py."""
+
+    reader: str
+    code: str
+    noticed_ns: int
+
+
+PresentationEvent = Noticed | Presented | PresentedInVain
+
+
+class TermsSource(Protocol):
+    """Makes the terms of the armed sale, with a fresh nonce at every call."""
+
+    def __call__(self) -> PaymentTerms:
+        """Return terms for one SELECT; never the same nonce twice."""

@@ -1,0 +1,30 @@
+"""The contract every code scanner keeps: three calls, all blocking, all from one owner thread."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+CODE_CHARS_MAX = 1024
+"""Longest text a scanner hands on; our longest code is 512 characters (protocol section 4)."""
+
+
+class CodeScanner(Protocol):
+    """A device that sees or is fed codes."""
+
+    path: str
+
+    def open(self) -> None:
+        """Take the device; errors as CardReader.open."""
+
+    def wait_for_code(self, timeout_ms: int) -> str | None:
+        """Return the next code's text within the time, else None; may return up to 500 ms late.
+
+        A text longer than CODE_CHARS_MAX is cut to that length plus one, so that the caller refuses it.
+        A camera that goes on seeing one code may return it again and again; the sale ignores repeats.
+
+        Raises:
+            ReaderUnavailable: the device failed; close it, open it again later.
+        """
+
+    def close(self) -> None:
+        """Give the device back; never raises, may be called twice."""
