@@ -8,6 +8,7 @@ TerminalError
 ├── GatewayUnreachable       no answer: the attempt's outcome is unknown, resend the same id
 ├── GatewayRefused           the gateway answered with a problem; code and retryable are its own
 ├── JournalUnwritable        the attempt could not be stored, so it was not sent
+├── SaleRefused              the till asked for what this daemon can't do now; code says why
 ├── NotEnrolled              the daemon has no identity yet
 └── ConfigurationError       the daemon cannot start like this
 """
@@ -72,6 +73,12 @@ class JournalUnwritable(TerminalError):
 
     code = "journal_unwritable"
     retryable = True
+
+
+class SaleRefused(TerminalError):
+    """The till asked for a sale, or something of one, that can't be had now."""
+
+    code = "sale_in_progress"
 
 
 class NotEnrolled(TerminalError):

@@ -1,0 +1,170 @@
+"""terminal.toml: what one till's daemon is told; an unknown key is an error that names it."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from terminal.errors import ConfigurationError
+
+CONFIG_BYTES_MAX: Final = 64 * 1024
+DEVICES_MAX: Final = 16
+ACCESS_KEY_CHARS_MIN: Final = 16
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+TimeoutMs = Annotated[int, msgspec.Meta(ge=50, le=120_000)]
+DelayMs = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+DevicePath = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every table of the file: immutable, unknown keys refused."""
+
+
+class GatewaySettings(Section, frozen=True):
+    """How the gateway is reached."""
+
+    url: str | None = None
+    """Where the gateway is, if not where this terminal was enrolled."""
+    plain_http_allowed: bool = False
+    """Allow http:// to another machine; without it only https, or http on loopback, is accepted."""
+    connect_timeout_ms: TimeoutMs = 3_000
+    try_timeout_ms: TimeoutMs = 5_000
+    """How long one send of an attempt may take; the attempt itself has `sale.answer_deadline_ms`."""
+    retry_delay_ms: DelayMs = 200
+    """Delay before the second send of the same attempt; doubled from there on."""
+    retry_delay_ms_max: DelayMs = 3_000
+
+
+class TillApiSettings(Section, frozen=True):
+    """The HTTP interface for till software, on loopback only."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8460
+    """0 takes any free port; it is printed when the daemon is ready and kept in the data folder."""
+    access_key: Annotated[str, msgspec.Meta(min_length=ACCESS_KEY_CHARS_MIN, max_length=256)] | None = None
+    """If set, every request must carry `Authorization: Bearer <access_key>`."""
+
+
+class SaleSettings(Section, frozen=True):
+    """How long a sale takes at most."""
+
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1_000, le=600_000)] = 120_000
+    """How long readers stay armed, where the till does not say."""
+    answer_deadline_ms: TimeoutMs = 20_000
+    """After this long without an answer the outcome is called unknown."""
+
+
+class ResolverSettings(Section, frozen=True):
+    """How often an attempt with an unknown outcome is asked about."""
+
+    retry_delay_ms: DelayMs = 2_000
+    retry_delay_ms_max: DelayMs = 300_000
+
+
+class PrinterSettings(Section, frozen=True):
+    """The receipt printer; leave the table out where there is none."""
+
+    device: DevicePath
+    """A file the printer reads ESC/POS from, such as /dev/usb/lp0, or `tcp:HOST:PORT`."""
+
+
+class LoggingSettings(Section, frozen=True):
+    """Where the daemon's log lines go is standard error; this is how they look."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class TerminalConfig(Section, frozen=True):
+    """The whole file."""
+
+    data_folder: str
+    """Key, identity, journal and lock; relative paths start at the configuration file's folder."""
+    devices: Annotated[list[DevicePath], msgspec.Meta(max_length=DEVICES_MAX)] = []
+    """Paths of readers and scanners, as terminal/paths.py knows them."""
+    language: Literal["en", "zh-Hans"] = "en"
+    """Of receipts and of what the command line prints."""
+    gateway: GatewaySettings = GatewaySettings()
+    till_api: TillApiSettings = TillApiSettings()
+    sale: SaleSettings = SaleSettings()
+    resolver: ResolverSettings = ResolverSettings()
+    printer: PrinterSettings | None = None
+    logging: LoggingSettings = LoggingSettings()
+
+    @property
+    def data_path(self) -> Path:
+        """The data folder as a path."""
+        return Path(self.data_folder)
+
+
+def load_config(path: Path) -> TerminalConfig:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigurationError: unreadable, no TOML, an unknown key, a value out of its range; says which.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from None
+    if len(raw) > CONFIG_BYTES_MAX:
+        raise ConfigurationError(f"{path} is longer than {CONFIG_BYTES_MAX} bytes")
+    config = parse_config(raw, source=str(path))
+    return msgspec.structs.replace(config, data_folder=str(path.absolute().parent / config.data_folder))
+
+
+def parse_config(raw: bytes, *, source: str) -> TerminalConfig:
+    """Read TOML bytes as a configuration; `source` names them in errors.
+
+    Raises:
+        ConfigurationError: as `load_config`.
+    """
+    try:
+        tables: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{source} is not TOML: {error}") from None
+    try:
+        config = msgspec.convert(tables, TerminalConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
+    _check_loopback(config.till_api.host, source)
+    if config.gateway.url is not None:
+        check_gateway_url(config.gateway.url, plain_http_allowed=config.gateway.plain_http_allowed)
+    return config
+
+
+def check_gateway_url(url: str, *, plain_http_allowed: bool) -> str:
+    """Return the gateway's base address without a trailing slash.
+
+    Tokens travel to this address, so plain http is for loopback unless it is allowed outright.
+
+    Raises:
+        ConfigurationError: not an http(s) address, or plain http to another machine.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        raise ConfigurationError("gateway.url is not an http(s) address")
+    if parts.scheme == "http" and not (plain_http_allowed or is_loopback(parts.hostname)):
+        raise ConfigurationError("gateway.url: plain http is for loopback only; use https")
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address is this very machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_loopback(host: str, source: str) -> None:
+    if not is_loopback(host):
+        raise ConfigurationError(f"{source}: till_api.host must be a loopback address")
