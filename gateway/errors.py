@@ -7,6 +7,7 @@
     ├── AuthenticationFailed     signature, key, freshness; code says which
     ├── EnrolmentRefused         wrong, used or expired code; or a key already enrolled
     ├── NotFound                 no such thing, or not the caller's
+    ├── SealBroken               a secret at rest does not open: wrong key, or tampered with
     └── ConfigurationError       the process cannot start like this
 
 Declines are not here: they are values (gateway/payments/model.py). HTTP status is one table in
@@ -64,6 +65,10 @@ class NotFound(GatewayError):
     """No such thing, or it belongs to somebody else: the two are not told apart."""
 
     code = "not_found"
+
+
+class SealBroken(GatewayError):
+    """A secret at rest does not open: another vault key, or somebody changed the database."""
 
 
 class ConfigurationError(GatewayError):
