@@ -60,6 +60,7 @@ def key_id_of(key: PublicKey) -> bytes:
 
 def sign(key: PrivateKey, message: bytes) -> bytes:
     """Return the 64-byte signature of a message; the same input gives the same bytes."""
+    assert isinstance(key.curve, ec.SECP256R1), "ES256 knows P-256 only"
     r, s = decode_dss_signature(key.sign(message, _SIGN))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
@@ -70,6 +71,7 @@ def verify(key: PublicKey, signature: bytes, message: bytes) -> None:
     Raises:
         SignatureMismatch: it does not, whatever the reason.
     """
+    assert isinstance(key.curve, ec.SECP256R1), "ES256 knows P-256 only"
     if len(signature) != SIGNATURE_BYTES:
         raise SignatureMismatch("an ES256 signature has 64 bytes")
     r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")

@@ -1,0 +1,93 @@
+"""The token a payment application returns for a tap: bound to one amount at one till, and fresh.
+
+The card signs the very fifty bytes the terminal sent (`wire.cards.payment_terms`). The payload has one
+length, 76 bytes, whatever the counter, so that an applet signs from a template: the counter is therefore
+a byte string of two bytes, as in tag 9F36, and no CBOR number, which shrinks below 256 in canonical form
+(protocol section 3a). 165 bytes in all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from wire import es256
+from wire.cards.payment_terms import TERMS_BYTES, PaymentTerms, parse_payment_terms
+from wire.errors import EncodingError, TokenError, WireError
+from wire.tokens.cbor import dump_cbor, expect_bytes, expect_map, parse_cbor
+from wire.tokens.sign1 import NFC_TOKEN_TYPE, Sign1, seal_sign1, verify_sign1
+
+COUNTER_MAX: Final = 0xFFFF
+"""The application transaction counter has two bytes (EMV tag 9F36)."""
+RANDOMNESS_BYTES: Final = 4
+TOKEN_ID_BYTES: Final = 8
+
+_COUNTER_BYTES: Final = 2
+_TOKEN_ID: Final = 7
+"""CWT claim cti: the counter in four bytes, then four random ones."""
+_TERMS: Final = -65537
+_COUNTER: Final = -65538
+
+
+@dataclass(frozen=True, slots=True)
+class NfcTokenClaims:
+    """What the payer's card agreed to."""
+
+    counter: int
+    """Rises with every signature of the key; the same value over other claims means a copied key."""
+    token_id: bytes
+    terms: PaymentTerms
+
+
+def mint_nfc_token(
+    terms_block: bytes, counter: int, randomness: bytes, private_key: es256.PrivateKey
+) -> bytes:
+    """Sign a terminal's terms, as received, under the next counter.
+
+    Args:
+        terms_block: the 50 bytes the terminal sent.
+        counter: 0 to COUNTER_MAX; the card has stored it before it signs.
+        randomness: four bytes.
+        private_key: the card's key.
+
+    Raises:
+        TokenError: `token_invalid`; an argument does not fit its place.
+    """
+    fits = len(terms_block) == TERMS_BYTES and len(randomness) == RANDOMNESS_BYTES
+    if not fits or not 0 <= counter <= COUNTER_MAX:
+        raise TokenError("terms, counter or randomness do not fit")
+    payload = {
+        _TOKEN_ID: counter.to_bytes(4, "big") + randomness,
+        _TERMS: terms_block,
+        _COUNTER: counter.to_bytes(_COUNTER_BYTES, "big"),
+    }
+    return seal_sign1(dump_cbor(payload), NFC_TOKEN_TYPE, private_key)
+
+
+def verify_nfc_token(token: Sign1, public_key: es256.PublicKey) -> NfcTokenClaims:
+    """Return the claims if the key signed them.
+
+    That the terms are those of the payment at hand, that the nonce is new and the counter unused, is not
+    judged here.
+
+    Raises:
+        TokenError: `token_invalid`.
+    """
+    if token.token_type != NFC_TOKEN_TYPE:
+        raise TokenError("this is no NFC token")
+    return _parse_claims(verify_sign1(token, public_key))
+
+
+def _parse_claims(payload: bytes) -> NfcTokenClaims:
+    try:
+        claims = expect_map(parse_cbor(payload), (_TOKEN_ID, _TERMS, _COUNTER))
+        token_id = expect_bytes(claims[_TOKEN_ID], TOKEN_ID_BYTES)
+        counter = int.from_bytes(expect_bytes(claims[_COUNTER], _COUNTER_BYTES), "big")
+        terms = parse_payment_terms(expect_bytes(claims[_TERMS], TERMS_BYTES))
+    except EncodingError as error:
+        raise TokenError(f"claims: {error}") from None
+    except WireError as error:
+        raise TokenError(f"terms: {error}") from None
+    if token_id[:4] != counter.to_bytes(4, "big"):
+        raise TokenError("the token id does not begin with the counter")
+    return NfcTokenClaims(counter, token_id, terms)
