@@ -159,13 +159,15 @@ def parse_signed_request(
     )
 
 
-def verify_signed_request(signed: SignedRequest, public_key: es256.PublicKey, *, now_ms: int) -> None:
+def verify_signed_request(
+    signed: SignedRequest, public_key: es256.PublicKey, *, now_ms: int, window_ms: int = CREATED_WINDOW_MS
+) -> None:
     """Return if the request is fresh and this key signed it; whether its nonce is new is the caller's.
 
     Raises:
-        SignatureError: `signature_expired` outside CREATED_WINDOW_MS, else `signature_invalid`.
+        SignatureError: `signature_expired` outside the window, else `signature_invalid`.
     """
-    if abs(now_ms - signed.created_s * 1000) > CREATED_WINDOW_MS:
+    if abs(now_ms - signed.created_s * 1000) > window_ms:
         raise SignatureError("signed too long ago or ahead", code="signature_expired")
     try:
         es256.verify(public_key, signed.signature, signed.signature_base)

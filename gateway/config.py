@@ -1,0 +1,143 @@
+"""gateway.toml: what one gateway process is told; an unknown key is an error that names it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.errors import ConfigurationError
+from wire.http_signatures import CREATED_WINDOW_MS
+from wire.messages.base import BODY_BYTES_MAX
+
+CONFIG_BYTES_MAX: Final = 64 * 1024
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+FilePath = Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every table of the file: immutable, unknown keys refused."""
+
+
+class ListenSettings(Section, frozen=True):
+    """Where the gateway listens, and what the world calls it."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Port = 8470
+    """0 takes any free port; it is printed when the gateway is ready."""
+    public_url: str | None = None
+    """What terminals and devices sign as the beginning of @target-uri; behind a proxy that ends TLS it is
+    the proxy's address. Left out, it is http://, the host and the port bound."""
+
+
+class StorageSettings(Section, frozen=True):
+    """Where things are kept; relative paths start at the configuration file's folder."""
+
+    database: FilePath = "../var/gateway/tapscan.sqlite3"
+    vault_key_file: FilePath = "../var/gateway/vault.key"
+    """64 hexadecimal digits, for its owner only; the variable TAPSCAN_VAULT_KEY comes before it."""
+
+
+class LimitSettings(Section, frozen=True):
+    """What bounds one process; above a bound the answer is a problem, never a wait without end."""
+
+    write_queue_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    """Most bookings waiting for the database; above it the answer is gateway_busy."""
+    body_bytes_max: Annotated[int, msgspec.Meta(ge=2_048, le=BODY_BYTES_MAX)] = BODY_BYTES_MAX
+    body_read_ms: Annotated[int, msgspec.Meta(ge=100, le=120_000)] = 10_000
+    """How long a client may take to send a body."""
+    nonces_max: Annotated[int, msgspec.Meta(ge=1_000, le=10_000_000)] = 500_000
+    """Most request nonces remembered per nonce window, at about 70 bytes each."""
+    shutdown_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 10_000
+    """How long requests in flight may take to finish when the gateway is told to stop."""
+
+
+class ClockSettings(Section, frozen=True):
+    """How far other clocks may be from ours."""
+
+    signature_window_ms: Annotated[int, msgspec.Meta(ge=1_000, le=CREATED_WINDOW_MS)] = CREATED_WINDOW_MS
+    """How old or early a signature may be; its nonce is remembered for twice as long."""
+
+
+class LoggingSettings(Section, frozen=True):
+    """Where log lines go is standard error; this is how they look."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class GatewayConfig(Section, frozen=True):
+    """The whole file; every key has a default."""
+
+    listen: ListenSettings = ListenSettings()
+    storage: StorageSettings = StorageSettings()
+    limits: LimitSettings = LimitSettings()
+    clock: ClockSettings = ClockSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.storage.database)
+
+    @property
+    def vault_key_path(self) -> Path:
+        """The vault key file."""
+        return Path(self.storage.vault_key_file)
+
+
+def load_config(path: Path) -> GatewayConfig:
+    """Read and check a configuration file; its relative paths become absolute.
+
+    Raises:
+        ConfigurationError: unreadable, no TOML, an unknown key, a value out of its range; says which.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from None
+    if len(raw) > CONFIG_BYTES_MAX:
+        raise ConfigurationError(f"{path} is longer than {CONFIG_BYTES_MAX} bytes")
+    config = parse_config(raw, source=str(path))
+    folder = path.absolute().parent
+    storage = StorageSettings(
+        database=str(folder / config.storage.database),
+        vault_key_file=str(folder / config.storage.vault_key_file),
+    )
+    return msgspec.structs.replace(config, storage=storage)
+
+
+def parse_config(raw: bytes, *, source: str) -> GatewayConfig:
+    """Read TOML bytes as a configuration; `source` names them in errors.
+
+    Raises:
+        ConfigurationError: as `load_config`.
+    """
+    try:
+        tables: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{source} is not TOML: {error}") from None
+    try:
+        config = msgspec.convert(tables, GatewayConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
+    if config.listen.public_url is not None:
+        _check_public_url(config.listen.public_url, source)
+    return config
+
+
+def _check_public_url(url: str, source: str) -> None:
+    # Terminals sign this text followed by the path: a trailing slash would double the one of the path.
+    try:
+        parts = urlsplit(url)
+        spelled = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+    except ValueError:
+        spelled = False
+    if not spelled or not url.isascii() or url.endswith("/") or "?" in url or "#" in url:
+        raise ConfigurationError(
+            f"{source}: listen.public_url must be http(s)://HOST[:PORT][/PATH] without a final slash"
+        )
