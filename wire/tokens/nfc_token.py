@@ -78,6 +78,20 @@ def verify_nfc_token(token: Sign1, public_key: es256.PublicKey) -> NfcTokenClaim
     return _parse_claims(verify_sign1(token, public_key))
 
 
+def read_nfc_claims(token: Sign1) -> NfcTokenClaims:
+    """Return the claims of an NFC token whose signature nobody has verified.
+
+    A terminal, which has no card's key, learns from them whether a token answers the nonce it sent. They
+    prove nothing.
+
+    Raises:
+        TokenError: `token_invalid`; another type of token, or claims that do not parse.
+    """
+    if token.token_type != NFC_TOKEN_TYPE:
+        raise TokenError("this is no NFC token")
+    return _parse_claims(token.payload)
+
+
 def _parse_claims(payload: bytes) -> NfcTokenClaims:
     try:
         claims = expect_map(parse_cbor(payload), (_TOKEN_ID, _TERMS, _COUNTER))

@@ -1,0 +1,71 @@
+"""What a card's two status bytes mean, and what the cashier is told of them.
+
+Meanings are those of ISO/IEC 7816-4, section 5.6, narrowed by protocol section 3a where our payment
+application says something more exact. Refusal codes are those of wire/notices.py.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+INVALID_ANSWER: Final = "card_answer_invalid"
+"""The refusal for every status without one of its own: the card broke the dialogue."""
+
+
+class StatusWord(IntEnum):
+    """Every status word our cards answer or our terminal knows."""
+
+    meaning: str
+    refusal: str | None
+
+    SUCCESS = 0x9000, "done"
+    END_OF_FILE = 0x6282, "the file ended before Le bytes"
+    SELECTED_FILE_INVALIDATED = 0x6283, "the application is blocked", "card_blocked"
+    WRONG_LENGTH = 0x6700, "Lc or Le is wrong"
+    SECURITY_STATUS_NOT_SATISFIED = 0x6982, "the holder must confirm first", "card_confirmation_required"
+    AUTHENTICATION_BLOCKED = 0x6983, "the wallet is blocked", "card_blocked"
+    CONDITIONS_NOT_SATISFIED = 0x6985, "the device is locked or consent is missing", "card_locked"
+    APPLET_SELECT_FAILED = 0x6999, "the applet refuses to be selected", "card_not_supported"
+    WRONG_DATA = 0x6A80, "the data field is bad or its currency unsupported", "card_not_supported"
+    FUNCTION_NOT_SUPPORTED = 0x6A81, "this version or function is not supported", "card_not_supported"
+    FILE_NOT_FOUND = 0x6A82, "no such application or file", "card_not_supported"
+    WRONG_P1_P2 = 0x6A86, "P1 or P2 is wrong"
+    LC_INCONSISTENT = 0x6A87, "Lc does not fit P1 and P2"
+    INSTRUCTION_UNKNOWN = 0x6D00, "no such instruction"
+    CLASS_UNKNOWN = 0x6E00, "no such class"
+    NO_DIAGNOSIS = 0x6F00, "something went wrong in the card"
+
+    def __new__(cls, value: int, meaning: str, refusal: str | None = None) -> StatusWord:
+        """Make a member that knows what it means and which refusal, if any, it is."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.refusal = refusal
+        return member
+
+
+def find_status(status_word: int) -> StatusWord | None:
+    """Return the known status of this number, None if we know none: a card may answer anything."""
+    return _BY_NUMBER.get(status_word)
+
+
+def refusal_of(status_word: int) -> str:
+    """Return the refusal code for a status the payment application answered with.
+
+    Promises a code of wire/notices.py for every number; an unknown or unmapped one is INVALID_ANSWER.
+
+    >>> refusal_of(0x6985), refusal_of(0x1234)
+    ('card_locked', 'card_answer_invalid')
+    """
+    status = find_status(status_word)
+    return (status and status.refusal) or INVALID_ANSWER
+
+
+def describe_status(status_word: int) -> str:
+    """Return the status in words, for a log or an error's text; it is safe to show."""
+    status = find_status(status_word)
+    return status.meaning if status else f"status {status_word:04X}"
+
+
+_BY_NUMBER: Final = {status.value: status for status in StatusWord}
