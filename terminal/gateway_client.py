@@ -1,0 +1,367 @@
+"""The terminal's side of the gateway's HTTP interface: signed, bounded, and never sure too early.
+
+One send of an attempt ends in one of three ways: an answer that is believed because it is about this very
+attempt; a refusal, in which the gateway says that nothing was booked; or no word at all, after which only
+the same attempt id may be sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Final
+
+import aiohttp
+import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from terminal.errors import GatewayRefused, GatewayUnreachable
+from wire import es256
+from wire.errors import WireError
+from wire.http_signatures import SignatureTag, sign_request
+from wire.ids import check_merchant_id, check_terminal_id
+from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
+from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
+from wire.messages.payments import PaymentAnswer, PaymentRequest, entry_mode_of
+from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
+from wire.money import find_currency
+
+ANSWER_BYTES_MAX: Final = BODY_BYTES_MAX
+"""Longest answer read; the longest of the gateway's is under 4 KiB."""
+NONCE_BYTES: Final = 16
+RETRY_AFTER_S_MAX: Final = 60
+SENDS_MAX: Final = 100
+"""Sends of one attempt within one call; the deadline ends the call long before."""
+CONNECTIONS_MAX: Final = 4
+JSON_CONTENT_TYPE: Final = "application/json"
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayTimings:
+    """Bounds of one send and of the pauses between two."""
+
+    connect_timeout_ms: int
+    try_timeout_ms: int
+    retry_delay_ms: int
+    retry_delay_ms_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What came back for one send, read whole."""
+
+    status: int
+    content_type: str
+    body: bytes
+    retry_after_s: int
+    date: str | None
+
+
+class GatewayClient:
+    """One enrolled (or enrolling) terminal's way to its gateway; use as an async context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        private_key: es256.PrivateKey,
+        timings: GatewayTimings,
+        *,
+        now_ms: Callable[[], int],
+        entropy: Callable[[int], bytes],
+        jitter: Callable[[], float],
+    ) -> None:
+        """Prepare a client; nothing is sent yet.
+
+        Args:
+            url: base address without a trailing slash, spelt as the gateway's own configuration spells it.
+            now_ms: unix milliseconds.
+            entropy: returns that many random bytes, for the nonces of signatures.
+            jitter: returns a number in [0, 1), to spread the resends of many tills.
+        """
+        self._url = url
+        self._private_key = private_key
+        self._timings = timings
+        self._now_ms = now_ms
+        self._entropy = entropy
+        self._jitter = jitter
+        self._session: aiohttp.ClientSession | None = None
+        self.is_reachable = False
+        """Whether the last thing sent was answered by the gateway, favourably or not."""
+
+    async def __aenter__(self) -> GatewayClient:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=self._timings.try_timeout_ms / 1000,
+                sock_connect=self._timings.connect_timeout_ms / 1000,
+            ),
+            # Answers are small; a compressed one could unfold beyond every bound.
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; may be called twice."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def pay(
+        self, request: PaymentRequest, *, deadline_ms: int, sent_before: bool = False
+    ) -> PaymentAnswer:
+        """Send an attempt, and send the same attempt again, until it is answered or the deadline ends it.
+
+        Args:
+            deadline_ms: how long from now, all sends together.
+            sent_before: an earlier send of this attempt is unaccounted for, so that a refusal of this
+                one does not prove that nothing was booked.
+
+        Raises:
+            GatewayRefused: the gateway refused it, and no send of it can have been booked.
+            GatewayUnreachable: the outcome is unknown; resend the same attempt id, never a new one.
+        """
+        delivery = _Delivery(request.attempt_id, is_uncertain=sent_before)
+        try:
+            async with asyncio.timeout(deadline_ms / 1000):
+                return await self._deliver(delivery, request)
+        except TimeoutError:
+            raise delivery.give_up() from None
+
+    async def find_by_attempt(self, request: PaymentRequest) -> PaymentAnswer | None:
+        """Ask what became of an attempt; None if the gateway has never seen it.
+
+        Raises:
+            GatewayUnreachable, GatewayRefused: still unknown.
+        """
+        try:
+            reply = await self._send("GET", f"/v1/payments?attempt_id={request.attempt_id}")
+        except GatewayRefused as refusal:
+            if refusal.code == "not_found":
+                return None
+            raise
+        return _believe_answer(reply, request)
+
+    async def enrol(self, request: EnrolmentRequest, *, idempotency_key: str) -> EnrolmentAnswer:
+        """Introduce this terminal; safe to repeat with the same code and key.
+
+        Raises:
+            GatewayRefused: wrong, used or old code; a clock that is wrong; and the like.
+            GatewayUnreachable: no answer that makes sense.
+        """
+        reply = await self._send("POST", "/v1/terminals/enrol", dump_message(request), idempotency_key)
+        return _believe_enrolment(reply)
+
+    async def probe(self) -> bool:
+        """Ask whether the gateway is there, for the till's display; never raises for its absence."""
+        try:
+            reply = await self._exchange("GET", f"{self._url}/health/live", b"", {})
+        except GatewayUnreachable:
+            return False
+        self.is_reachable = reply.status == 200
+        return self.is_reachable
+
+    async def _deliver(self, delivery: _Delivery, request: PaymentRequest) -> PaymentAnswer:
+        body = dump_message(request)
+        for delay_ms in self._delays_ms():
+            delivery.is_in_flight = True
+            try:
+                reply = await self._send("POST", "/v1/payments", body, request.attempt_id)
+                return _believe_answer(reply, request)
+            except GatewayRefused as refusal:
+                delivery.note_refusal(refusal)
+                delay_ms = max(delay_ms, _retry_after_ms(refusal))
+            except GatewayUnreachable as failure:
+                delivery.note_silence(failure)
+            await asyncio.sleep(delay_ms / 1000)
+        raise delivery.give_up()
+
+    def _delays_ms(self) -> Iterator[int]:
+        # Half of each pause is fixed and half is drawn: tills that lost one gateway together do not
+        # come back together.
+        delay_ms = self._timings.retry_delay_ms
+        for _ in range(SENDS_MAX):
+            yield int(delay_ms * (0.5 + 0.5 * self._jitter()))
+            delay_ms = min(delay_ms * 2, self._timings.retry_delay_ms_max)
+
+    async def _send(
+        self, method: str, target: str, body: bytes = b"", idempotency_key: str | None = None
+    ) -> _Reply:
+        uri = self._url + target
+        headers = sign_request(
+            method=method,
+            target_uri=uri,
+            private_key=self._private_key,
+            created_s=self._now_ms() // 1000,
+            nonce=base64.urlsafe_b64encode(self._entropy(NONCE_BYTES)).decode("ascii").rstrip("="),
+            tag=SignatureTag.TERMINAL,
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+        reply = await self._exchange(method, uri, body, headers)
+        if reply.content_type == PROBLEM_CONTENT_TYPE:
+            raise self._read_problem(reply)
+        if reply.status not in (200, 201) or reply.content_type != JSON_CONTENT_TYPE:
+            self.is_reachable = False
+            raise GatewayUnreachable(f"HTTP status {reply.status} without an answer of the gateway")
+        return reply
+
+    async def _exchange(self, method: str, uri: str, body: bytes, headers: dict[str, str]) -> _Reply:
+        assert self._session is not None, "enter the client before using it"
+        self.is_reachable = False
+        try:
+            async with self._session.request(
+                method, URL(uri, encoded=True), data=body or None, headers=headers, allow_redirects=False
+            ) as response:
+                reply = await _read_reply(response)
+        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
+            # The library's text may quote what was received; its type says enough.
+            raise GatewayUnreachable(f"no answer from the gateway ({type(error).__name__})") from None
+        self.is_reachable = True
+        return reply
+
+    def _read_problem(self, reply: _Reply) -> GatewayRefused | GatewayUnreachable:
+        try:
+            problem = parse_message(reply.body, Problem)
+        except WireError:
+            return GatewayUnreachable("the gateway's problem is not of the agreed form")
+        if reply.status >= 500 and not problem.retryable:
+            # It broke in the middle of something: that it booked nothing is not certain.
+            return GatewayUnreachable(f"the gateway failed ({_log_safe(problem.code)})")
+        refusal = _Refusal(problem.code, problem.retryable, self._explain(problem.code, reply))
+        refusal.retry_after_s = reply.retry_after_s
+        return refusal
+
+    def _explain(self, code: str, reply: _Reply) -> str:
+        if code != "signature_expired":
+            return f"the gateway refused: {_log_safe(code)}"
+        skew_s = _clock_skew_s(reply.date, self._now_ms())
+        size = (
+            "differs from the gateway's"
+            if skew_s is None
+            else f"is {abs(skew_s)} s " + ("ahead" if skew_s > 0 else "behind")
+        )
+        return f"the clock of this machine is wrong: it {size}; set it, or let it be set by NTP"
+
+
+class _Refusal(GatewayRefused):
+    """A refusal with how long the gateway asked to be left alone."""
+
+    retry_after_s = 0
+
+    def __init__(self, code: str, retryable: bool, detail: str) -> None:
+        super().__init__(code, retryable=retryable, detail=detail)
+
+
+class _Delivery:
+    """What is known about the sends of one attempt, which decides what its end means."""
+
+    def __init__(self, attempt_id: str, *, is_uncertain: bool) -> None:
+        self._attempt_id = attempt_id
+        self._is_uncertain = is_uncertain
+        self._refusal: GatewayRefused | None = None
+        self.is_in_flight = False
+
+    def note_refusal(self, refusal: GatewayRefused) -> None:
+        """A send came back refused: raise if that is final, else remember it and go on."""
+        self.is_in_flight = False
+        self._refusal = refusal
+        log.info("attempt_refused", attempt_id=self._attempt_id, code=_log_safe(refusal.code))
+        if not refusal.retryable:
+            raise self.give_up()
+
+    def note_silence(self, failure: GatewayUnreachable) -> None:
+        """A send came to nothing: it may have been booked."""
+        self.is_in_flight = False
+        self._is_uncertain = True
+        log.info("attempt_unanswered", attempt_id=self._attempt_id, reason=str(failure))
+
+    def give_up(self) -> GatewayRefused | GatewayUnreachable:
+        """Return what to raise when no further send will be made."""
+        if self._is_uncertain or self.is_in_flight or self._refusal is None:
+            return GatewayUnreachable("no answer to the attempt; its outcome is unknown")
+        return self._refusal
+
+
+async def _read_reply(response: aiohttp.ClientResponse) -> _Reply:
+    body = bytearray()
+    while chunk := await response.content.read(ANSWER_BYTES_MAX + 1 - len(body)):
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            response.close()
+            raise GatewayUnreachable("the gateway's answer is too long to be one")
+    return _Reply(
+        status=response.status,
+        content_type=response.content_type,
+        body=bytes(body),
+        retry_after_s=_parse_retry_after(response.headers.get("Retry-After", "")),
+        date=response.headers.get("Date"),
+    )
+
+
+def _believe_answer(reply: _Reply, request: PaymentRequest) -> PaymentAnswer:
+    try:
+        answer = parse_message(reply.body, PaymentAnswer)
+    except WireError:
+        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+    echoed = (answer.attempt_id, answer.order_id, answer.amount_minor, answer.currency, answer.entry_mode)
+    sent = (
+        request.attempt_id,
+        request.order_id,
+        request.amount_minor,
+        request.currency,
+        entry_mode_of(request.presentation),
+    )
+    if echoed != sent:
+        raise GatewayUnreachable("the gateway's answer is about something else than was sent")
+    if (answer.outcome == "approved") != (answer.decline is None):
+        raise GatewayUnreachable("the gateway's answer contradicts itself")
+    return answer
+
+
+def _believe_enrolment(reply: _Reply) -> EnrolmentAnswer:
+    try:
+        answer = parse_message(reply.body, EnrolmentAnswer)
+        check_terminal_id(answer.terminal_id)
+        check_merchant_id(answer.merchant_id)
+        find_currency(answer.currency)
+    except WireError:
+        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+    return answer
+
+
+def _retry_after_ms(refusal: GatewayRefused) -> int:
+    return refusal.retry_after_s * 1000 if isinstance(refusal, _Refusal) else 0
+
+
+def _parse_retry_after(text: str) -> int:
+    # Only the seconds form: the date form would trust two clocks at once.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        return 0
+    return min(int(text), RETRY_AFTER_S_MAX)
+
+
+def _clock_skew_s(date: str | None, now_ms: int) -> int | None:
+    if date is None:
+        return None
+    try:
+        return now_ms // 1000 - int(parsedate_to_datetime(date).timestamp())
+    except ValueError:
+        return None
+
+
+def _log_safe(code: str) -> str:
+    # The code comes from outside: only what looks like one of ours is repeated.
+    return code if code.isascii() and code.replace("_", "").isalnum() and len(code) <= 64 else "unreadable"

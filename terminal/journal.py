@@ -1,0 +1,385 @@
+"""Payment attempts on disk, written and synced before they are sent.
+
+    attempts.journal   attempts without a final word, whole, so that they can be sent again
+    settled.journal    what became of attempts, without what was presented
+
+Two append-only files rather than a database, because what must be proved is small: one write and one sync
+lie between a tap and its send, a torn tail is a line without a valid checksum, and a token is gone from
+disk as soon as its attempt is answered, which a database's free pages and write-ahead log do not promise.
+
+A line is the CRC-32 of its JSON in eight hex digits, a space, the JSON. A line counts once its newline
+is on disk; since every append is synced before the next begins, power loss can spoil nothing but the tail.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import msgspec
+import structlog
+
+from terminal.data_folder import FILE_MODE, sync_folder, write_file_durably, write_whole
+from terminal.errors import JournalUnwritable
+from wire.messages.payments import EntryMode, PaymentAnswer, PaymentRequest, entry_mode_of
+
+ATTEMPTS_FILE: Final = "attempts.journal"
+SETTLED_FILE: Final = "settled.journal"
+UNRESOLVED_MAX: Final = 200
+"""More attempts without an answer than this, and nothing more is sold until some are resolved."""
+SETTLED_MAX: Final = 1_000
+"""Settled attempts kept; the file is rewritten when it holds twice as many."""
+
+_CHECKSUM_CHARS: Final = 8
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt as it is about to be sent: all that is needed to send it again."""
+
+    at_ms: int
+    request: PaymentRequest
+
+
+class SettledRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The final word on an attempt; holds nothing that could be spent."""
+
+    attempt_id: str
+    order_id: str
+    at_ms: int
+    settled_ms: int
+    amount_minor: int
+    currency: str
+    entry_mode: EntryMode
+    outcome: Literal["approved", "declined", "refused"]
+    code: str = ""
+    answer: PaymentAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One attempt for a person to read."""
+
+    attempt_id: str
+    order_id: str
+    at_ms: int
+    amount_minor: int
+    currency: str
+    entry_mode: EntryMode
+    outcome: Literal["unresolved", "approved", "declined", "refused"]
+    code: str = ""
+
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+Record = TypeVar("Record", AttemptRecord, SettledRecord)
+
+
+class Journal:
+    """The one writer of a data folder's journal; its calls block and may come from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the journal, and cut off what a power loss left half-written.
+
+        Raises:
+            JournalUnwritable: the files can't be opened for writing.
+        """
+        self._lock = threading.Lock()
+        try:
+            self._attempts_file = _AppendFile(folder / ATTEMPTS_FILE)
+            self._settled_file = _AppendFile(folder / SETTLED_FILE)
+            sync_folder(folder)
+            self._settled = _by_id(self._settled_file.load(SettledRecord))
+            self._unresolved = _by_attempt(self._attempts_file.load(AttemptRecord), self._settled)
+            self._forget_tokens()
+        except OSError as error:
+            raise _unwritable(error) from None
+
+    def record_attempt(self, request: PaymentRequest, *, at_ms: int) -> None:
+        """Write an attempt; it survives power loss when this returns, and may be sent.
+
+        Raises:
+            JournalUnwritable: it is not on disk, so it must not be sent.
+        """
+        with self._lock:
+            if len(self._unresolved) >= UNRESOLVED_MAX:
+                raise JournalUnwritable("too many attempts are without an answer")
+            record = AttemptRecord(at_ms=at_ms, request=request)
+            self._append(self._attempts_file, record)
+            self._unresolved[request.attempt_id] = record
+
+    def record_answer(self, answer: PaymentAnswer, *, at_ms: int) -> None:
+        """Write the gateway's final word on an attempt, and forget what was presented.
+
+        A second word on the same attempt is ignored: the first one stands.
+
+        Raises:
+            JournalUnwritable: the attempt counts as unresolved until it can be written.
+        """
+        code = answer.decline.code if answer.decline else ""
+        self._settle(answer.attempt_id, answer.outcome, code, answer, at_ms)
+
+    def record_refusal(self, attempt_id: str, code: str, *, at_ms: int) -> None:
+        """Write that the gateway refused an attempt and that nothing of it was booked.
+
+        Raises:
+            JournalUnwritable: as `record_answer`.
+        """
+        self._settle(attempt_id, "refused", code, None, at_ms)
+
+    def unresolved(self) -> list[AttemptRecord]:
+        """Return the attempts without a final word, oldest first."""
+        with self._lock:
+            return list(self._unresolved.values())
+
+    def list(self) -> list[JournalEntry]:
+        """Return every attempt kept, unresolved first, then the newest first."""
+        with self._lock:
+            return _entries(self._unresolved.values(), self._settled.values())
+
+    def close(self) -> None:
+        """Close the files; nothing is lost by not doing so."""
+        with self._lock:
+            self._attempts_file.close()
+            self._settled_file.close()
+
+    def _settle(
+        self,
+        attempt_id: str,
+        outcome: Literal["approved", "declined", "refused"],
+        code: str,
+        answer: PaymentAnswer | None,
+        at_ms: int,
+    ) -> None:
+        with self._lock:
+            attempt = self._unresolved.get(attempt_id)
+            if attempt is None:
+                return
+            record = _settled_record(attempt, outcome, code, answer, at_ms)
+            self._append(self._settled_file, record)
+            self._settled[attempt_id] = record
+            del self._unresolved[attempt_id]
+            try:
+                self._forget_tokens()
+                self._forget_old()
+            except OSError as error:
+                # The word itself is on disk; the next one, or the next start, tidies up again.
+                log.warning("journal_not_tidied", reason=error.strerror)
+
+    def _append(self, file: _AppendFile, record: AttemptRecord | SettledRecord) -> None:
+        try:
+            file.append(_dump_line(record))
+        except OSError as error:
+            raise _unwritable(error) from None
+
+    def _forget_tokens(self) -> None:
+        if self._attempts_file.line_count > len(self._unresolved):
+            self._attempts_file.rewrite(_dump_line(record) for record in self._unresolved.values())
+
+    def _forget_old(self) -> None:
+        if self._settled_file.line_count < 2 * SETTLED_MAX:
+            return
+        while len(self._settled) > SETTLED_MAX:
+            self._settled.popitem(last=False)
+        self._settled_file.rewrite(_dump_line(record) for record in self._settled.values())
+
+
+def read_journal(folder: Path) -> list[JournalEntry]:
+    """Read a journal without touching it, also while a daemon writes it; order as `Journal.list`.
+
+    Raises:
+        JournalUnwritable: the files can't be read.
+    """
+    try:
+        # Attempts first: one that is settled between the two reads is then in both, never in neither.
+        attempts, _, _ = _parse_lines(_read_or_empty(folder / ATTEMPTS_FILE), AttemptRecord)
+        settled, _, _ = _parse_lines(_read_or_empty(folder / SETTLED_FILE), SettledRecord)
+    except OSError as error:
+        raise JournalUnwritable(f"the journal can't be read: {error.strerror}") from None
+    by_id = _by_id(settled)
+    return _entries(_by_attempt(attempts, by_id).values(), by_id.values())
+
+
+class _AppendFile:
+    """A file of checksummed lines that only ever ends in whole ones."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        self._good_bytes = 0
+        self._is_spoilt = False
+        self.line_count = 0
+
+    def load(self, kind: type[Record]) -> list[Record]:
+        """Read every whole line and cut the tail after the last of them."""
+        content = _read_or_empty(self._path)
+        records, self._good_bytes, damaged_count = _parse_lines(content, kind)
+        self.line_count = len(records)
+        if damaged_count:
+            # Not a torn tail but a damaged disk or another version's line: kept for whoever looks into it.
+            log.error("journal_damaged", file=self._path.name, line_count=damaged_count)
+            write_file_durably(self._path.with_suffix(".damaged"), content)
+            self.rewrite(_dump_line(record) for record in records)
+        elif len(content) > self._good_bytes:
+            self._cut_tail()
+        return records
+
+    def append(self, line: bytes) -> None:
+        """Add a line and sync it; after an error the file is as before."""
+        if self._is_spoilt:
+            self._cut_tail()
+        self._is_spoilt = True
+        try:
+            write_whole(self._descriptor, line)
+            os.fdatasync(self._descriptor)
+        except OSError:
+            with suppress(OSError):
+                self._cut_tail()
+            raise
+        self._good_bytes += len(line)
+        self.line_count += 1
+        self._is_spoilt = False
+
+    def rewrite(self, lines: Iterable[bytes]) -> None:
+        """Replace the content in one step: after a power loss it is the old or the new one."""
+        kept = list(lines)
+        content = b"".join(kept)
+        if kept:
+            self._replace_with(content)
+        else:
+            os.ftruncate(self._descriptor, 0)
+            os.fsync(self._descriptor)
+        self._good_bytes, self.line_count = len(content), len(kept)
+
+    def close(self) -> None:
+        """Give the descriptor back; may be called twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _replace_with(self, content: bytes) -> None:
+        new = self._path.with_suffix(".new")
+        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE)
+        try:
+            write_whole(descriptor, content)
+            os.fsync(descriptor)
+            new.replace(self._path)
+        except OSError:
+            os.close(descriptor)
+            raise
+        # From here on the name means the new file: appending to the old one would write into nothing.
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        sync_folder(self._path.parent)
+
+    def _cut_tail(self) -> None:
+        os.ftruncate(self._descriptor, self._good_bytes)
+        os.fsync(self._descriptor)
+        self._is_spoilt = False
+
+
+def _parse_lines(content: bytes, kind: type[Record]) -> tuple[list[Record], int, int]:
+    """Return the readable records, the length up to the last good line, and how many before it are bad."""
+    records: list[Record] = []
+    good_bytes = position = bad_count = damaged_count = 0
+    for line in content.split(b"\n")[:-1]:
+        position += len(line) + 1
+        checksum, _, payload = line.partition(b" ")
+        if checksum != _checksum(payload):
+            bad_count += 1
+            continue
+        try:
+            records.append(msgspec.json.decode(payload, type=kind))
+        except msgspec.DecodeError:
+            # Written whole, so no torn tail: it must not be cut off as one.
+            bad_count += 1
+        good_bytes, damaged_count = position, bad_count
+    return records, good_bytes, damaged_count
+
+
+def _dump_line(record: AttemptRecord | SettledRecord) -> bytes:
+    payload = msgspec.json.encode(record)
+    return _checksum(payload) + b" " + payload + b"\n"
+
+
+def _checksum(payload: bytes) -> bytes:
+    return f"{zlib.crc32(payload):0{_CHECKSUM_CHARS}x}".encode("ascii")
+
+
+def _read_or_empty(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _settled_record(
+    attempt: AttemptRecord,
+    outcome: Literal["approved", "declined", "refused"],
+    code: str,
+    answer: PaymentAnswer | None,
+    at_ms: int,
+) -> SettledRecord:
+    request = attempt.request
+    return SettledRecord(
+        attempt_id=request.attempt_id,
+        order_id=request.order_id,
+        at_ms=attempt.at_ms,
+        settled_ms=at_ms,
+        amount_minor=request.amount_minor,
+        currency=request.currency,
+        entry_mode=entry_mode_of(request.presentation),
+        outcome=outcome,
+        code=code,
+        answer=answer,
+    )
+
+
+def _by_id(settled: Iterable[SettledRecord]) -> OrderedDict[str, SettledRecord]:
+    return OrderedDict((record.attempt_id, record) for record in settled)
+
+
+def _by_attempt(
+    attempts: Iterable[AttemptRecord], settled: OrderedDict[str, SettledRecord]
+) -> dict[str, AttemptRecord]:
+    by_id = {record.request.attempt_id: record for record in attempts}
+    return {attempt_id: record for attempt_id, record in by_id.items() if attempt_id not in settled}
+
+
+def _entries(attempts: Iterable[AttemptRecord], settled: Iterable[SettledRecord]) -> list[JournalEntry]:
+    waiting = [
+        JournalEntry(
+            attempt_id=record.request.attempt_id,
+            order_id=record.request.order_id,
+            at_ms=record.at_ms,
+            amount_minor=record.request.amount_minor,
+            currency=record.request.currency,
+            entry_mode=entry_mode_of(record.request.presentation),
+            outcome="unresolved",
+        )
+        for record in attempts
+    ]
+    known = [
+        JournalEntry(
+            attempt_id=record.attempt_id,
+            order_id=record.order_id,
+            at_ms=record.at_ms,
+            amount_minor=record.amount_minor,
+            currency=record.currency,
+            entry_mode=record.entry_mode,
+            outcome=record.outcome,
+            code=record.code,
+        )
+        for record in settled
+    ]
+    return waiting[::-1] + known[::-1]
+
+
+def _unwritable(error: OSError) -> JournalUnwritable:
+    return JournalUnwritable(f"the journal can't be written: {error.strerror}")
