@@ -282,6 +282,7 @@ def _problems() -> list[Notice]:
         ("terminal_unknown", False, "This till is not enrolled. Enrol it again.", "该收银机未登记，请重新登记。"),
         ("terminal_revoked", False, "This till was withdrawn. Call support.", "该收银机已停用，请联系客服。"),
         ("device_unknown", False, "This device is not registered.", "该设备未登记。"),
+        ("device_suspended", False, "This device is blocked. Contact support.", "该设备已停用，请联系客服。"),
         ("enrolment_code_invalid", False, "The enrolment code is wrong, used or too old.", "登记码错误、已使用或已过期。"),
         ("key_already_enrolled", False, "This key is already enrolled.", "该密钥已登记。"),
         ("idempotency_conflict", False, "The same attempt id came with other content.", "相同的付款编号对应了不同的内容。"),
