@@ -19,6 +19,25 @@ CardDialogue = Generator[bytes, bytes, T]
 """Yields whole command APDUs, is sent whole response APDUs, returns T or raises `CardError`."""
 
 
+def hold_dialogue(dialogue: CardDialogue[T], transmit: Callable[[bytes], bytes]) -> T:
+    """Carry a dialogue to its end over whatever transmits a command and returns the answer.
+
+    What `transmit` raises passes through and ends the dialogue.
+
+    Raises:
+        CardError: as the dialogue does.
+    """
+    try:
+        command = next(dialogue)
+        while True:
+            command = dialogue.send(transmit(command))
+    except StopIteration as end:
+        outcome: T = end.value
+        return outcome
+    finally:
+        dialogue.close()
+
+
 def exchange(command: CommandApdu) -> CardDialogue[ResponseApdu]:
     """Send one command and return its answer, whatever its status.
 
