@@ -1,0 +1,1 @@
+"""The demo: real processes of the product, a simulated world, and shoppers with a script."""

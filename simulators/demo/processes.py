@@ -1,0 +1,182 @@
+"""Child processes on a leash: each in a group of its own, each gone when the orchestrator is.
+
+A child is told by the kernel to die when its parent does (PR_SET_PDEATHSIG), so a crash of the demo leaves
+no daemon holding a port; an orderly end asks first, then insists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from simulators.errors import ProcessFailed
+
+STOP_TIMEOUT_S: Final = 5.0
+"""How long a child may take to end after SIGTERM before it is killed."""
+COMMAND_TIMEOUT_S: Final = 30.0
+LOG_TAIL_LINES: Final = 12
+PR_SET_PDEATHSIG: Final = 1
+"""prctl(2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A running process and where its output goes."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log_path: Path
+
+
+class Processes:
+    """Every process of one demo, with a log file each."""
+
+    def __init__(self, log_folder: Path, report_death: Callable[[str], None]) -> None:
+        """Keep logs in `log_folder`; call `report_death` with a text when a child ends unasked."""
+        self._log_folder = log_folder
+        self._report_death = report_death
+        self._children: list[Child] = []
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def children(self) -> Sequence[Child]:
+        """All that were started, in order."""
+        return tuple(self._children)
+
+    def log_path(self, name: str) -> Path:
+        """Return the file a process of that name logs to."""
+        return self._log_folder / f"{name}.log"
+
+    async def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        piped: bool = False,
+    ) -> Child:
+        """Start a process that stays; its output goes to its log, or stdout to a pipe if `piped`.
+
+        Raises:
+            ProcessFailed: there is no such program.
+        """
+        path = self.log_path(name)
+        with path.open("ab") as log:
+            stdout = asyncio.subprocess.PIPE if piped else log
+            process = await _spawn(command, environment, stdout=stdout, stderr=log)
+        child = Child(name, process, path)
+        self._children.append(child)
+        watcher = asyncio.create_task(self._watch(child))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+        return child
+
+    async def run(self, name: str, command: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S) -> bytes:
+        """Run a command to its end and return what it wrote on stdout; stderr goes to the log.
+
+        Raises:
+            ProcessFailed: it ended with another status than 0, or not in time.
+        """
+        path = self.log_path(name)
+        with path.open("ab") as log:
+            process = await _spawn(command, None, stdout=asyncio.subprocess.PIPE, stderr=log)
+        try:
+            async with asyncio.timeout(timeout_s):
+                output, _ = await process.communicate()
+        except TimeoutError:
+            raise ProcessFailed(f"{name}: `{_short(command)}` took longer than {timeout_s:.0f} s") from None
+        finally:
+            await _end(process)
+        if process.returncode != 0:
+            raise ProcessFailed(f"`{_short(command)}` ended with {process.returncode}\n{tail_of(path)}")
+        return output
+
+    async def stop_all(self) -> None:
+        """End every child, the youngest first, and wait until each is gone. May be called twice."""
+        self._stopping = True
+        for child in reversed(self._children):
+            await _end(child.process)
+        for watcher in tuple(self._watchers):
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+
+    async def _watch(self, child: Child) -> None:
+        status = await child.process.wait()
+        if not self._stopping:
+            self._report_death(f"{child.name} ended with {status}; see {child.log_path}")
+
+
+def product_command(name: str, *arguments: str) -> list[str]:
+    """Return the command line of one of the product's programs, from the same environment as this one.
+
+    Raises:
+        ProcessFailed: it is not installed beside this Python.
+    """
+    program = Path(sys.executable).parent / name
+    if not program.exists():
+        raise ProcessFailed(f"{name} is not installed beside {sys.executable}")
+    return [str(program), *arguments]
+
+
+def tail_of(path: Path) -> str:
+    """Return the last lines of a log."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-LOG_TAIL_LINES:])
+
+
+def leash(parent_pid: int) -> None:
+    """Tie this process to its parent: killed when the parent's thread that started it ends.
+
+    Called in the child between fork and exec; the tie outlasts exec (prctl(2)).
+    """
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The parent may have died before the tie was made; then nobody would ever end this process.
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+# Loaded before any fork: a child between fork and exec must not import or allocate more than it has to.
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+async def _spawn(
+    command: Sequence[str], environment: Mapping[str, str] | None, *, stdout: object, stderr: object
+) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stdout,  # type: ignore[arg-type]  # asyncio's stubs know files only as int or IO[Any]
+            stderr=stderr,  # type: ignore[arg-type]  # likewise
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            start_new_session=True,
+            preexec_fn=functools.partial(leash, os.getpid()),
+        )
+    except OSError as error:
+        raise ProcessFailed(f"{command[0]}: {error.strerror}") from None
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    for step in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is not None:
+            return
+        # The group, not the process alone: what a child started goes with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, step)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
+
+
+def _short(command: Sequence[str]) -> str:
+    return " ".join((Path(command[0]).name, *command[1:3]))

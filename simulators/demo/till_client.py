@@ -1,0 +1,90 @@
+"""A till's software, as the demo plays it: sales by HTTP, what happens to them by server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import aiohttp
+
+from simulators.errors import ProcessFailed
+from wire.messages.base import dump_message, parse_message
+from wire.messages.till import DaemonView, SaleEvent, SaleRequest, SaleView
+
+EVENTS_MAX: Final = 1_000
+"""Most events of one till that wait to be read; more means that nobody reads them."""
+JSON_TYPE: Final = "application/json"
+REPLY_TIMEOUT_S: Final = 15.0
+
+
+class TillClient:
+    """One daemon's local interface."""
+
+    def __init__(self, name: str, url: str, session: aiohttp.ClientSession) -> None:
+        """Talk to the daemon at `url`."""
+        self.name = name
+        self.events: asyncio.Queue[SaleEvent] = asyncio.Queue(EVENTS_MAX)
+        self._url = url.rstrip("/")
+        self._session = session
+
+    async def start_sale(self, amount_minor: int, deadline_ms: int) -> SaleView:
+        """Ask for a sale; returns when its readers are armed.
+
+        Raises:
+            ProcessFailed: the daemon refused, or did not answer.
+        """
+        request = SaleRequest(amount_minor=amount_minor, deadline_ms=deadline_ms)
+        return parse_message(await self._call("POST", "/v1/sales", dump_message(request)), SaleView)
+
+    async def find_sale(self, sale_id: str) -> SaleView:
+        """Return where a sale stands."""
+        return parse_message(await self._call("GET", f"/v1/sales/{sale_id}"), SaleView)
+
+    async def cancel_sale(self, sale_id: str) -> None:
+        """Give up a sale; one that is over already is no error."""
+        await self._call("DELETE", f"/v1/sales/{sale_id}", missing_ok=True)
+
+    async def read_receipt(self, sale_id: str) -> str:
+        """Return the receipt of an approved sale as text."""
+        return (await self._call("GET", f"/v1/sales/{sale_id}/receipt")).decode("utf-8")
+
+    async def find_daemon(self) -> DaemonView:
+        """Return who the daemon is and how its readers are."""
+        return parse_message(await self._call("GET", "/v1/daemon"), DaemonView)
+
+    async def watch(self) -> None:
+        """Put every event into `events` until cancelled or the daemon goes away."""
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with self._session.get(f"{self._url}/v1/events", timeout=timeout) as answer:
+            answer.raise_for_status()
+            async for data in _read_events(answer.content):
+                self.events.put_nowait(parse_message(data, SaleEvent))
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None = None, *, missing_ok: bool = False
+    ) -> bytes:
+        headers = {"Content-Type": JSON_TYPE} if body is not None else {}
+        timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S)
+        try:
+            async with self._session.request(
+                method, self._url + path, data=body, headers=headers, timeout=timeout
+            ) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ProcessFailed(f"{self.name}: {method} {path}: {type(error).__name__}") from None
+        if answer.status >= 400 and not (missing_ok and answer.status in (404, 409)):
+            raise ProcessFailed(f"{self.name}: {method} {path}: {answer.status} {content[:300]!r}")
+        return content
+
+
+async def _read_events(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the data of each server-sent event (HTML standard, 9.2.6); ids and names are in the data too."""
+    data: list[bytes] = []
+    async for raw in stream:
+        line = raw.rstrip(b"\r\n")
+        if line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+        elif not line and data:
+            yield b"\n".join(data)
+            data.clear()
