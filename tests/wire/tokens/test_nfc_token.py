@@ -1,0 +1,118 @@
+"""The bound token of a tap: its size, and that it signs the very bytes the terminal sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cbor2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire.cards.payment_terms import PaymentTerms
+from wire.errors import TokenError
+from wire.es256 import PrivateKey
+from wire.money import AMOUNT_MINOR_MAX, Money, find_currency
+from wire.tokens.nfc_token import COUNTER_MAX, NfcTokenClaims, mint_nfc_token, verify_nfc_token
+from wire.tokens.qr_token import QrTokenClaims, mint_qr_token
+from wire.tokens.sign1 import NFC_TOKEN_TYPE, parse_sign1, seal_sign1
+
+
+def _verify(token: bytes, key: PrivateKey) -> NfcTokenClaims:
+    return verify_nfc_token(parse_sign1(token), key.public_key())
+
+
+@pytest.mark.parametrize("counter", [0, 1, 23, 24, 255, 256, COUNTER_MAX])
+def test_a_bound_token_has_165_bytes_whatever_the_counter(
+    terms: PaymentTerms, device_key: PrivateKey, counter: int
+) -> None:
+    """An applet signs from a template of one length (protocol section 3a)."""
+    token = mint_nfc_token(terms.encode(), counter, bytes(4), device_key)
+    assert len(token) == 165
+    assert len(parse_sign1(token).payload) == 76
+
+
+@given(
+    minor=st.integers(1, AMOUNT_MINOR_MAX),
+    nonce=st.binary(min_size=8, max_size=8),
+    counter=st.integers(0, COUNTER_MAX),
+    randomness=st.binary(min_size=4, max_size=4),
+)
+def test_verify_returns_the_terms_that_were_signed(
+    device_key: PrivateKey, minor: int, nonce: bytes, counter: int, randomness: bytes
+) -> None:
+    terms = PaymentTerms(Money(minor, find_currency("CNY")), nonce, "0" * 15, "0" * 8, at_s=1_784_000_000)
+    claims = _verify(mint_nfc_token(terms.encode(), counter, randomness, device_key), device_key)
+    assert claims == NfcTokenClaims(counter, counter.to_bytes(4, "big") + randomness, terms)
+
+
+@given(st.binary(max_size=120))
+def test_any_signed_payload_gives_claims_or_a_typed_error(device_key: PrivateKey, payload: bytes) -> None:
+    with pytest.raises(TokenError):
+        _verify(seal_sign1(payload, NFC_TOKEN_TYPE, device_key), device_key)
+
+
+@given(st.binary(min_size=50, max_size=50))
+def test_any_signed_block_gives_terms_or_a_typed_error(device_key: PrivateKey, block: bytes) -> None:
+    try:
+        claims = _verify(mint_nfc_token(block, 1, bytes(4), device_key), device_key)
+    except TokenError:
+        return
+    assert claims.terms.encode() == block
+
+
+def test_a_changed_amount_does_not_verify(terms: PaymentTerms, device_key: PrivateKey) -> None:
+    token = mint_nfc_token(terms.encode(), 7, bytes(4), device_key)
+    dearer = replace(terms, amount=Money(terms.amount.minor * 10, terms.amount.currency)).encode()
+    tampered = token.replace(terms.encode(), dearer)
+    assert tampered != token
+    with pytest.raises(TokenError):
+        _verify(tampered, device_key)
+
+
+def test_a_qr_token_is_never_taken_for_a_tap(claims: QrTokenClaims, device_key: PrivateKey) -> None:
+    with pytest.raises(TokenError):
+        _verify(mint_qr_token(claims, device_key), device_key)
+
+
+@pytest.mark.parametrize(
+    ("block", "counter", "randomness"),
+    [
+        (bytes(49), 1, bytes(4)),
+        (bytes(51), 1, bytes(4)),
+        (bytes(50), -1, bytes(4)),
+        (bytes(50), COUNTER_MAX + 1, bytes(4)),
+        (bytes(50), 1, bytes(3)),
+    ],
+)
+def test_mint_refuses_what_does_not_fit_its_place(
+    device_key: PrivateKey, block: bytes, counter: int, randomness: bytes
+) -> None:
+    with pytest.raises(TokenError):
+        mint_nfc_token(block, counter, randomness, device_key)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {7: bytes.fromhex("0000000800000000")},  # another counter than -65538
+        {7: bytes(7)},
+        {-65538: 7},  # a number, which would change the token's length
+        {-65538: b"\x07"},
+        {-65537: bytes(49)},
+        {4: 1_784_000_060},  # a claim more than agreed
+    ],
+    ids=str,
+)
+def test_signed_claims_of_another_shape_are_refused(
+    terms: PaymentTerms, device_key: PrivateKey, change: dict[int, object]
+) -> None:
+    good: dict[int, object] = {
+        7: bytes.fromhex("0000000700000000"),
+        -65537: terms.encode(),
+        -65538: bytes.fromhex("0007"),
+    }
+    assert _verify(seal_sign1(cbor2.dumps(good, canonical=True), NFC_TOKEN_TYPE, device_key), device_key)
+    payload = cbor2.dumps({**good, **change}, canonical=True)
+    with pytest.raises(TokenError):
+        _verify(seal_sign1(payload, NFC_TOKEN_TYPE, device_key), device_key)
