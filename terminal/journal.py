@@ -254,8 +254,10 @@ class _AppendFile:
             self._replace_with(content)
         else:
             os.ftruncate(self._descriptor, 0)
-            os.fsync(self._descriptor)
         self._good_bytes, self.line_count = len(content), len(kept)
+        # Until the new name or length is durable, nothing may be appended.
+        self._is_spoilt = True
+        self._cut_tail()
 
     def close(self) -> None:
         """Give the descriptor back; may be called twice."""
@@ -276,11 +278,11 @@ class _AppendFile:
         # From here on the name means the new file: appending to the old one would write into nothing.
         os.close(self._descriptor)
         self._descriptor = descriptor
-        sync_folder(self._path.parent)
 
     def _cut_tail(self) -> None:
         os.ftruncate(self._descriptor, self._good_bytes)
         os.fsync(self._descriptor)
+        sync_folder(self._path.parent)
         self._is_spoilt = False
 
 

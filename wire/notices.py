@@ -289,6 +289,7 @@ def _problems() -> list[Notice]:
         ("amount_invalid", False, "The amount is not valid.", "金额无效。"),
         ("currency_unknown", False, "There is no such currency.", "没有该币种。"),
         ("sale_in_progress", False, "Another sale is in progress on this till.", "该收银机正在进行另一笔收款。"),
+        ("too_many_watchers", True, "Too many screens watch this till already. Close one.", "查看该收银机的连接过多，请关闭一个。"),
         ("sale_submitting", False, "The payment is already on its way. Wait for its answer.", "付款正在处理中，请等待结果。"),
         ("sale_finished", False, "This sale is over.", "该笔收款已结束。"),
         ("till_not_enrolled", False, "This daemon is not enrolled: run `tapscan-terminal enrol`.", "本终端未登记，请先登记。"),

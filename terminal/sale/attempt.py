@@ -1,0 +1,88 @@
+"""One attempt to pay: on disk, then sent, then known or unknown; never two ids for one presentation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from terminal.errors import GatewayRefused, GatewayUnreachable, JournalUnwritable
+from terminal.gateway_client import GatewayClient
+from terminal.journal import Journal
+from wire.messages.payments import PaymentAnswer, PaymentRequest
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The gateway's final word."""
+
+    answer: PaymentAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The gateway refused the attempt, and nothing of it was booked."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Whether it was paid is unknown; the journal keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """The journal could not be written, so nothing was sent."""
+
+
+AttemptOutcome = Answered | Refused | Unanswered | NotStored
+
+
+async def run_attempt(
+    request: PaymentRequest,
+    journal: Journal,
+    gateway: GatewayClient,
+    *,
+    deadline_ms: int,
+    at_ms: int,
+    on_stored: Callable[[], None],
+) -> AttemptOutcome:
+    """Store an attempt, send it until it is answered or the deadline passes, and say what is known.
+
+    The answer is not yet in the journal when this returns: give it to `settle_attempt` once the cashier
+    has been told. Power loss in between only makes the daemon ask once more.
+
+    Args:
+        on_stored: called when the attempt is on disk and just before it is sent.
+    """
+    try:
+        await asyncio.to_thread(journal.record_attempt, request, at_ms=at_ms)
+    except JournalUnwritable as error:
+        log.error("attempt_not_stored", attempt_id=request.attempt_id, reason=str(error))
+        return NotStored()
+    on_stored()
+    try:
+        return Answered(await gateway.pay(request, deadline_ms=deadline_ms))
+    except GatewayRefused as refusal:
+        log.warning("attempt_refused_by_gateway", attempt_id=request.attempt_id, reason=str(refusal))
+        return Refused(refusal.code)
+    except GatewayUnreachable as failure:
+        log.warning("attempt_outcome_unknown", attempt_id=request.attempt_id, reason=str(failure))
+        return Unanswered()
+
+
+async def settle_attempt(journal: Journal, attempt_id: str, outcome: AttemptOutcome, *, at_ms: int) -> None:
+    """Write a known outcome to the journal; if that fails, the attempt is asked about again later."""
+    try:
+        match outcome:
+            case Answered(answer):
+                await asyncio.to_thread(journal.record_answer, answer, at_ms=at_ms)
+            case Refused(code):
+                await asyncio.to_thread(journal.record_refusal, attempt_id, code, at_ms=at_ms)
+    except JournalUnwritable as error:
+        log.error("answer_not_stored", attempt_id=attempt_id, reason=str(error))

@@ -1,0 +1,137 @@
+"""The sales of this daemon: at most one open, the last ones kept, everything told to whoever watches."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections import OrderedDict
+from typing import Final
+
+import structlog
+
+from terminal.errors import SaleRefused
+from terminal.presentations import PresentationEvent
+from terminal.sale.session import SaleFacts, SalePorts, SaleSession
+from wire.ids import ENTROPY_BYTES, make_ulid
+from wire.messages.payments import PaymentAnswer
+from wire.messages.till import SaleRequest, SaleView
+from wire.money import Money, find_currency
+
+SALES_KEPT_MAX: Final = 200
+PRESENTATIONS_WAITING_MAX: Final = 64
+"""Between the readers' threads and the event loop; what comes on top is dropped."""
+STOP_GRACE_MS: Final = 3_000
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class SaleDesk:
+    """Starts, finds and cancels sales; all but `present_from_thread` run in the event loop."""
+
+    def __init__(self, ports: SalePorts, *, deadline_ms: int) -> None:
+        """Open the desk.
+
+        Args:
+            deadline_ms: how long a sale's readers stay armed where its till does not say.
+        """
+        self._ports = ports
+        self._deadline_ms = deadline_ms
+        self._sales: OrderedDict[str, SaleSession] = OrderedDict()
+        self._open: SaleSession | None = None
+        self._presentations: queue.Queue[PresentationEvent] = queue.Queue(PRESENTATIONS_WAITING_MAX)
+        self._loop = asyncio.get_running_loop()
+        self._is_stopping = False
+
+    def start_sale(self, request: SaleRequest) -> SaleView:
+        """Start a sale and arm the readers.
+
+        Raises:
+            SaleRefused: `sale_in_progress`; one at a time. `not_ready` while the daemon stops.
+            MoneyError: `currency_unknown`.
+        """
+        if self._is_stopping:
+            raise SaleRefused(code="not_ready")
+        if self._open is not None and self._open.is_open:
+            raise SaleRefused(code="sale_in_progress")
+        session = SaleSession(self._make_facts(request), self._ports)
+        self._keep(session)
+        session.open()
+        return session.view
+
+    def find_sale(self, sale_id: str) -> SaleView:
+        """Return a sale as it stands.
+
+        Raises:
+            SaleRefused: `not_found`; never made here, or too long ago.
+        """
+        return self._find(sale_id).view
+
+    def cancel_sale(self, sale_id: str) -> SaleView:
+        """Cancel a sale whose readers wait.
+
+        Raises:
+            SaleRefused: `not_found`, `sale_submitting`, `sale_finished`.
+        """
+        session = self._find(sale_id)
+        session.cancel()
+        return session.view
+
+    def is_on_its_way(self, attempt_id: str) -> bool:
+        """Say whether the open sale is sending this attempt right now."""
+        return self._open is not None and self._open.is_submitting(attempt_id)
+
+    def settle_late(self, answer: PaymentAnswer) -> None:
+        """Tell the sale that ended unknown what became of its attempt."""
+        for session in self._sales.values():
+            session.settle_late(answer)
+
+    def present(self, event: PresentationEvent) -> None:
+        """Hand what a reader tells to the open sale; without one it is ignored."""
+        if self._open is not None:
+            self._open.present(event)
+
+    def present_from_thread(self, event: PresentationEvent) -> None:
+        """Hand over from a reader's own thread; never blocks."""
+        try:
+            self._presentations.put_nowait(event)
+        except queue.Full:
+            log.warning("presentation_dropped", reader=event.reader)
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._take_one)
+        except RuntimeError:
+            # The loop is closed: the daemon has stopped, and nobody waits for this any more.
+            log.info("presentation_after_stop", reader=event.reader)
+
+    async def stop(self) -> None:
+        """Start nothing more and end the open sale; an attempt on its way gets STOP_GRACE_MS."""
+        self._is_stopping = True
+        if self._open is not None:
+            await self._open.stop(STOP_GRACE_MS)
+
+    def _take_one(self) -> None:
+        self.present(self._presentations.get_nowait())
+
+    def _make_facts(self, request: SaleRequest) -> SaleFacts:
+        now_ms = self._ports.now_ms()
+        sale_id = make_ulid(now_ms, self._ports.entropy(ENTROPY_BYTES))
+        currency = find_currency(request.currency or self._ports.enrolment.currency)
+        return SaleFacts(
+            sale_id=sale_id,
+            order_id=request.order_id or sale_id,
+            amount=Money(request.amount_minor, currency),
+            created_ms=now_ms,
+            deadline_ms=now_ms + (request.deadline_ms or self._deadline_ms),
+        )
+
+    def _keep(self, session: SaleSession) -> None:
+        self._open = session
+        self._sales[session.facts.sale_id] = session
+        while len(self._sales) > SALES_KEPT_MAX:
+            self._sales.popitem(last=False)
+
+    def _find(self, sale_id: str) -> SaleSession:
+        try:
+            return self._sales[sale_id]
+        except KeyError:
+            raise SaleRefused(code="not_found") from None

@@ -1,0 +1,107 @@
+"""Every state of a sale and every step between two: one table, and what is not in it is illegal.
+
+Nothing else changes the state of a sale. docs/sale-states.md shows the table as a diagram;
+`python -m terminal.sale.states docs/sale-states.md` writes it anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from wire.messages.till import SaleState
+
+
+class SaleStep(StrEnum):
+    """What can happen to a sale."""
+
+    NOTICED = "noticed"
+    """A reader sees a card, or a scanner a code."""
+    REFUSED = "refused"
+    """What was presented can't be used here, or its attempt could not be stored; nothing was sent."""
+    PRESENTED = "presented"
+    """Something that can be sent; from now on nothing else is accepted."""
+    DECLINED_FOR_NOW = "declined_for_now"
+    """The attempt was declined; another instrument may be presented."""
+    DECLINED = "declined"
+    """The attempt was declined or refused, and no further one is possible in this sale."""
+    APPROVED = "approved"
+    UNANSWERED = "unanswered"
+    """The answer deadline passed: whether the attempt was paid is unknown."""
+    CANCELLED = "cancelled"
+    """By the till, or because the daemon stops."""
+    DEADLINE_PASSED = "deadline_passed"
+    """Nothing usable was presented in time."""
+
+
+TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
+    SaleState.ARMED: {
+        SaleStep.NOTICED: SaleState.READING,
+        SaleStep.REFUSED: SaleState.ARMED,
+        SaleStep.PRESENTED: SaleState.SUBMITTING,
+        SaleStep.CANCELLED: SaleState.CANCELLED,
+        SaleStep.DEADLINE_PASSED: SaleState.TIMED_OUT,
+    },
+    SaleState.READING: {
+        SaleStep.NOTICED: SaleState.READING,
+        SaleStep.REFUSED: SaleState.ARMED,
+        SaleStep.PRESENTED: SaleState.SUBMITTING,
+        SaleStep.CANCELLED: SaleState.CANCELLED,
+        SaleStep.DEADLINE_PASSED: SaleState.TIMED_OUT,
+    },
+    # No CANCELLED here: what is on its way can't be called back, only answered or asked about.
+    SaleState.SUBMITTING: {
+        SaleStep.REFUSED: SaleState.ARMED,
+        SaleStep.DECLINED_FOR_NOW: SaleState.ARMED,
+        SaleStep.DECLINED: SaleState.DECLINED,
+        SaleStep.APPROVED: SaleState.APPROVED,
+        SaleStep.UNANSWERED: SaleState.UNKNOWN,
+    },
+    # Readers are off; only the gateway's late word changes it.
+    SaleState.UNKNOWN: {
+        SaleStep.APPROVED: SaleState.APPROVED,
+        SaleStep.DECLINED: SaleState.DECLINED,
+    },
+    SaleState.APPROVED: {},
+    SaleState.DECLINED: {},
+    SaleState.CANCELLED: {},
+    SaleState.TIMED_OUT: {},
+}
+
+OPEN: Final = frozenset({SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING})
+"""While a sale is in one of these its readers are on, and its till can't start another."""
+
+_DIAGRAM_HEAD: Final = """\
+# The states of a sale
+
+Generated from `TRANSITIONS` in `terminal/sale/states.py` by `python -m terminal.sale.states`; a test
+holds the two together. What is presented in `submitting` is ignored; in every state after it, readers
+are off.
+
+```mermaid
+stateDiagram-v2
+    [*] --> armed
+"""
+
+
+def next_state(state: SaleState, step: SaleStep) -> SaleState | None:
+    """Return the state after a step, or None where the table has no such step."""
+    return TRANSITIONS[state].get(step)
+
+
+def dump_diagram() -> str:
+    """Write the table as a Markdown page with a Mermaid state diagram."""
+    arrows = [
+        f"    {state} --> {after}: {step}"
+        for state, steps in TRANSITIONS.items()
+        for step, after in steps.items()
+    ]
+    ends = [f"    {state} --> [*]" for state, steps in TRANSITIONS.items() if not steps]
+    return _DIAGRAM_HEAD + "\n".join([*arrows, *ends]) + "\n```\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(dump_diagram(), encoding="utf-8")

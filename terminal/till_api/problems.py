@@ -1,0 +1,53 @@
+"""Every failure of the till's interface as RFC 9457 problem details, with its HTTP status."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from wire.messages.base import dump_message
+from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
+from wire.notices import NOTICES
+
+STATUS_OF: Final = {
+    "malformed": 400,
+    "unauthorised": 401,
+    "host_not_allowed": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "sale_in_progress": 409,
+    "sale_submitting": 409,
+    "sale_finished": 409,
+    "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "amount_invalid": 422,
+    "currency_unknown": 422,
+    "internal": 500,
+    "too_many_watchers": 503,
+    "not_ready": 503,
+}
+"""Status by code; a code that is not here is our bug and is told as `internal`."""
+
+_CODE_OF_STATUS: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+
+def make_problem(code: str, detail: str = "") -> web.Response:
+    """Return the response for a code; unknown codes become `internal`, so that none leaks half-told."""
+    known = code if code in STATUS_OF else "internal"
+    notice = NOTICES[known]
+    problem = Problem(
+        type=f"urn:tapscan:problem:{known}",
+        title=notice.cashier_en,
+        status=STATUS_OF[known],
+        code=known,
+        retryable=notice.retryable,
+        detail=detail or None,
+        cashier_text=notice.cashier_text,
+    )
+    return web.Response(status=problem.status, body=dump_message(problem), content_type=PROBLEM_CONTENT_TYPE)
+
+
+def make_problem_of_http(error: web.HTTPException) -> web.Response:
+    """Translate what the HTTP library raises by itself: no such route, wrong method, a body too large."""
+    return make_problem(_CODE_OF_STATUS.get(error.status, "malformed"))
