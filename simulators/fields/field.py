@@ -10,8 +10,9 @@ from simulators.cards.card import MemoryTag, SimulatedCard
 class Field(Protocol):
     """A place a card can be put: one at a time, from any thread."""
 
-    reader_path: str
-    """What to write into terminal.toml to read from this field, e.g. `contactless:udp:127.0.0.1:9901`."""
+    @property
+    def reader_path(self) -> str:
+        """What to write into terminal.toml to read from this field, e.g. `contactless:udp:127.0.0.1:9901`."""
 
     def start(self) -> None:
         """Open sockets or pseudo-terminals and start answering; returns when a reader may open it."""
