@@ -1,0 +1,172 @@
+"""Whatever a card answers, the terminal ends within a bounded number of commands, with a value or a code."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulators.cards.ntag424_card import Ntag424Card
+from simulators.cards.payment_card import PaymentCard
+from wire.cards.apdu import parse_command
+from wire.cards.dialogue import hold_dialogue
+from wire.cards.payment_terms import PaymentTerms
+from wire.cards.presentation_dialogue import APDUS_MAX, SIGNING_COMMAND_PREFIX, read_presentation
+from wire.errors import CardError
+from wire.es256 import PrivateKey
+from wire.messages.payments import NfcAppPresentation, NfcSdmPresentation
+from wire.notices import NoticeKind, find_notice
+
+_STATUSES = st.sampled_from(["9000", "6985", "6983", "6982", "6a82", "6a81", "6700", "6f00", "6105", "6c10"])
+_ANSWERS = (
+    st.binary(max_size=300)
+    | st.builds(lambda data, status: data + bytes.fromhex(status), st.binary(max_size=256), _STATUSES)
+    | st.sampled_from([bytes.fromhex("6a82"), bytes.fromhex("9000")])
+)
+
+
+class Bounded:
+    """Counts commands and stops a dialogue that goes on past its bound."""
+
+    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
+        self.count = 0
+        self._answer = answer
+
+    def transmit(self, command: bytes) -> bytes:
+        self.count += 1
+        assert self.count <= APDUS_MAX
+        parse_command(command)
+        return self._answer(command)
+
+
+def _read(terms: PaymentTerms, transmit: Callable[[bytes], bytes]) -> str:
+    """Return the refusal, which must be one the cashier has words for, or "presented"."""
+    code = _code_of_reading(terms, transmit)
+    assert code == "presented" or find_notice(code).kind is NoticeKind.REFUSAL
+    return code
+
+
+def _code_of_reading(terms: PaymentTerms, transmit: Callable[[bytes], bytes]) -> str:
+    try:
+        presentation = hold_dialogue(read_presentation(lambda: terms), Bounded(transmit).transmit)
+    except CardError as error:
+        return error.code
+    assert isinstance(presentation, NfcAppPresentation | NfcSdmPresentation)
+    return "presented"
+
+
+@given(answers=st.lists(_ANSWERS, min_size=APDUS_MAX, max_size=APDUS_MAX))
+def test_read_presentation_ends_with_a_value_or_a_refusal_for_any_answers(
+    answers: list[bytes], terms: PaymentTerms
+) -> None:
+    remaining = iter(answers)
+    _read(terms, lambda _: next(remaining))
+
+
+@given(data=st.data())
+def test_read_presentation_ends_with_a_value_or_a_refusal_when_honest_cards_are_garbled(
+    data: st.DataObject, terms: PaymentTerms, device_key: PrivateKey
+) -> None:
+    card = data.draw(st.sampled_from(_honest_cards(device_key)))
+    card.power_on()
+    garbled_index = data.draw(st.integers(0, 7))
+    garble = data.draw(st.sampled_from(["flip", "cut", "grow", "replace"]))
+    count = 0
+
+    def transmit(command: bytes) -> bytes:
+        nonlocal count
+        answer = card.transmit(command)
+        count += 1
+        return answer if count - 1 != garbled_index else _garble(answer, garble, data)
+
+    _read(terms, transmit)
+
+
+def _honest_cards(device_key: PrivateKey) -> list[PaymentCard | Ntag424Card]:
+    rng = random.Random(7)
+    link_card = Ntag424Card(
+        bytes.fromhex("04782E21801D80"), bytes(16), bytes(16), "https://pay.example.com/t", rng=rng
+    )
+    return [PaymentCard(device_key, rng=rng), link_card]
+
+
+def _garble(answer: bytes, how: str, data: st.DataObject) -> bytes:
+    position = data.draw(st.integers(0, len(answer) - 1))
+    if how == "flip":
+        flipped = answer[position] ^ data.draw(st.integers(1, 255))
+        return answer[:position] + bytes((flipped,)) + answer[position + 1 :]
+    if how == "cut":
+        return answer[:position]
+    junk = data.draw(st.binary(max_size=60))
+    return answer[:position] + junk + answer[position:] if how == "grow" else junk
+
+
+def test_read_presentation_bound_is_the_slowest_link_card() -> None:
+    assert APDUS_MAX == 23
+
+
+@pytest.mark.parametrize(
+    ("status_hex", "refusal"),
+    [
+        ("6985", "card_locked"),
+        ("6982", "card_confirmation_required"),
+        ("6983", "card_blocked"),
+        ("6283", "card_blocked"),
+        ("6a81", "card_not_supported"),
+        ("6999", "card_not_supported"),
+        ("6f00", "card_answer_invalid"),
+    ],
+)
+def test_read_presentation_stops_at_the_first_select_unless_the_application_is_absent(
+    status_hex: str, refusal: str, terms: PaymentTerms
+) -> None:
+    sent = []
+
+    def transmit(command: bytes) -> bytes:
+        sent.append(command)
+        return bytes.fromhex(status_hex)
+
+    assert _read(terms, transmit) == refusal
+    assert len(sent) == 1
+
+
+def test_read_presentation_refuses_a_card_that_knows_neither_application(terms: PaymentTerms) -> None:
+    assert _read(terms, lambda _: bytes.fromhex("6a82")) == "card_not_supported"
+
+
+def test_read_presentation_makes_terms_only_once_the_application_is_selected(terms: PaymentTerms) -> None:
+    made = []
+
+    def make_terms() -> PaymentTerms:
+        made.append(terms)
+        return terms
+
+    with pytest.raises(CardError):
+        hold_dialogue(read_presentation(make_terms), lambda _: bytes.fromhex("6a82"))
+    assert made == []
+
+
+def test_read_presentation_refuses_an_answer_recorded_at_an_earlier_tap(
+    terms: PaymentTerms, device_key: PrivateKey
+) -> None:
+    card = PaymentCard(device_key, rng=random.Random(7))
+    card.power_on()
+    recorded: list[bytes] = []
+
+    def record(command: bytes) -> bytes:
+        recorded.append(card.transmit(command))
+        return recorded[-1]
+
+    earlier = PaymentTerms(terms.amount, bytes(8), terms.merchant_id, terms.terminal_id, terms.at_s)
+    hold_dialogue(read_presentation(lambda: earlier), record)
+    assert _read(terms, lambda _: recorded.pop(0)) == "card_changed"
+
+
+def test_signing_command_can_be_told_by_its_prefix(terms: PaymentTerms, device_key: PrivateKey) -> None:
+    card = PaymentCard(device_key, rng=random.Random(7))
+    card.power_on()
+    hold_dialogue(read_presentation(lambda: terms), card.transmit)
+    assert [command.startswith(SIGNING_COMMAND_PREFIX) for command in card.received] == [False, True]
