@@ -1,7 +1,7 @@
 """Base32 without padding: the QR form for scanners that type (RFC 4648, section 6).
 
 It costs the same QR version as base45 but has no space, `%`, `$`, `+` or `:`, which a keyboard-wedge
-scanner with another layout, or one that trims blanks, would change. Read strictly: upper case only, the
+scanner with another layout would change. Read strictly: upper case only, the
 unused last bits zero.
 """
 

@@ -35,8 +35,7 @@ def recognise(text: str) -> QrConsumerPresentation | CodeNumericPresentation:
     """Return what a scanned text presents.
 
     Args:
-        text: as read, at most with the line end that scanners append. Blanks are not trimmed: a base45
-            text may end with one.
+        text: as read, at most with the line end that scanners append; nothing else is trimmed.
 
     Raises:
         PaymentCodeError: `code_too_long` or `code_not_recognised`.
