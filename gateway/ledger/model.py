@@ -1,0 +1,142 @@
+"""What the ledger is made of: accounts with four counters, transfers, and groups of linked transfers.
+
+Every account counts what was debited and credited, pending and posted apart; its balance is derived.
+A wallet is what we owe its holder, so credits raise it. Money that came from outside is a debit of the
+`outside` account, which is therefore the one that goes negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+ID_BYTES: Final = 16
+"""Length of account and transfer ids: 128 bits, made by the client before the first send."""
+LEGS_MAX: Final = 16
+AMOUNT_MINOR_MAX: Final = 10**15
+"""Largest single transfer; a thousand times the largest payment, so that settlements fit."""
+COUNTER_MAX: Final = 1 << 62
+"""No counter pair may pass this: sums of two still fit a signed 64-bit column."""
+
+
+class AccountKind(StrEnum):
+    """Whose money an account counts."""
+
+    WALLET = "wallet"
+    """Owed to a holder."""
+    MERCHANT = "merchant"
+    """Owed to a merchant."""
+    FEES = "fees"
+    """Earned by the operator; one per currency."""
+    OUTSIDE = "outside"
+    """The world beyond the ledger, where funding comes from; one per currency."""
+
+
+class TransferKind(StrEnum):
+    """What a transfer does with its amount."""
+
+    SINGLE = "single"
+    """Moves it at once."""
+    PENDING = "pending"
+    """Holds it until posted, voided or expired."""
+    POST = "post"
+    """Moves what a pending transfer holds, or part of it, and lets go of the rest."""
+    VOID = "void"
+    """Lets go of all that a pending transfer holds."""
+    EXPIRE = "expire"
+    """As void, once the pending transfer's time has passed; booked by the sweep."""
+
+
+class GroupPurpose(StrEnum):
+    """Why a group was booked; part of what the hash chain seals."""
+
+    PAYMENT = "payment"
+    """Has exactly one approved payment."""
+    FUNDING = "funding"
+    EXPIRY = "expiry"
+    TRANSFER = "transfer"
+    """Anything else."""
+
+
+class PendingState(StrEnum):
+    """What became of a pending transfer; it leaves `open` once."""
+
+    OPEN = "open"
+    POSTED = "posted"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as it stands; all counters in minor units, never negative."""
+
+    account_id: bytes
+    kind: AccountKind
+    currency: str
+    """ISO 4217, three letters."""
+    debits_must_not_exceed_credits: bool = False
+    """Posted and pending debits together may not pass the posted credits."""
+    frozen: bool = False
+    """Nothing new may be debited; credits still arrive and holds may still be let go."""
+    debits_pending: int = 0
+    debits_posted: int = 0
+    credits_pending: int = 0
+    credits_posted: int = 0
+
+    def __post_init__(self) -> None:
+        assert len(self.account_id) == ID_BYTES, "an account id has 16 bytes"
+
+    @property
+    def available_minor(self) -> int:
+        """Return what may be debited now: posted credits, less everything debited or held."""
+        return self.credits_posted - self.debits_posted - self.debits_pending
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An amount from one account to another: debit there, credit here.
+
+    A post, void or expire names its pending transfer and repeats that one's accounts and currency; a
+    void or expire also repeats its whole amount. What is wrong with the values is an outcome of booking;
+    only a shape that no request could mean is our own bug and asserted here.
+    """
+
+    transfer_id: bytes
+    kind: TransferKind
+    debit_account_id: bytes
+    credit_account_id: bytes
+    amount_minor: int
+    currency: str
+    pending_id: bytes | None = None
+    expires_ms: int | None = None
+    """Unix milliseconds from which the hold is over; pending transfers only, and always."""
+
+    def __post_init__(self) -> None:
+        ids = (self.transfer_id, self.debit_account_id, self.credit_account_id)
+        assert all(len(one) == ID_BYTES for one in ids), "ids have 16 bytes"
+        assert len(self.currency) == 3, "a currency has three letters"
+        assert (self.kind is TransferKind.PENDING) == (self.expires_ms is not None)
+        assert self.resolves_pending == (self.pending_id is not None)
+
+    @property
+    def resolves_pending(self) -> bool:
+        """Say whether this ends a pending transfer."""
+        return self.kind in (TransferKind.POST, TransferKind.VOID, TransferKind.EXPIRE)
+
+    @property
+    def lets_go(self) -> bool:
+        """Say whether this only releases a hold, which a frozen account may still do."""
+        return self.kind in (TransferKind.VOID, TransferKind.EXPIRE)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferGroup:
+    """One to sixteen linked transfers: all are booked, in order, or none is."""
+
+    legs: tuple[Transfer, ...]
+    purpose: GroupPurpose = GroupPurpose.TRANSFER
+
+    def __post_init__(self) -> None:
+        assert 1 <= len(self.legs) <= LEGS_MAX, "a group has 1 to 16 legs"

@@ -1,0 +1,166 @@
+"""SqliteStore: the Store contract and the ledger's book, over one file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.holders.model import CardKeyBatch, Instrument, InstrumentStatus, Wallet, WalletStatus
+from gateway.ledger.book import GROUPS_PER_CALL_MAX
+from gateway.ledger.model import Account, TransferGroup
+from gateway.ledger.outcomes import GroupOutcome
+from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
+from gateway.payments.model import PaymentBooking, PaymentRecord
+from gateway.storage.sqlite import directory, ledger, payments
+from gateway.storage.sqlite.migrate import migrate
+from gateway.storage.sqlite.readers import Readers
+from gateway.storage.sqlite.writer import QUEUE_MAX, Writer
+from gateway.storage.store import WalletBalance
+
+T = TypeVar("T")
+
+
+async def open_sqlite_store(path: Path | str, *, queue_max: int = QUEUE_MAX) -> SqliteStore:
+    """Open the file, bringing it up to date first; it is created if it is missing.
+
+    Raises:
+        ConfigurationError: the file is another program's, or newer than this program.
+        StoreUnavailable: it can't be written.
+    """
+    return await SqliteStore.open(path, queue_max=queue_max)
+
+
+class SqliteStore:
+    """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
+
+    Bound to the event loop it was opened in. Other processes may use the same file at the same time.
+    """
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    @classmethod
+    async def open(cls, path: Path | str, *, queue_max: int = QUEUE_MAX) -> SqliteStore:
+        """As `open_sqlite_store`."""
+        await asyncio.to_thread(migrate, path)
+        return cls(Writer(Path(path), queue_max), Readers(Path(path)))
+
+    # Payments
+
+    async def book_payment(self, booking: PaymentBooking) -> PaymentRecord:
+        return await self._writer.submit(lambda connection: payments.book_payment(connection, booking))
+
+    async def find_payment(self, terminal_id: str, payment_id: str) -> PaymentRecord | None:
+        return await self._readers.read(lambda c: payments.find_payment(c, terminal_id, payment_id))
+
+    async def find_payment_by_attempt(self, terminal_id: str, attempt_id: str) -> PaymentRecord | None:
+        return await self._readers.read(
+            lambda c: payments.find_payment_by_attempt(c, terminal_id, attempt_id)
+        )
+
+    # Merchants
+
+    async def add_merchant(self, merchant: Merchant) -> None:
+        await self._writer.submit(lambda c: directory.add_merchant(c, merchant))
+
+    async def list_merchants(self, after_id: str = "") -> list[Merchant]:
+        return await self._readers.read(lambda c: directory.list_merchants(c, after_id))
+
+    async def add_location(self, location: Location) -> None:
+        await self._writer.submit(lambda c: directory.add_location(c, location))
+
+    async def add_terminal(self, terminal: Terminal, code_hash: bytes, code_expires_ms: int) -> None:
+        await self._writer.submit(lambda c: directory.add_terminal(c, terminal, code_hash, code_expires_ms))
+
+    async def enrol_terminal(
+        self, code_hash: bytes, key_id: bytes, public_key: bytes, software: str, now_ms: int
+    ) -> EnrolledTerminal:
+        return await self._writer.submit(
+            lambda c: directory.enrol_terminal(c, code_hash, key_id, public_key, software, now_ms)
+        )
+
+    async def find_terminal_by_key(self, key_id: bytes) -> EnrolledTerminal | None:
+        return await self._readers.read(lambda c: directory.find_terminal_by_key(c, key_id))
+
+    async def list_terminals(self, after_id: str = "") -> list[EnrolledTerminal]:
+        return await self._readers.read(lambda c: directory.list_terminals(c, after_id))
+
+    async def revoke_terminal(self, terminal_id: str) -> None:
+        await self._writer.submit(lambda c: directory.revoke_terminal(c, terminal_id))
+
+    # Holders
+
+    async def add_wallet(self, wallet: Wallet) -> None:
+        await self._writer.submit(lambda c: directory.add_wallet(c, wallet))
+
+    async def fund_wallet(self, wallet_id: str, transfer_id: bytes, amount_minor: int, now_ms: int) -> None:
+        await self._writer.submit(
+            lambda c: directory.fund_wallet(c, wallet_id, transfer_id, amount_minor, now_ms)
+        )
+
+    async def find_wallet(self, wallet_id: str) -> WalletBalance | None:
+        return await self._readers.read(lambda c: directory.find_wallet(c, wallet_id))
+
+    async def list_wallets(self, after_id: str = "") -> list[WalletBalance]:
+        return await self._readers.read(lambda c: directory.list_wallets(c, after_id))
+
+    async def set_wallet_status(self, wallet_id: str, status: WalletStatus) -> None:
+        await self._writer.submit(lambda c: directory.set_wallet_status(c, wallet_id, status))
+
+    async def add_instrument(self, instrument: Instrument) -> None:
+        await self._writer.submit(lambda c: directory.add_instrument(c, instrument))
+
+    async def find_instrument_by_key(self, key_id: bytes) -> Instrument | None:
+        return await self._readers.read(lambda c: directory.find_instrument_by_key(c, key_id))
+
+    async def list_instruments(self, after_id: str = "") -> list[Instrument]:
+        return await self._readers.read(lambda c: directory.list_instruments(c, after_id))
+
+    async def set_instrument_status(self, instrument_id: str, status: InstrumentStatus) -> None:
+        await self._writer.submit(lambda c: directory.set_instrument_status(c, instrument_id, status))
+
+    async def add_card_key_batch(self, batch: CardKeyBatch) -> None:
+        await self._writer.submit(lambda c: directory.add_card_key_batch(c, batch))
+
+    async def list_card_key_batches(self) -> list[CardKeyBatch]:
+        return await self._readers.read(directory.list_card_key_batches)
+
+    async def add_payment_code(
+        self, code_hash: bytes, instrument_id: str, expires_ms: int, now_ms: int
+    ) -> None:
+        await self._writer.submit(
+            lambda c: directory.add_payment_code(c, code_hash, instrument_id, expires_ms, now_ms)
+        )
+
+    async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
+        return await self._readers.read(lambda c: directory.find_payment_code(c, code_hash, now_ms))
+
+    # The ledger's book
+
+    async def open_account(self, account: Account, now_ms: int) -> None:
+        await self._writer.submit(lambda c: ledger.open_account(c, account, now_ms))
+
+    async def find_account(self, account_id: bytes) -> Account | None:
+        return await self._readers.read(lambda c: ledger.find_account(c, account_id))
+
+    async def set_account_frozen(self, account_id: bytes, frozen: bool) -> None:
+        await self._writer.submit(lambda c: ledger.set_account_frozen(c, account_id, frozen))
+
+    async def book(self, groups: Sequence[TransferGroup], now_ms: int) -> list[GroupOutcome]:
+        assert len(groups) <= GROUPS_PER_CALL_MAX, "a batch has a bound"
+        return await self._writer.submit(lambda c: ledger.book(c, groups, now_ms))
+
+    async def expire_pendings(self, now_ms: int) -> int:
+        return await self._writer.submit(lambda c: ledger.expire_pendings(c, now_ms))
+
+    # The store itself
+
+    async def check_health(self) -> None:
+        await self._writer.submit(directory.check_health)
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._readers.close()
