@@ -220,13 +220,13 @@ class GatewayClient:
 
     async def _exchange(self, method: str, uri: str, body: bytes, headers: dict[str, str]) -> _Reply:
         assert self._session is not None, "enter the client before using it"
-        self.is_reachable = False
         try:
             async with self._session.request(
                 method, URL(uri, encoded=True), data=body or None, headers=headers, allow_redirects=False
             ) as response:
                 reply = await _read_reply(response)
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
+            self.is_reachable = False
             # The library's text may quote what was received; its type says enough.
             raise GatewayUnreachable(f"no answer from the gateway ({type(error).__name__})") from None
         self.is_reachable = True

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from terminal.errors import TerminalError
-from terminal.till_api.problems import make_problem, make_problem_of_http
+from terminal.till_api.problems import STATUS_OF, make_problem, make_problem_of_http
 from wire.errors import WireError
 
 JSON_CONTENT_TYPE: Final = "application/json"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -35,8 +32,10 @@ def translate_errors() -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (TerminalError, WireError) as error:
+        except TerminalError as error:
             return make_problem(error.code)
+        except WireError as error:
+            return make_problem(error.code if error.code in STATUS_OF else "malformed", str(error))
         except web.HTTPException as error:
             return make_problem_of_http(error)
         except Exception:

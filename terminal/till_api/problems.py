@@ -45,7 +45,13 @@ def make_problem(code: str, detail: str = "") -> web.Response:
         detail=detail or None,
         cashier_text=notice.cashier_text,
     )
-    return web.Response(status=problem.status, body=dump_message(problem), content_type=PROBLEM_CONTENT_TYPE)
+    response = web.Response(
+        status=problem.status, body=dump_message(problem), content_type=PROBLEM_CONTENT_TYPE
+    )
+    if problem.status == 401:
+        # RFC 9110 section 15.5.2 asks for a challenge with every 401.
+        response.headers["WWW-Authenticate"] = 'Bearer realm="till"'
+    return response
 
 
 def make_problem_of_http(error: web.HTTPException) -> web.Response:

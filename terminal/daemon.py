@@ -1,0 +1,359 @@
+"""The composition root of the terminal: only here are clock and randomness read, and parts put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from terminal.config import LoggingSettings, TerminalConfig, check_gateway_url
+from terminal.data_folder import DaemonLock, prepare_folder
+from terminal.errors import ConfigurationError
+from terminal.gateway_client import GatewayClient, GatewayTimings
+from terminal.identity import Identity, is_enrolled, load_identity, prepare_enrolment_key, store_identity
+from terminal.journal import Journal, read_journal
+from terminal.presentations import PresentationEvent, TermsSource
+from terminal.receipt_desk import ReceiptDesk
+from terminal.sale.desk import SaleDesk
+from terminal.sale.events import EventBoard
+from terminal.sale.resolver import AttemptResolver
+from terminal.sale.session import SalePorts
+from terminal.till_api.routes import TillApi, make_till_app
+from wire import es256
+from wire.ids import ENTROPY_BYTES, make_ulid
+from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
+from wire.messages.till import DaemonView, ReaderView, SaleEvent
+
+PROBE_INTERVAL_MS: Final = 15_000
+HTTP_STOP_GRACE_S: Final = 2.0
+SOFTWARE: Final = "tapscan-terminal/0.1"
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Clock and randomness of this process."""
+
+    now_ms: Callable[[], int]
+    """Unix milliseconds."""
+    monotonic_ns: Callable[[], int]
+    entropy: Callable[[int], bytes]
+    """That many bytes nobody can guess: ids, nonces."""
+    jitter: Callable[[], float]
+    """In [0, 1), to spread resends; nothing secret hangs on it."""
+
+
+SURROUNDINGS: Final = Surroundings(
+    now_ms=lambda: time.time_ns() // 1_000_000,
+    monotonic_ns=time.monotonic_ns,
+    entropy=os.urandom,
+    jitter=random.Random().random,  # noqa: S311 -- spreads resends; nothing secret hangs on it
+)
+
+
+class ReaderSet(Protocol):
+    """All readers and scanners of this till (terminal/supervisor.py)."""
+
+    def start(self) -> None:
+        """Start one owner thread per device."""
+
+    def arm(self, terms: TermsSource) -> None:
+        """Let every device accept presentations."""
+
+    def disarm(self) -> None:
+        """Let none accept anything."""
+
+    def views(self) -> list[ReaderView]:
+        """Return every device's health."""
+
+    def stop(self) -> None:
+        """End the threads and give the devices back; blocks until that is done."""
+
+
+MakeReaders = Callable[[Callable[[PresentationEvent], None]], ReaderSet]
+"""From what presentations are delivered to, called in the devices' threads, to the set of readers."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningDaemon:
+    """A daemon that is ready."""
+
+    url: str
+    """Where its till API listens."""
+    describe: Callable[[], DaemonView]
+
+
+@asynccontextmanager
+async def run_daemon(
+    config: TerminalConfig,
+    *,
+    make_readers: MakeReaders | None = None,
+    surroundings: Surroundings = SURROUNDINGS,
+) -> AsyncIterator[RunningDaemon]:
+    """Run a daemon in the current event loop; it is ready inside the block and stopped after it.
+
+    Args:
+        make_readers: builds the readers; by default a supervisor over the configured device paths.
+
+    Raises:
+        NotEnrolled, ConfigurationError, JournalUnwritable: it can't start like this.
+    """
+    folder = prepare_folder(config.data_path)
+    async with AsyncExitStack() as stack:
+        lock = stack.enter_context(DaemonLock(folder))
+        identity = load_identity(folder)
+        journal = Journal(folder)
+        stack.callback(journal.close)
+        gateway = await stack.enter_async_context(_make_client(config, identity, surroundings))
+        parts = _Parts(config, identity, journal, gateway, surroundings)
+        readers = (make_readers or _supervise(config, surroundings))(parts.deliver)
+        desk = parts.open_desk(readers)
+        stack.push_async_callback(asyncio.to_thread, readers.stop)
+        readers.start()
+        api = TillApi(desk, parts.board, parts.receipts.makers, lambda: parts.describe(readers))
+        url = await _listen(config, api, stack)
+        stack.callback(parts.board.close)
+        for work in (parts.make_resolver(desk).run(), _probe_forever(gateway)):
+            _start_task(work, stack)
+        stack.push_async_callback(desk.stop)
+        lock.publish_address(url)
+        yield RunningDaemon(url=url, describe=lambda: parts.describe(readers))
+
+
+async def serve(config: TerminalConfig, on_ready: Callable[[RunningDaemon], None]) -> None:
+    """Run a daemon until SIGTERM or SIGINT; an attempt in flight is finished or left in the journal.
+
+    Raises:
+        NotEnrolled, ConfigurationError, JournalUnwritable: it can't start like this.
+    """
+    stopped = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, stopped.set)
+    async with run_daemon(config) as daemon:
+        on_ready(daemon)
+        await stopped.wait()
+        log.info("daemon_stopping")
+
+
+async def enrol(
+    config: TerminalConfig, gateway_url: str | None, code: str, *, again: bool
+) -> EnrolmentAnswer:
+    """Introduce this terminal to its gateway and store who it is.
+
+    The key is on disk before it is sent: if the answer is lost, call this again with the same code.
+
+    Args:
+        gateway_url: by default the configured one.
+        again: replace an identity that is already stored.
+
+    Raises:
+        ConfigurationError: no gateway address; already enrolled; attempts of the old identity open.
+        GatewayRefused, GatewayUnreachable: not enrolled (yet).
+    """
+    url = check_gateway_url(
+        gateway_url or config.gateway.url or "",
+        plain_http_allowed=config.gateway.plain_http_allowed,
+    )
+    folder = prepare_folder(config.data_path)
+    with DaemonLock(folder):
+        _check_may_enrol(folder, again=again)
+        key = prepare_enrolment_key(folder, lambda: ec.generate_private_key(ec.SECP256R1()))
+        request = EnrolmentRequest(
+            code=code, public_key=es256.dump_public_key(key.public_key()), software=SOFTWARE
+        )
+        idempotency_key = make_ulid(SURROUNDINGS.now_ms(), SURROUNDINGS.entropy(ENTROPY_BYTES))
+        async with _make_client_for(config, url, key, SURROUNDINGS) as client:
+            answer = await client.enrol(request, idempotency_key=idempotency_key)
+        store_identity(folder, Identity(key, url, answer))
+    return answer
+
+
+def configure_logging(settings: LoggingSettings) -> None:
+    """Send log lines to standard error, as JSON or for people; never tokens, codes, links or keys."""
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.format == "json"
+        # Plain traces: the pretty ones print local variables, and those may hold a token.
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([structlog.processors.format_exc_info] if settings.format == "json" else []),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # It quotes what it could not parse; what matters of it reaches our own log as a problem.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+
+
+class _Parts:
+    """What is shared while the daemon is put together."""
+
+    def __init__(
+        self,
+        config: TerminalConfig,
+        identity: Identity,
+        journal: Journal,
+        gateway: GatewayClient,
+        surroundings: Surroundings,
+    ) -> None:
+        self._config = config
+        self._enrolment = identity.enrolment
+        self._journal = journal
+        self._gateway = gateway
+        self._surroundings = surroundings
+        self._desk: SaleDesk | None = None
+        self.board = EventBoard(first_sequence=surroundings.now_ms())
+        self.receipts = ReceiptDesk(config.language, config.printer)
+
+    def deliver(self, event: PresentationEvent) -> None:
+        """Take what a device's thread has; before the desk is open there is no sale to take it to."""
+        if self._desk is not None:
+            self._desk.present_from_thread(event)
+
+    def open_desk(self, readers: ReaderSet) -> SaleDesk:
+        """Make the desk over these readers."""
+        ports = SalePorts(
+            enrolment=self._enrolment,
+            readers=readers,
+            journal=self._journal,
+            gateway=self._gateway,
+            publish=self._publish,
+            now_ms=self._surroundings.now_ms,
+            monotonic_ns=self._surroundings.monotonic_ns,
+            entropy=self._surroundings.entropy,
+            answer_deadline_ms=self._config.sale.answer_deadline_ms,
+        )
+        self._desk = SaleDesk(ports, deadline_ms=self._config.sale.deadline_ms)
+        return self._desk
+
+    def make_resolver(self, desk: SaleDesk) -> AttemptResolver:
+        """Make what asks about attempts whose outcome is unknown."""
+        return AttemptResolver(
+            self._journal,
+            self._gateway,
+            is_on_its_way=desk.is_on_its_way,
+            on_answer=desk.settle_late,
+            retry_delay_ms=self._config.resolver.retry_delay_ms,
+            retry_delay_ms_max=self._config.resolver.retry_delay_ms_max,
+            now_ms=self._surroundings.now_ms,
+            monotonic_ns=self._surroundings.monotonic_ns,
+            jitter=self._surroundings.jitter,
+        )
+
+    def describe(self, readers: ReaderSet) -> DaemonView:
+        """Say who this daemon is and whether it can sell."""
+        return DaemonView(
+            terminal_id=self._enrolment.terminal_id,
+            merchant_name=self._enrolment.merchant_name,
+            location_name=self._enrolment.location_name,
+            currency=self._enrolment.currency,
+            gateway_reachable=self._gateway.is_reachable,
+            unresolved_attempt_count=len(self._journal.unresolved()),
+            readers=readers.views(),
+        )
+
+    def _publish(self, event: SaleEvent) -> None:
+        self.receipts.take(self.board.publish(event))
+
+
+async def _listen(config: TerminalConfig, api: TillApi, stack: AsyncExitStack) -> str:
+    settings = config.till_api
+    app = make_till_app(api, host=settings.host, access_key=settings.access_key)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=HTTP_STOP_GRACE_S)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    site = web.TCPSite(runner, settings.host, settings.port)
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the till API can't listen on {settings.host}:{settings.port}: {error.strerror}"
+        ) from None
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _supervise(config: TerminalConfig, surroundings: Surroundings) -> MakeReaders:
+    # Imported here, so that no other command pays for reader and camera libraries.
+    from terminal.paths import make_device
+    from terminal.supervisor import Supervisor
+
+    devices = [make_device(path) for path in config.devices]
+    return lambda deliver: Supervisor(devices, deliver, now_ms=surroundings.now_ms)
+
+
+def _make_client(config: TerminalConfig, identity: Identity, surroundings: Surroundings) -> GatewayClient:
+    url = check_gateway_url(
+        config.gateway.url or identity.gateway_url,
+        plain_http_allowed=config.gateway.plain_http_allowed,
+    )
+    return _make_client_for(config, url, identity.private_key, surroundings)
+
+
+def _make_client_for(
+    config: TerminalConfig, url: str, key: es256.PrivateKey, surroundings: Surroundings
+) -> GatewayClient:
+    timings = GatewayTimings(
+        connect_timeout_ms=config.gateway.connect_timeout_ms,
+        try_timeout_ms=config.gateway.try_timeout_ms,
+        retry_delay_ms=config.gateway.retry_delay_ms,
+        retry_delay_ms_max=config.gateway.retry_delay_ms_max,
+    )
+    return GatewayClient(
+        url,
+        key,
+        timings,
+        now_ms=surroundings.now_ms,
+        entropy=surroundings.entropy,
+        jitter=surroundings.jitter,
+    )
+
+
+def _check_may_enrol(folder: Path, *, again: bool) -> None:
+    if not is_enrolled(folder):
+        return
+    if not again:
+        raise ConfigurationError("this terminal is already enrolled; --again gives it a new identity")
+    if any(entry.outcome == "unresolved" for entry in read_journal(folder)):
+        # The gateway would not tell a new terminal what became of another one's attempts.
+        raise ConfigurationError("attempts of the present identity have no outcome yet: run the daemon first")
+
+
+def _start_task(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(stop)
+
+
+async def _probe_forever(gateway: GatewayClient) -> None:
+    while True:
+        await gateway.probe()
+        await asyncio.sleep(PROBE_INTERVAL_MS / 1000)

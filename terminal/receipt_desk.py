@@ -1,0 +1,60 @@
+"""Receipts of approved sales: as text, as a picture, and on paper where the till has a printer."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import structlog
+
+from terminal.config import PrinterSettings
+from terminal.till_api.routes import ReceiptMakers
+from wire.messages.payments import PaymentAnswer
+from wire.messages.till import SaleEvent, SaleEventKind
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class ReceiptDesk:
+    """Makes receipts in the till's language; a printer that fails stops no sale."""
+
+    def __init__(self, language: str, printer: PrinterSettings | None) -> None:
+        self._language = language
+        self._printer = printer
+        self._printing: set[asyncio.Task[None]] = set()
+
+    @property
+    def makers(self) -> ReceiptMakers:
+        """The two forms that the till API serves."""
+        return ReceiptMakers(text=self._make_text, png=self._make_png)
+
+    def take(self, event: SaleEvent) -> None:
+        """Print the receipt of a sale that has just been approved, in the background."""
+        answer = event.sale.answer
+        if self._printer is None or event.kind is not SaleEventKind.APPROVED or answer is None:
+            return
+        task = asyncio.create_task(self._print(answer, self._printer.device))
+        self._printing.add(task)
+        task.add_done_callback(self._printing.discard)
+
+    async def _print(self, answer: PaymentAnswer, device: str) -> None:
+        from terminal.receipts.printer import print_receipt
+
+        try:
+            await asyncio.to_thread(print_receipt, answer, self._language, device)
+        except Exception:
+            # Paper runs out and cables fall out; the payment stands, and the receipt is kept.
+            log.exception("receipt_not_printed", payment_id=answer.payment_id)
+
+    def _make_text(self, answer: PaymentAnswer) -> str:
+        from terminal.receipts.text import format_receipt
+
+        return format_receipt(answer, self._language)
+
+    def _make_png(self, answer: PaymentAnswer) -> bytes:
+        # Drawing needs an imaging library, which a till without printer or page never loads.
+        from terminal.receipts.raster import render_receipt
+
+        buffer = io.BytesIO()
+        render_receipt(answer, self._language).save(buffer, format="PNG")
+        return buffer.getvalue()

@@ -1,0 +1,125 @@
+"""The addresses of the till's interface; each turns a request into a call of the desk and its view."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from terminal.errors import SaleRefused
+from terminal.sale.desk import SaleDesk
+from terminal.sale.events import EventBoard
+from terminal.till_api.event_stream import stream_events
+from terminal.till_api.guards import (
+    JSON_CONTENT_TYPE,
+    require_access_key,
+    require_json,
+    require_own_host,
+    translate_errors,
+)
+from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
+from wire.messages.payments import PaymentAnswer
+from wire.messages.till import DaemonView, SaleRequest, SaleView
+
+PNG_CONTENT_TYPE: Final = "image/png"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptMakers:
+    """How an approved answer becomes a receipt; both block for a moment."""
+
+    text: Callable[[PaymentAnswer], str]
+    png: Callable[[PaymentAnswer], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TillApi:
+    """What the routes stand on."""
+
+    desk: SaleDesk
+    board: EventBoard
+    receipts: ReceiptMakers
+    describe_daemon: Callable[[], DaemonView]
+
+    async def start_sale(self, request: web.Request) -> web.Response:
+        """POST /v1/sales."""
+        sale = parse_message(await request.read(), SaleRequest)
+        view = self.desk.start_sale(sale)
+        response = _json(view, status=201)
+        response.headers["Location"] = f"/v1/sales/{view.sale_id}"
+        return response
+
+    async def show_sale(self, request: web.Request) -> web.Response:
+        """GET /v1/sales/{sale_id}."""
+        return _json(self._find(request))
+
+    async def cancel_sale(self, request: web.Request) -> web.Response:
+        """DELETE /v1/sales/{sale_id}."""
+        return _json(self.desk.cancel_sale(request.match_info["sale_id"]))
+
+    async def show_receipt(self, request: web.Request) -> web.Response:
+        """GET /v1/sales/{sale_id}/receipt; only an approved sale has one."""
+        answer = self._find(request).answer
+        if answer is None or answer.outcome != "approved":
+            raise SaleRefused("there is no receipt of this sale", code="not_found")
+        if _wants_png(request):
+            image = await asyncio.to_thread(self.receipts.png, answer)
+            return web.Response(body=image, content_type=PNG_CONTENT_TYPE)
+        return web.Response(text=self.receipts.text(answer), content_type="text/plain")
+
+    async def watch(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/events."""
+        return await stream_events(request, self.board)
+
+    async def show_daemon(self, _: web.Request) -> web.Response:
+        """GET /v1/daemon."""
+        return _json(self.describe_daemon())
+
+    async def show_readers(self, _: web.Request) -> web.Response:
+        """GET /v1/readers."""
+        return _json(self.describe_daemon().readers)
+
+    def _find(self, request: web.Request) -> SaleView:
+        return self.desk.find_sale(request.match_info["sale_id"])
+
+
+def make_till_app(api: TillApi, *, host: str, access_key: str | None) -> web.Application:
+    """Put the routes behind their guards.
+
+    Args:
+        host: the loopback name or address it will listen on.
+        access_key: asked of every request if given.
+    """
+    app = web.Application(
+        client_max_size=BODY_BYTES_MAX,
+        middlewares=[
+            translate_errors(),
+            require_own_host(host),
+            require_access_key(access_key),
+            require_json(),
+        ],
+    )
+    app.add_routes(
+        [
+            web.post("/v1/sales", api.start_sale),
+            web.get("/v1/sales/{sale_id}", api.show_sale),
+            web.delete("/v1/sales/{sale_id}", api.cancel_sale),
+            web.get("/v1/sales/{sale_id}/receipt", api.show_receipt),
+            web.get("/v1/events", api.watch),
+            web.get("/v1/daemon", api.show_daemon),
+            web.get("/v1/readers", api.show_readers),
+        ]
+    )
+    return app
+
+
+def _wants_png(request: web.Request) -> bool:
+    accepted = [part.split(";")[0].strip() for part in request.headers.get("Accept", "").split(",")]
+    return PNG_CONTENT_TYPE in accepted and "text/plain" not in accepted
+
+
+def _json(message: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=dump_message(message), content_type=JSON_CONTENT_TYPE)
