@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from wire.messages.payments import EntryMode
 
@@ -24,6 +27,16 @@ class InstrumentKind(StrEnum):
     """A smart card with the payment application: taps (nfc_app) only."""
     NTAG424_CARD = "ntag424_card"
     """An NTAG 424 DNA card: one-time links (nfc_sdm) only."""
+
+
+ENTRY_MODES_OF: Final[Mapping[InstrumentKind, tuple[EntryMode, ...]]] = MappingProxyType(
+    {
+        InstrumentKind.PHONE_KEY: (EntryMode.NFC_APP, EntryMode.QR_CONSUMER, EntryMode.CODE_NUMERIC),
+        InstrumentKind.APPLET_CARD: (EntryMode.NFC_APP,),
+        InstrumentKind.NTAG424_CARD: (EntryMode.NFC_SDM,),
+    }
+)
+"""How each kind can be presented, strongest first."""
 
 
 class InstrumentStatus(StrEnum):
