@@ -92,6 +92,11 @@ class Vault:
         return hmac.digest(self._code_key, code.encode("utf-8"), hashlib.sha256)
 
 
+def has_vault_key(path: Path, env: Mapping[str, str]) -> bool:
+    """Say whether there is a key to load; whether it is a good one `load_vault_key` finds out."""
+    return KEY_VARIABLE in env or path.exists()
+
+
 def load_vault_key(path: Path, env: Mapping[str, str]) -> bytes:
     """Return the master key from the environment, else from its file; both hold 64 hex digits.
 

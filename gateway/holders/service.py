@@ -8,8 +8,16 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.entropy import Entropy, draw_digits, draw_ulid
-from gateway.errors import AuthenticationFailed, GatewayBusy, IdempotencyConflict, NotFound
+from gateway.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    GatewayBusy,
+    IdempotencyConflict,
+    NotFound,
+    SealBroken,
+)
 from gateway.holders.model import (
+    ENTRY_MODES_OF,
     CardKeyBatch,
     Instrument,
     InstrumentKind,
@@ -33,17 +41,8 @@ PAYMENT_CODE_LIFE_MS: Final = 60_000
 PAYMENT_CODE_DIGITS: Final = 15
 PAYMENT_CODE_DRAWS_MAX: Final = 5
 CARD_KEY_BYTES: Final = 16
-CARD_KEY_BATCHES_MAX: Final = 16
 BATCH_NUMBER_MAX: Final = 65_535
 
-_MODES: Final[Mapping[InstrumentKind, tuple[EntryMode, ...]]] = MappingProxyType(
-    {
-        InstrumentKind.PHONE_KEY: (EntryMode.NFC_APP, EntryMode.QR_CONSUMER, EntryMode.CODE_NUMERIC),
-        InstrumentKind.APPLET_CARD: (EntryMode.NFC_APP,),
-        InstrumentKind.NTAG424_CARD: (EntryMode.NFC_SDM,),
-    }
-)
-"""How each kind can be presented, strongest first; the last is its default minimum."""
 _DEFAULT_MAJOR_UNITS: Final[Mapping[InstrumentKind, tuple[int, int]]] = MappingProxyType(
     {
         InstrumentKind.PHONE_KEY: (500, 2_000),
@@ -175,8 +174,8 @@ class HolderService:
         """Seal and store the keys of a batch of NTAG 424 cards.
 
         Raises:
-            WireError: a key that has not 16 bytes, two equal keys, or one batch too many.
-            IdempotencyConflict: the batch number is taken.
+            WireError: a key that has not 16 bytes, or two equal keys.
+            ConfigurationError: one batch too many. IdempotencyConflict: the batch number is taken.
         """
         if not 0 <= batch_number <= BATCH_NUMBER_MAX:
             raise WireError(f"a batch number is 0 to {BATCH_NUMBER_MAX}")
@@ -184,8 +183,6 @@ class HolderService:
             raise WireError(f"a card key has {CARD_KEY_BYTES} bytes")
         if meta_key == file_master:
             raise WireError("the meta key and the file master key must differ")
-        if len(await self._store.list_card_key_batches()) >= CARD_KEY_BATCHES_MAX:
-            raise WireError(f"there are {CARD_KEY_BATCHES_MAX} batches already")
         batch = CardKeyBatch(
             batch_number=batch_number,
             meta_key_sealed=self._vault.seal(meta_key, meta_key_purpose(batch_number)),
@@ -194,6 +191,20 @@ class HolderService:
         )
         await self._store.add_card_key_batch(batch)
         return batch
+
+    async def check_card_keys(self) -> None:
+        """Return if every batch of card keys opens with this vault's key.
+
+        Raises:
+            ConfigurationError: one does not: better now than at the first tap.
+        """
+        for batch in await self._store.list_card_key_batches():
+            try:
+                self._open_file_master(batch)
+            except SealBroken:
+                raise ConfigurationError(
+                    f"card key batch {batch.batch_number} was sealed with another vault key"
+                ) from None
 
     async def issue_payment_code(self, instrument: Instrument, *, now_ms: int) -> IssuedCode:
         """Draw a fresh numeric code for a phone; its earlier unused code stops working.
@@ -234,13 +245,15 @@ class HolderService:
             raise WireError("an NTAG 424 card has a UID and a batch")
         for batch in await self._store.list_card_key_batches():
             if batch.batch_number == new.batch_number:
-                purpose = file_master_purpose(batch.batch_number)
-                return card_key_id(self._vault.open(batch.file_master_sealed, purpose), new.uid)
+                return card_key_id(self._open_file_master(batch), new.uid)
         raise NotFound("there is no such batch of card keys")
+
+    def _open_file_master(self, batch: CardKeyBatch) -> bytes:
+        return self._vault.open(batch.file_master_sealed, file_master_purpose(batch.batch_number))
 
 
 def _weakest_entry_mode_of(new: NewInstrument) -> EntryMode:
-    modes = _MODES[new.kind]
+    modes = ENTRY_MODES_OF[new.kind]
     chosen = new.weakest_entry_mode or modes[-1]
     if chosen not in modes:
         raise WireError(f"{new.kind} is presented as {', '.join(modes)}")

@@ -1,0 +1,144 @@
+"""The composition root: one gateway process, put together, started, and stopped without losing a request.
+
+Clock and randomness come from the command line (gateway/cli.py), or from a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from gateway.config import GatewayConfig
+from gateway.entropy import Entropy
+from gateway.errors import ConfigurationError
+from gateway.http.authentication import Authenticator
+from gateway.http.nonces import NonceWindow
+from gateway.http.resources import Desk, Readiness
+from gateway.http.routes import make_application
+from gateway.office import Office, open_office
+from gateway.payments.service import PaymentService
+
+KEEPALIVE_S: Final = 75
+"""How long an idle connection is kept; longer than a till's pause between two customers in a queue."""
+BACKLOG_MAX: Final = 512
+WILDCARD_HOSTS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  named in order to be told apart
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    """A gateway that accepts requests."""
+
+    url: str
+    """Where it listens, which may differ from what terminals sign."""
+    public_url: str
+    readiness: Readiness
+
+
+@contextlib.asynccontextmanager
+async def start_gateway(
+    config: GatewayConfig,
+    env: Mapping[str, str],
+    *,
+    now_ms: Callable[[], int],
+    entropy: Entropy,
+) -> AsyncIterator[RunningGateway]:
+    """Run a gateway while the block runs; on the way out it finishes what is in flight.
+
+    Raises:
+        ConfigurationError: as `open_office`; or the address can't be bound.
+        StoreUnavailable: the database can't be used now.
+    """
+    async with open_office(config, env, entropy) as office:
+        with contextlib.closing(_bind(config)) as listener:
+            url = _url_of(listener)
+            public_url = config.listen.public_url or url
+            desk = make_desk(config, office, public_url=public_url, now_ms=now_ms, entropy=entropy)
+            async with _serve_http(config, desk, listener):
+                yield RunningGateway(url, public_url, desk.readiness)
+
+
+async def run_gateway(
+    config: GatewayConfig,
+    env: Mapping[str, str],
+    announce: Callable[[RunningGateway], None],
+    *,
+    now_ms: Callable[[], int],
+    entropy: Entropy,
+) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is called once requests are accepted."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with start_gateway(config, env, now_ms=now_ms, entropy=entropy) as gateway:
+        log.info("ready", url=gateway.url, public_url=gateway.public_url)
+        announce(gateway)
+        await stop.wait()
+        log.info("stopping")
+    log.info("stopped")
+
+
+def make_desk(
+    config: GatewayConfig, office: Office, *, public_url: str, now_ms: Callable[[], int], entropy: Entropy
+) -> Desk:
+    """Wire the services to what the HTTP handlers work with."""
+    window_ms = config.clock.signature_window_ms
+    # A signature made as far ahead as is allowed stays fresh for twice the window.
+    nonces = NonceWindow(window_ms=2 * window_ms, nonces_max=config.limits.nonces_max)
+    return Desk(
+        store=office.store,
+        payments=PaymentService(office.store, office.vault),
+        merchants=office.merchants,
+        holders=office.holders,
+        authenticator=Authenticator(office.store, nonces, public_url=public_url, window_ms=window_ms),
+        limits=config.limits,
+        now_ms=now_ms,
+        entropy=entropy,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _serve_http(config: GatewayConfig, desk: Desk, listener: socket.socket) -> AsyncIterator[None]:
+    runner = web.AppRunner(
+        make_application(desk),
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
+        # The digest is over the bytes as sent, and a small compressed body could unfold beyond its bound.
+        auto_decompress=False,
+        shutdown_timeout=config.limits.shutdown_ms / 1000,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, backlog=BACKLOG_MAX).start()
+        yield
+    finally:
+        desk.readiness.is_draining = True
+        await runner.cleanup()
+
+
+def _bind(config: GatewayConfig) -> socket.socket:
+    host, port = config.listen.host, config.listen.port
+    if host in WILDCARD_HOSTS and config.listen.public_url is None:
+        raise ConfigurationError(f"listen.public_url must be given when listen.host is {host}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)
+    except OSError as error:
+        raise ConfigurationError(
+            f"listen.host {host} and listen.port {port} can't be bound: {error.strerror}"
+        ) from None
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

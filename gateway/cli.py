@@ -1,0 +1,110 @@
+"""`tapscan-gateway`: serve, migrate, audit, and the commands of gateway/console."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.console.holders import card_key_commands, instrument_commands, wallet_commands
+from gateway.console.merchants import location_commands, merchant_commands, terminal_commands
+from gateway.console.output import show_record
+from gateway.console.session import DEFAULT_CONFIG, ConfigOption, JsonOption, Session, session_of
+from gateway.errors import GatewayError
+from wire.errors import WireError
+
+if TYPE_CHECKING:
+    from gateway.app import RunningGateway
+
+app = typer.Typer(
+    help="The Tapscan payment gateway: verifies what is tapped or scanned, and settles it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(merchant_commands, name="merchant")
+app.add_typer(location_commands, name="location")
+app.add_typer(terminal_commands, name="terminal")
+app.add_typer(wallet_commands, name="wallet")
+app.add_typer(instrument_commands, name="instrument")
+app.add_typer(card_key_commands, name="card-keys")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a failure is one sentence on standard error and exit status 1."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="tapscan-gateway")
+    except (GatewayError, WireError) as error:
+        typer.echo(f"tapscan-gateway: {_sentence(error)}", err=True)
+        sys.exit(1)
+
+
+@app.callback()
+def prepare(context: typer.Context) -> None:
+    """The Tapscan payment gateway: verifies what is tapped or scanned, and settles it."""
+    context.obj = Session(now_ms=_read_clock_ms, entropy=secrets.token_bytes, env=os.environ)
+
+
+@app.command()
+def serve(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Serve until told to stop. On a first start, database and vault key are made."""
+    session = session_of(context)
+    settings = session.load_config(config)
+
+    import uvloop
+
+    from gateway.app import run_gateway
+    from gateway.office import prepare_storage
+
+    def announce(gateway: RunningGateway) -> None:
+        record = {"ready": True, "url": gateway.url, "public_url": gateway.public_url, "pid": os.getpid()}
+        if as_json:
+            show_record(record, as_json=True)
+        else:
+            typer.echo(f"tapscan-gateway is ready at {gateway.url}")
+        sys.stdout.flush()
+
+    prepare_storage(settings, session.env, entropy=session.entropy)
+    uvloop.run(run_gateway(settings, session.env, announce, now_ms=session.now_ms, entropy=session.entropy))
+
+
+@app.command()
+def migrate(
+    context: typer.Context,
+    new_vault_key: Annotated[
+        bool, typer.Option("--new-vault-key", help="The old key is lost: make another one.")
+    ] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Create the database and the vault key, or bring the database up to date."""
+    session = session_of(context)
+    settings = session.load_config(config)
+
+    from gateway.office import prepare_storage
+
+    version = prepare_storage(settings, session.env, entropy=session.entropy, new_vault_key=new_vault_key)
+    show_record({"database": settings.storage.database, "version": version}, as_json=as_json)
+
+
+def _read_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _sentence(error: GatewayError | WireError) -> str:
+    from wire.notices import NOTICES
+
+    text = str(error)
+    if text != error.code:
+        return text
+    notice = NOTICES.get(error.code)
+    return notice.cashier_en if notice is not None else error.code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The services around one open store: what the commands and the HTTP interface both work with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config import GatewayConfig
+from gateway.entropy import Entropy
+from gateway.errors import ConfigurationError
+from gateway.holders.service import HolderService
+from gateway.merchants.service import MerchantService
+from gateway.storage.sqlite.migrate import migrate
+from gateway.storage.sqlite.store import SqliteStore
+from gateway.storage.store import Store
+from gateway.vault import KEY_BYTES, Vault, create_vault_key, has_vault_key, load_vault_key
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """The services around one open store."""
+
+    store: Store
+    vault: Vault
+    merchants: MerchantService
+    holders: HolderService
+
+
+def prepare_storage(
+    config: GatewayConfig, env: Mapping[str, str], *, entropy: Entropy, new_vault_key: bool = False
+) -> int:
+    """Create or update the database, make a vault key where none can be missed, return the version.
+
+    Args:
+        new_vault_key: make a key even though there is a database, knowing that what an earlier key
+            sealed stays closed.
+
+    Raises:
+        ConfigurationError: there is a database but no key, or a file can't be made.
+        StoreUnavailable: the database can't be written.
+    """
+    if not has_vault_key(config.vault_key_path, env):
+        if config.database_path.exists() and not new_vault_key:
+            raise ConfigurationError(
+                f"there is a database but no vault key file {config.vault_key_path}: restore the key, or "
+                "run `tapscan-gateway migrate --new-vault-key` and add the card keys again"
+            )
+        create_vault_key(config.vault_key_path, entropy(KEY_BYTES))
+    _make_folder(config.database_path.parent)
+    return migrate(config.database_path)
+
+
+@contextlib.asynccontextmanager
+async def open_office(
+    config: GatewayConfig, env: Mapping[str, str], entropy: Entropy
+) -> AsyncIterator[Office]:
+    """Open the store and the vault, and close the store behind the caller.
+
+    Raises:
+        ConfigurationError: no database, no vault key, or not the key of this database.
+        StoreUnavailable: the database can't be used now.
+    """
+    if not config.database_path.exists():
+        raise ConfigurationError(
+            f"there is no database {config.database_path}: run `tapscan-gateway migrate` first"
+        )
+    vault = Vault(load_vault_key(config.vault_key_path, env))
+    store = await SqliteStore.open(config.database_path, queue_max=config.limits.write_queue_max)
+    try:
+        holders = HolderService(store, vault, entropy)
+        await holders.check_card_keys()
+        yield Office(store, vault, MerchantService(store, vault, entropy), holders)
+    finally:
+        await store.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"folder {folder} can't be made: {error.strerror}") from None
