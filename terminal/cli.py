@@ -1,0 +1,153 @@
+"""`tapscan-terminal`: enrol, run, sale, readers, journal.
+
+Each command imports what it needs when it runs, so that `--help` and the completion of a shell are quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from terminal.errors import GatewayRefused, TerminalError
+
+if TYPE_CHECKING:
+    from terminal.config import TerminalConfig
+    from terminal.daemon import RunningDaemon
+    from terminal.till_client import TillClient
+
+EXIT_FAILED: Final = 1
+EXIT_UNKNOWN: Final = 3
+"""`sale`: whether it was paid is unknown. 2 is a wrong use of the command line."""
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", help="The till's configuration file.", envvar="TAPSCAN_TERMINAL_CONFIG")
+]
+DEFAULT_CONFIG: Final = Path("terminal.toml")
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The daemon at a till, and the commands that talk to it.",
+)
+
+
+@app.command()
+def enrol(
+    code: Annotated[str, typer.Option(help="The one-time code of `tapscan-gateway terminal add`.")],
+    gateway: Annotated[str | None, typer.Option(help="The gateway's address, if not configured.")] = None,
+    again: Annotated[bool, typer.Option(help="Replace the identity this terminal has.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Introduce this terminal to its gateway; if the answer is lost, run it again with the same code."""
+    from terminal import daemon
+
+    settings = _load(config)
+    daemon.configure_logging(settings.logging)
+    answer = asyncio.run(daemon.enrol(settings, gateway, code, again=again))
+    typer.echo(f"enrolled as {answer.terminal_id}: {answer.merchant_name}, {answer.location_name}")
+
+
+@app.command()
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C; prints one line when it is ready."""
+    import uvloop
+
+    from terminal import daemon
+
+    settings = _load(config)
+    daemon.configure_logging(settings.logging)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(daemon.serve(settings, _print_ready))
+
+
+@app.command()
+def sale(
+    amount: Annotated[str, typer.Argument(help="In major units, such as 12.50.")],
+    currency: Annotated[str | None, typer.Option(help="ISO 4217; by default the shop's.")] = None,
+    order: Annotated[str | None, typer.Option(help="Your own reference of the order.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Take a payment through the running daemon; Ctrl-C cancels. Exits 0 only when it was approved."""
+    from terminal.sale_screen import sell
+    from wire.messages.till import SaleState
+
+    settings = _load(config)
+    state = asyncio.run(
+        sell(_client(settings), amount, currency=currency, order_id=order, language=settings.language)
+    )
+    if state is SaleState.UNKNOWN:
+        raise typer.Exit(EXIT_UNKNOWN)
+    if state is not SaleState.APPROVED:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def readers(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Show the health of every reader and scanner of the running daemon."""
+    from terminal.tables import print_readers
+
+    async def ask(client: TillClient) -> None:
+        async with client:
+            print_readers((await client.find_daemon()).readers)
+
+    asyncio.run(ask(_client(_load(config))))
+
+
+@app.command()
+def journal(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Show the payment attempts kept on disk, those without an outcome first; needs no daemon."""
+    from terminal.journal import read_journal
+    from terminal.tables import print_journal
+
+    print_journal(read_journal(_load(config).data_path))
+
+
+def main() -> None:
+    """Run the command line; what fails is one sentence on standard error."""
+    from wire.errors import WireError
+
+    try:
+        app()
+    except (TerminalError, WireError) as error:
+        sys.stderr.write(f"tapscan-terminal: {_sentence(error)}\n")
+        sys.exit(EXIT_FAILED)
+
+
+def _load(path: Path) -> TerminalConfig:
+    from terminal.config import load_config
+
+    return load_config(path)
+
+
+def _client(config: TerminalConfig) -> TillClient:
+    from terminal.data_folder import find_daemon_address
+    from terminal.errors import ConfigurationError
+    from terminal.till_client import TillClient
+
+    url = find_daemon_address(config.data_path)
+    if url is None:
+        raise ConfigurationError("the daemon is not running: start `tapscan-terminal run`")
+    return TillClient(url, config.till_api.access_key)
+
+
+def _print_ready(daemon: RunningDaemon) -> None:
+    view = daemon.describe()
+    typer.echo(f"ready {daemon.url} {view.terminal_id} {view.merchant_name}, {view.location_name}")
+    sys.stdout.flush()
+
+
+def _sentence(error: Exception) -> str:
+    from wire.notices import NOTICES
+
+    code = getattr(error, "code", "")
+    text = str(error)
+    is_told_by_notice = text == code or isinstance(error, GatewayRefused)
+    if code in NOTICES and is_told_by_notice and code != "signature_expired":
+        return f"{NOTICES[code].cashier_en} ({code})"
+    return text

@@ -1,0 +1,163 @@
+"""A sale on the command line: what happens, live, and a result that can't be misread."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Final
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from terminal.errors import SaleRefused
+from terminal.till_client import DaemonGone, TillClient
+from wire.messages.till import SaleEvent, SaleEventKind, SaleRequest, SaleState, SaleView
+from wire.money import find_currency, format_minor, parse_money
+from wire.notices import CHINESE, ENGLISH
+
+RECONNECTS_MAX: Final = 5
+RECONNECT_DELAY_MS: Final = 500
+
+_OVER: Final = frozenset(SaleState) - {SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING}
+_STYLES: Final = {
+    SaleState.APPROVED: "bold white on green",
+    SaleState.UNKNOWN: "bold black on yellow",
+}
+_STYLE_OF_NO_SALE: Final = "bold white on red"
+_PROMPTS: Final = {
+    ENGLISH: {
+        SaleEventKind.ARMED: "{amount}: present a card, a phone or a code",
+        SaleEventKind.READING: "Reading: hold it still",
+        SaleEventKind.SUBMITTING: "Asking the payment system",
+        SaleEventKind.CANCELLED: "CANCELLED",
+        SaleEventKind.TIMED_OUT: "NOTHING WAS PRESENTED IN TIME",
+        SaleEventKind.APPROVED: "APPROVED  {amount}",
+        SaleEventKind.DECLINED: "DECLINED  {amount}",
+        SaleEventKind.UNKNOWN: (
+            "OUTCOME UNKNOWN  {amount}\n"
+            "Do not take the money again: the till goes on asking what became of it."
+        ),
+    },
+    CHINESE: {
+        SaleEventKind.ARMED: "{amount}：请出示卡片、手机或付款码",
+        SaleEventKind.READING: "正在读取，请保持不动",
+        SaleEventKind.SUBMITTING: "正在请求支付系统",
+        SaleEventKind.CANCELLED: "已取消",
+        SaleEventKind.TIMED_OUT: "超时：未出示任何付款方式",
+        SaleEventKind.APPROVED: "收款成功  {amount}",
+        SaleEventKind.DECLINED: "收款失败  {amount}",
+        SaleEventKind.UNKNOWN: "结果未知  {amount}\n请勿重复收款：收银机会继续查询结果。",
+    },
+}
+
+
+async def sell(
+    client: TillClient, amount: str, *, currency: str | None, order_id: str | None, language: str
+) -> SaleState:
+    """Run one sale through the daemon and show it; the first Ctrl-C cancels it.
+
+    Returns:
+        The state the sale ended in.
+
+    Raises:
+        SaleRefused: the daemon refused the sale, or does not answer. MoneyError: no such amount.
+    """
+    screen = _Screen(language)
+    async with client:
+        code = currency or (await client.find_daemon()).currency
+        minor = parse_money(amount, find_currency(code)).minor
+        request = SaleRequest(amount_minor=minor, currency=code, order_id=order_id)
+        view = await _follow(client, request, screen)
+        screen.show_result(view)
+        if view.state is SaleState.APPROVED:
+            screen.show_receipt(await client.find_receipt(view.sale_id))
+    return view.state
+
+
+class _Screen:
+    """What the cashier sees."""
+
+    def __init__(self, language: str) -> None:
+        self._console = Console(highlight=False)
+        self._language = language
+
+    def show_event(self, event: SaleEvent) -> None:
+        notice = event.refusal or event.decline
+        if notice is not None:
+            self._console.print(Text(notice.cashier_text.get(self._language, notice.code), style="yellow"))
+        elif event.sale.state not in _OVER:
+            self._console.print(self._text(event.kind, event.sale))
+
+    def show_result(self, view: SaleView) -> None:
+        text = self._text(SaleEventKind(view.state.value), view)
+        if view.state is SaleState.UNKNOWN:
+            text += f"\n{view.order_id}"
+        style = _STYLES.get(view.state, _STYLE_OF_NO_SALE)
+        self._console.print(Panel(Text(text, justify="center"), style=style, padding=(1, 4)))
+
+    def show_receipt(self, receipt: str) -> None:
+        self._console.print(Text(receipt))
+
+    def show_refusal(self, error: SaleRefused) -> None:
+        self._console.print(Text(str(error), style="yellow"))
+
+    def _text(self, kind: SaleEventKind, view: SaleView) -> str:
+        amount = f"{format_minor(view.amount_minor, find_currency(view.currency))} {view.currency}"
+        return _PROMPTS[self._language][kind].format(amount=amount)
+
+
+async def _follow(client: TillClient, request: SaleRequest, screen: _Screen) -> SaleView:
+    async with aclosing(_watch_steadily(client)) as events:
+        # Watching begins before the sale does, so that not even its first event is missed.
+        await anext(events)
+        view = await client.start_sale(request)
+        with _CancelOnInterrupt(client, view.sale_id, screen):
+            async for event in events:
+                if event is None or event.sale.sale_id != view.sale_id:
+                    continue
+                screen.show_event(event)
+                if event.sale.state in _OVER:
+                    return event.sale
+    raise DaemonGone
+
+
+async def _watch_steadily(client: TillClient) -> AsyncGenerator[SaleEvent | None]:
+    """Yield None once watching, then events; after a break go on where it was."""
+    last: int | None = None
+    async for event in client.watch():
+        last = event.sequence if event else last
+        yield event
+    for _ in range(RECONNECTS_MAX):
+        await asyncio.sleep(RECONNECT_DELAY_MS / 1000)
+        with suppress(DaemonGone):
+            async for event in client.watch(last or 0):
+                last = event.sequence if event else last
+                yield event
+
+
+class _CancelOnInterrupt:
+    """While active, Ctrl-C asks the daemon to cancel instead of ending this command."""
+
+    def __init__(self, client: TillClient, sale_id: str, screen: _Screen) -> None:
+        self._client = client
+        self._sale_id = sale_id
+        self._screen = screen
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+    def _interrupt(self) -> None:
+        self._task = asyncio.create_task(self._cancel())
+
+    async def _cancel(self) -> None:
+        try:
+            await self._client.cancel_sale(self._sale_id)
+        except SaleRefused as error:
+            self._screen.show_refusal(error)

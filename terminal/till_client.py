@@ -1,0 +1,126 @@
+"""The other end of the till's interface: how a command asks the running daemon."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Final, TypeVar
+
+import aiohttp
+
+from terminal.errors import SaleRefused
+from wire.errors import WireError
+from wire.messages.base import dump_message, parse_message
+from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
+from wire.messages.till import DaemonView, SaleEvent, SaleRequest, SaleView
+
+REPLY_BYTES_MAX: Final = 256 * 1024
+REPLY_TIMEOUT_S: Final = 10.0
+SILENCE_S_MAX: Final = 30.0
+"""The daemon sends a heartbeat every ten seconds; after this long without one it is gone."""
+
+T = TypeVar("T")
+
+
+class DaemonGone(SaleRefused):
+    """The daemon does not answer; `code` is `not_ready`."""
+
+    def __init__(self) -> None:
+        super().__init__("the daemon does not answer: is `tapscan-terminal run` running?", code="not_ready")
+
+
+class TillClient:
+    """One command's connection to the daemon; use as an async context manager."""
+
+    def __init__(self, url: str, access_key: str | None) -> None:
+        self._url = url
+        self._headers = {} if access_key is None else {"Authorization": f"Bearer {access_key}"}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> TillClient:
+        timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def start_sale(self, request: SaleRequest) -> SaleView:
+        """Ask for a sale.
+
+        Raises:
+            SaleRefused: the daemon's problem, with its code. DaemonGone: no answer.
+        """
+        return _parse(await self._ask("POST", "/v1/sales", dump_message(request)), SaleView)
+
+    async def find_sale(self, sale_id: str) -> SaleView:
+        """Return a sale as it stands; errors as `start_sale`."""
+        return _parse(await self._ask("GET", f"/v1/sales/{sale_id}"), SaleView)
+
+    async def cancel_sale(self, sale_id: str) -> SaleView:
+        """Cancel a sale; errors as `start_sale`."""
+        return _parse(await self._ask("DELETE", f"/v1/sales/{sale_id}"), SaleView)
+
+    async def find_receipt(self, sale_id: str) -> str:
+        """Return an approved sale's receipt as text; errors as `start_sale`."""
+        return (await self._ask("GET", f"/v1/sales/{sale_id}/receipt")).decode("utf-8")
+
+    async def find_daemon(self) -> DaemonView:
+        """Return who the daemon is; errors as `start_sale`."""
+        return _parse(await self._ask("GET", "/v1/daemon"), DaemonView)
+
+    async def watch(self, after: int | None = None) -> AsyncGenerator[SaleEvent | None]:
+        """Yield None once the daemon listens to us, then every event; ends when the daemon does.
+
+        Args:
+            after: the sequence of the last event seen, to go on from there.
+
+        Raises:
+            SaleRefused, DaemonGone: as `start_sale`.
+        """
+        headers = {} if after is None else {"Last-Event-ID": str(after)}
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S_MAX, sock_connect=REPLY_TIMEOUT_S)
+        try:
+            async with self._open().get(
+                f"{self._url}/v1/events", headers=headers, timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    raise _read_problem(response, await response.content.read(REPLY_BYTES_MAX))
+                yield None
+                async for line in response.content:
+                    if line.startswith(b"data: "):
+                        yield _parse(line[len(b"data: ") :], SaleEvent)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise DaemonGone from None
+
+    async def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            async with self._open().request(method, self._url + path, data=body, headers=headers) as response:
+                content = await response.content.read(REPLY_BYTES_MAX)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            raise DaemonGone from None
+        if response.status >= 400:
+            raise _read_problem(response, content)
+        return content
+
+    def _open(self) -> aiohttp.ClientSession:
+        assert self._session is not None, "enter the client before using it"
+        return self._session
+
+
+def _parse(body: bytes, kind: type[T]) -> T:
+    try:
+        return parse_message(body, kind)
+    except WireError:
+        # Another program listens where the daemon did, or the daemon is of another version.
+        raise DaemonGone from None
+
+
+def _read_problem(response: aiohttp.ClientResponse, body: bytes) -> SaleRefused:
+    if response.content_type != PROBLEM_CONTENT_TYPE:
+        return DaemonGone()
+    return SaleRefused(code=_parse(body, Problem).code)
