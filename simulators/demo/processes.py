@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -35,13 +35,25 @@ class Child:
     name: str
     process: asyncio.subprocess.Process
     log_path: Path
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Hold on to a task that belongs to this process; it ends with it."""
+        self.tasks.append(task)
 
 
 class Processes:
     """Every process of one demo, with a log file each."""
 
-    def __init__(self, log_folder: Path, report_death: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        log_folder: Path,
+        report_death: Callable[[str], None],
+        *,
+        stop_timeout_s: float = STOP_TIMEOUT_S,
+    ) -> None:
         """Keep logs in `log_folder`; call `report_death` with a text when a child ends unasked."""
+        self._stop_timeout_s = stop_timeout_s
         self._log_folder = log_folder
         self._report_death = report_death
         self._children: list[Child] = []
@@ -96,7 +108,7 @@ class Processes:
         except TimeoutError:
             raise ProcessFailed(f"{name}: `{_short(command)}` took longer than {timeout_s:.0f} s") from None
         finally:
-            await _end(process)
+            await _end(process, self._stop_timeout_s)
         if process.returncode != 0:
             raise ProcessFailed(f"`{_short(command)}` ended with {process.returncode}\n{tail_of(path)}")
         return output
@@ -105,7 +117,7 @@ class Processes:
         """End every child, the youngest first, and wait until each is gone. May be called twice."""
         self._stopping = True
         for child in reversed(self._children):
-            await _end(child.process)
+            await _end(child.process, self._stop_timeout_s)
         for watcher in tuple(self._watchers):
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
@@ -166,7 +178,7 @@ async def _spawn(
         raise ProcessFailed(f"{command[0]}: {error.strerror}") from None
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, timeout_s: float) -> None:
     for step in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
             return
@@ -174,7 +186,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, step)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await process.wait()
 
 

@@ -1,0 +1,183 @@
+"""`tapscan-sim`: one card, one phone, a whole world, or the demo.
+
+Only this module reads the clock and the system's randomness. Each command imports what it needs when it
+is called, so that help answers at once and a card does not load OpenCV.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from simulators.errors import SimulatorError
+
+if TYPE_CHECKING:
+    from simulators.world_file import WorldFile
+
+SLOT_DEFAULT: Final = "Virtual PCD 00 00:35963"
+"""What Debian's vsmartcard-vpcd installs."""
+SEED_DEFAULT: Final = 2026
+FOLDER: Final = Path(__file__).parent
+WORLD_DEFAULT: Final = FOLDER / "demo" / "demo.toml"
+SCENARIO_DEFAULT: Final = FOLDER / "demo" / "scenario.toml"
+
+app = typer.Typer(
+    help="Devices without hardware: cards, phones, cameras and scanners that real drivers read.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class FieldChoice(StrEnum):
+    """Where a card can be put."""
+
+    UDP = "udp"
+    PN532 = "pn532"
+    VPCD = "vpcd"
+
+
+class CardChoice(StrEnum):
+    """Cards there are."""
+
+    PAYMENT = "payment"
+    NTAG424 = "ntag424"
+    UID = "uid"
+
+
+class PhoneOutput(StrEnum):
+    """How a phone's screen is shown."""
+
+    TERMINAL = "terminal"
+    IMAGE = "image"
+    STREAM = "stream"
+
+
+SeedOption = Annotated[int, typer.Option(help="Everything secret is drawn from it and from --name.")]
+NameOption = Annotated[str, typer.Option(help="Another name is another card or phone.")]
+CounterOption = Annotated[int, typer.Option(help="Counter last used; raise it when you start again.")]
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line and status 1."""
+    try:
+        app()
+    except SimulatorError as error:
+        typer.secho(f"tapscan-sim: {error}", err=True, fg=typer.colors.RED)
+        raise SystemExit(1) from None
+
+
+@app.command()
+def card(
+    kind: Annotated[CardChoice, typer.Option(help="What is tapped.")] = CardChoice.PAYMENT,
+    field: Annotated[FieldChoice, typer.Option(help="What it is tapped on.")] = FieldChoice.UDP,
+    port: Annotated[int, typer.Option(help="For udp; 0: any free one.")] = 0,
+    slot: Annotated[str, typer.Option(help="For vpcd: READER NAME:PORT of pcscd's virtual slot.")] = (
+        SLOT_DEFAULT
+    ),
+    name: NameOption = "card",
+    seed: SeedOption = SEED_DEFAULT,
+    counter: CounterOption = 0,
+    every_s: Annotated[float, typer.Option("--every", help="Tap every so many seconds; 0: on Enter.")] = 0,
+    keys_folder: Annotated[
+        Path | None, typer.Option(help="Write the NTAG 424 batch's key files here.")
+    ] = None,
+) -> None:
+    """Put one simulated card on a field and tap it: on Enter, or every few seconds."""
+    from simulators.hands import CardSetup, run_card
+
+    setup = CardSetup(kind.value, field.value, port, slot, name, seed, counter, every_s, keys_folder)
+    run_card(setup, typer.echo)
+
+
+@app.command()
+def phone(
+    form: Annotated[str, typer.Option(help="cpm, base45, base32, or numeric (asks the gateway).")] = "cpm",
+    output: Annotated[PhoneOutput, typer.Option(help="Where the screen is shown.")] = PhoneOutput.TERMINAL,
+    file: Annotated[Path, typer.Option(help="For --output image.")] = Path("paycode.png"),
+    port: Annotated[int, typer.Option(help="For --output stream; 0: any.")] = 0,
+    distortion: Annotated[
+        str, typer.Option(help="What befalls the picture, e.g. rotated, inverted.")
+    ] = "clean",
+    cap: Annotated[str, typer.Option(help="Most that the code may pay.")] = "100.00",
+    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "EUR",
+    life_s: Annotated[int, typer.Option("--life", help="Seconds until it expires.")] = 60,
+    age_s: Annotated[int, typer.Option("--age", help="Seconds ago that it was made.")] = 0,
+    gateway: Annotated[str | None, typer.Option(help="Address of the gateway, for numeric codes.")] = None,
+    name: NameOption = "phone",
+    seed: SeedOption = SEED_DEFAULT,
+    counter: CounterOption = 0,
+) -> None:
+    """Show a phone's pay code: as a QR in this terminal, in an image file, or as a camera's stream."""
+    from simulators.hands import PhoneSetup, run_phone
+
+    setup = PhoneSetup(
+        form, output.value, file, port, distortion, cap, currency, life_s, age_s, gateway, name, seed, counter
+    )
+    run_phone(setup, typer.echo, _now_ms, os.urandom)
+
+
+@app.command()
+def world(
+    file: Annotated[Path, typer.Option(help="What is in it.")] = WORLD_DEFAULT,
+    seed: Annotated[int | None, typer.Option(help="Instead of the file's.")] = None,
+    port: Annotated[int, typer.Option(help="Of the control interface; 0: any, and it is printed.")] = 0,
+    slot: Annotated[
+        list[str] | None, typer.Option(help="READER NAME:PORT of pcscd's virtual slots, in order.")
+    ] = None,
+    gateway: Annotated[str | None, typer.Option(help="Address of the gateway, for numeric codes.")] = None,
+) -> None:
+    """Run a world of devices and people, told what to do over HTTP on loopback.
+
+    The first line on stdout is one JSON object with the address of the control interface.
+    """
+    from simulators.devices import parse_slot
+    from simulators.world import Surroundings
+    from simulators.world_control import run_world
+
+    surroundings = Surroundings(_now_ms, os.urandom, tuple(parse_slot(text) for text in slot or ()), gateway)
+    asyncio.run(run_world(_load(file, seed), surroundings, port, typer.echo))
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="One checked scenario instead of shoppers.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Instead of the world file's.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Keep database and logs here; default: a temporary one.")
+    ] = None,
+    world_file: Annotated[Path, typer.Option("--world", help="Shop, tills and people.")] = WORLD_DEFAULT,
+    scenario: Annotated[Path, typer.Option(help="For --once: what happens.")] = SCENARIO_DEFAULT,
+) -> None:
+    """Start a gateway, two tills and a world, and let shoppers pay until Ctrl-C.
+
+    With --once a fixed scenario is played; the status is 0 only if every outcome was the expected one,
+    the sums are right and the audit passes, and the last line on stdout is one JSON object.
+    """
+    from simulators.demo.demo import DemoSetup, run_demo
+
+    setup = DemoSetup(_load(world_file, seed), world_file, scenario, folder, once=once)
+    raise typer.Exit(run_demo(setup))
+
+
+def _load(path: Path, seed: int | None) -> WorldFile:
+    import msgspec
+
+    from simulators.world_file import load_world_file
+
+    file = load_world_file(path)
+    return file if seed is None else msgspec.structs.replace(file, seed=seed)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What happens on the stage: a scenario that must come out right, or shoppers without end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Final
+
+from simulators.demo.board import Board
+from simulators.demo.checkout import Checkout
+from simulators.demo.scenario import CloneStep, Presenting, Scenario, carrier_of, device_of
+from simulators.demo.shoppers import Crowd
+from simulators.demo.stage import Stage
+from simulators.demo.tally import APPROVED, Outcome, Tally
+from simulators.errors import ProcessFailed, SimulatorError
+from simulators.world_messages import CloneOrder
+from wire.money import format_minor
+
+HEALTH_EVERY_S: Final = 2.0
+BALANCES_EVERY_S: Final = 15.0
+POOR_MINOR: Final = 1_500
+"""Below this a holder tops up, one time in the demo's patience."""
+TOP_UP: Final = "50.00"
+
+
+async def play_scenario(scenario: Scenario, stage: Stage, board: Board, tally: Tally) -> list[str]:
+    """Do all steps in order and return what was not as expected; empty is success.
+
+    A step whose device is off is left out, and said so.
+
+    Raises:
+        ProcessFailed: a process did not do its part.
+    """
+    complaints: list[str] = []
+    spent_minor: dict[str, int] = defaultdict(int)
+    wallet_of = {entry.name: entry.wallet for entry in stage.file.instruments}
+    for number, step in enumerate(scenario.steps, start=1):
+        if isinstance(step, CloneStep):
+            board.say(step.say)
+            await stage.world.clone(step.card, CloneOrder(name=step.name))
+            wallet_of[step.name] = wallet_of[step.card]
+            continue
+        device = device_of(step)
+        if device in stage.devices_off:
+            board.say(f"left out, {device} is off: {step.say}")
+            continue
+        outcome = await _sell(step, stage, board, tally)
+        complaints += _complaints_about(number, step, outcome)
+        if step.expect == APPROVED:
+            spent_minor[wallet_of[carrier_of(step)]] += stage.file.money(step.amount).minor
+    return complaints + await check_sums(stage, spent_minor)
+
+
+async def check_sums(stage: Stage, spent_minor: dict[str, int]) -> list[str]:
+    """Compare every wallet with what should be left in it, and return what is not so."""
+    currency = stage.file.iso_currency
+    complaints = []
+    for wallet in stage.file.wallets:
+        due = stage.file.money(wallet.funds).minor - spent_minor.get(wallet.name, 0)
+        held = await stage.office.find_balance_minor(stage.wallet_ids[wallet.name])
+        if held != due:
+            complaints.append(
+                f"wallet {wallet.name}: expected {format_minor(due, currency)} {currency} left,"
+                f" the gateway says {format_minor(held, currency)}"
+            )
+    return complaints
+
+
+async def entertain(stage: Stage, board: Board, tally: Tally, crowd: Crowd) -> None:
+    """Let shoppers come to every till until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        for checkout in stage.checkouts.values():
+            group.create_task(_keep_selling(checkout, stage, board, tally, crowd))
+        group.create_task(_keep_balances(stage, board))
+
+
+async def keep_health(stage: Stage, board: Board) -> None:
+    """Show how every till's readers are, until cancelled."""
+    while True:
+        for checkout in stage.checkouts.values():
+            try:
+                board.show_health(checkout.till.name, await checkout.till.find_daemon())
+            except ProcessFailed as error:
+                board.say(str(error))
+        await asyncio.sleep(HEALTH_EVERY_S)
+
+
+async def _sell(
+    step: Presenting, stage: Stage, board: Board, tally: Tally, *, expected: bool = True
+) -> Outcome:
+    till = stage.file.till_of(device_of(step))
+    outcome = await stage.checkouts[till].sell(step)
+    tally.add(outcome)
+    board.show_outcome(step.say, outcome, step.expect if expected else None)
+    return outcome
+
+
+def _complaints_about(number: int, step: Presenting, outcome: Outcome) -> list[str]:
+    if outcome.code == step.expect and outcome.mode == (step.mode or outcome.mode):
+        return []
+    expected = f"{step.expect} {step.mode or ''}".rstrip()
+    came = f"{outcome.code} {outcome.mode or ''}".rstrip()
+    return [f"step {number} ({step.say}): expected {expected}, got {came} at {outcome.till}"]
+
+
+async def _keep_selling(checkout: Checkout, stage: Stage, board: Board, tally: Tally, crowd: Crowd) -> None:
+    while True:
+        step = crowd.draw(checkout.till.name)
+        if step is not None:
+            thing = carrier_of(step)
+            crowd.take(thing)
+            try:
+                await _sell(step, stage, board, tally, expected=False)
+            except SimulatorError as error:
+                board.say(f"{step.say}: {error}")
+            finally:
+                crowd.give_back(thing)
+        await asyncio.sleep(crowd.draw_pause_s())
+
+
+async def _keep_balances(stage: Stage, board: Board) -> None:
+    while True:
+        balances: dict[str, int] = {}
+        for wallet in stage.file.wallets:
+            wallet_id = stage.wallet_ids[wallet.name]
+            minor = await stage.office.find_balance_minor(wallet_id)
+            if minor < POOR_MINOR:
+                await stage.office.fund_wallet(wallet_id, TOP_UP)
+                board.say(f"{wallet.holder} tops up {TOP_UP} {stage.file.currency}")
+                minor = await stage.office.find_balance_minor(wallet_id)
+            balances[wallet.holder] = minor
+        board.show_balances(balances)
+        await asyncio.sleep(BALANCES_EVERY_S)

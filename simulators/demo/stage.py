@@ -1,0 +1,304 @@
+"""The demo's stage: every process started and known to every other, and all of them ended again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from simulators.demo.board import Board
+from simulators.demo.checkout import Checkout
+from simulators.demo.office import Office
+from simulators.demo.processes import Child, Processes, product_command, tail_of
+from simulators.demo.till_client import TillClient
+from simulators.demo.world_client import WorldClient
+from simulators.devices import dump_slot
+from simulators.errors import ProcessFailed
+from simulators.fields.private_pcscd import PcscdUnavailable, PrivatePcscd
+from simulators.world_file import FieldKind, WorldFile
+from simulators.world_messages import Inventory
+from wire.messages.till import ReaderState
+
+START_TIMEOUT_S: Final = 30.0
+READERS_TIMEOUT_S: Final = 20.0
+POLL_S: Final = 0.1
+SETUP_COMMANDS_MAX: Final = 2
+"""How many of the operator's commands run at once; more would only wait for each other's processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """What the stage is set from."""
+
+    file: WorldFile
+    world_path: Path
+    folder: Path
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything running."""
+
+    file: WorldFile
+    world: WorldClient
+    office: Office
+    checkouts: dict[str, Checkout]
+    """By till."""
+    wallet_ids: dict[str, str]
+    """By the wallet's name in the world file."""
+    devices_off: dict[str, str]
+    """Why a device is not there, by its name."""
+
+
+@contextlib.asynccontextmanager
+async def open_stage(casting: Casting, processes: Processes, board: Board) -> AsyncIterator[Stage]:
+    """Start everything, yield it, and end what is not a child process; those are the caller's to end.
+
+    Raises:
+        ProcessFailed: something indispensable did not start; the text says what and where its log is.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        pcscd = await stack.enter_async_context(_private_pcscd(casting.file, board))
+        office = Office(_write_gateway_config(casting.folder), casting.file, processes)
+        await office.migrate()
+        gateway_url = await _start_gateway(casting, processes, session)
+        board.say(f"gateway: {gateway_url}")
+        world = WorldClient(await _start_world(casting, processes, gateway_url, pcscd), session)
+        inventory = await world.list_everything()
+        wallet_ids, codes = await _register(casting, office, inventory)
+        tills = await _start_tills(casting, processes, session, _Doors(gateway_url, codes, inventory, pcscd))
+        stack.enter_context(_watching(tills))
+        devices_off = await _find_devices_off(inventory, tills)
+        for name, reason in sorted(devices_off.items()):
+            board.say(f"{name} is OFF: {reason}")
+        checkouts = {name: Checkout(till, world, casting.file) for name, till in tills.items()}
+        yield Stage(casting.file, world, office, checkouts, wallet_ids, devices_off)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """What a till must know to start."""
+
+    gateway_url: str
+    enrolment_codes: dict[str, str]
+    inventory: Inventory
+    pcscd: PrivatePcscd | None
+
+    def reader_paths(self, devices: list[str]) -> list[str]:
+        """Return the paths of those devices that are on, in their order."""
+        paths = {device.name: device.reader_path for device in self.inventory.devices}
+        return [paths[name] for name in devices if paths.get(name)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a daemon to the private pcscd."""
+        return dict(self.pcscd.environment) if self.pcscd is not None else {}
+
+
+@contextlib.asynccontextmanager
+async def _private_pcscd(file: WorldFile, board: Board) -> AsyncIterator[PrivatePcscd | None]:
+    """Run a pcscd with a virtual reader for each field of that kind, where this machine allows it."""
+    names = [f"Tapscan {entry.name}" for entry in file.fields if entry.kind is FieldKind.VPCD]
+    if not names:
+        yield None
+        return
+    pcscd: PrivatePcscd | None = PrivatePcscd(names)
+    try:
+        assert pcscd is not None
+        await asyncio.to_thread(pcscd.start)
+    except PcscdUnavailable as error:
+        board.say(f"PC/SC is OFF: {error}")
+        pcscd = None
+    try:
+        yield pcscd
+    finally:
+        if pcscd is not None:
+            await asyncio.to_thread(pcscd.stop)
+
+
+def _write_gateway_config(folder: Path) -> Path:
+    path = folder / "gateway.toml"
+    path.write_text(
+        '[listen]\nhost = "127.0.0.1"\nport = 0\n\n'
+        '[storage]\ndatabase = "tapscan.sqlite3"\nvault_key_file = "vault.key"\n\n'
+        '[logging]\nformat = "json"\n',
+        encoding="utf-8",
+    )
+    return path
+
+
+async def _start_gateway(casting: Casting, processes: Processes, session: aiohttp.ClientSession) -> str:
+    command = product_command("tapscan-gateway", "serve", "--config", str(casting.folder / "gateway.toml"))
+    child = await processes.start("gateway", command, piped=True)
+    url = await _read_url(child)
+    await _await_ready(child, f"{url}/health/ready", session)
+    return url
+
+
+async def _start_world(
+    casting: Casting, processes: Processes, gateway_url: str, pcscd: PrivatePcscd | None
+) -> str:
+    options = ["--file", str(casting.world_path), "--seed", str(casting.file.seed), "--gateway", gateway_url]
+    # Every virtual reader brings two slots; a card lies in the first of each.
+    for slot in pcscd.slots[::2] if pcscd is not None else ():
+        options += ["--slot", dump_slot(slot)]
+    child = await processes.start("world", product_command("tapscan-sim", "world", *options), piped=True)
+    return await _read_url(child)
+
+
+async def _register(
+    casting: Casting, office: Office, inventory: Inventory
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Register shop, people and things; return wallet ids by wallet and enrolment codes by till."""
+    file = casting.file
+    at_once = asyncio.Semaphore(SETUP_COMMANDS_MAX)
+    merchant_id = await office.add_merchant()
+    location_id = await office.add_location(merchant_id)
+    codes: dict[str, str] = {}
+    wallet_ids: dict[str, str] = {}
+    things = {thing.name: thing for thing in inventory.things}
+
+    async def add_till(name: str) -> None:
+        async with at_once:
+            codes[name] = await office.add_terminal(merchant_id, location_id)
+
+    async def add_holder(name: str) -> None:
+        wallet = next(entry for entry in file.wallets if entry.name == name)
+        async with at_once:
+            wallet_ids[name] = await office.add_wallet(wallet)
+        for entry in file.instruments:
+            if entry.wallet == name:
+                async with at_once:
+                    await office.add_instrument(entry, things[entry.name], wallet_ids[name])
+
+    if file.ntag_cards:
+        await office.add_card_keys(inventory.card_keys, casting.folder)
+    async with asyncio.TaskGroup() as group:
+        for till in file.tills:
+            group.create_task(add_till(till.name))
+        for wallet in file.wallets:
+            group.create_task(add_holder(wallet.name))
+    return wallet_ids, codes
+
+
+async def _start_tills(
+    casting: Casting, processes: Processes, session: aiohttp.ClientSession, doors: _Doors
+) -> dict[str, TillClient]:
+    async def start(name: str, devices: list[str]) -> TillClient:
+        config = _write_till_config(casting.folder, name, doors.reader_paths(devices))
+        options = ["--config", str(config), "--gateway", doors.gateway_url]
+        await processes.run(
+            name,
+            product_command("tapscan-terminal", "enrol", *options, "--code", doors.enrolment_codes[name]),
+        )
+        run = product_command("tapscan-terminal", "run", "--config", str(config))
+        child = await processes.start(name, run, doors.environment, piped=True)
+        return TillClient(name, await _read_url(child), session)
+
+    tills = await asyncio.gather(*(start(till.name, till.devices) for till in casting.file.tills))
+    return {till.name: till for till in tills}
+
+
+def _write_till_config(folder: Path, name: str, reader_paths: list[str]) -> Path:
+    path = folder / f"{name}.toml"
+    devices = "".join(f"    {msgspec.json.encode(reader).decode()},\n" for reader in reader_paths)
+    path.write_text(
+        f'data_folder = "{name}"\ndevices = [\n{devices}]\n\n'
+        "[till_api]\nport = 0\n\n"
+        '[logging]\nformat = "json"\n',
+        encoding="utf-8",
+    )
+    return path
+
+
+@contextlib.contextmanager
+def _watching(tills: dict[str, TillClient]) -> Iterator[None]:
+    """Keep reading every till's events."""
+    tasks = [asyncio.create_task(till.watch()) for till in tills.values()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _find_devices_off(inventory: Inventory, tills: dict[str, TillClient]) -> dict[str, str]:
+    """Wait until every reader has made up its mind, and return the devices that are off, with reasons."""
+    off = {device.name: device.off_reason for device in inventory.devices if device.off_reason}
+    for till in tills.values():
+        for path, reason in (await _await_readers(till)).items():
+            name = next((device.name for device in inventory.devices if device.reader_path == path), path)
+            off[name] = reason
+    return off
+
+
+async def _await_readers(till: TillClient) -> dict[str, str]:
+    """Return the paths of a till's readers that are off on this machine.
+
+    Raises:
+        ProcessFailed: a reader that should work does not.
+    """
+    undecided: list[str] = []
+    deadline = asyncio.get_running_loop().time() + READERS_TIMEOUT_S
+    while asyncio.get_running_loop().time() < deadline:
+        readers = (await till.find_daemon()).readers
+        undecided = [
+            f"{reader.path} {reader.state}: {reader.reason}"
+            for reader in readers
+            if reader.state in (ReaderState.STARTING, ReaderState.FAULTY)
+        ]
+        if not undecided:
+            return {reader.path: reader.reason for reader in readers if reader.state is ReaderState.OFF}
+        await asyncio.sleep(POLL_S)
+    raise ProcessFailed(f"{till.name}: readers did not come up: {'; '.join(undecided)}")
+
+
+async def _read_url(child: Child) -> str:
+    """Return the first http address a process prints, then go on emptying its pipe into its log."""
+    assert child.process.stdout is not None
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            async for line in child.process.stdout:
+                _append(child.log_path, line)
+                words = line.decode("utf-8", errors="replace").replace('"', " ").replace("}", " ").split()
+                for word in words:
+                    if word.startswith("http://"):
+                        child.keep(asyncio.create_task(_drain(child)))
+                        return word.rstrip("/,.")
+    except TimeoutError:
+        pass
+    raise ProcessFailed(f"{child.name} did not say where it listens; its log:\n{tail_of(child.log_path)}")
+
+
+async def _drain(child: Child) -> None:
+    assert child.process.stdout is not None
+    async for line in child.process.stdout:
+        _append(child.log_path, line)
+
+
+def _append(path: Path, line: bytes) -> None:
+    # Whole lines appended to a file others append to as well (O_APPEND keeps them apart).
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+async def _await_ready(child: Child, url: str, session: aiohttp.ClientSession) -> None:
+    deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
+    while asyncio.get_running_loop().time() < deadline:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
+                if answer.status == 200:
+                    return
+        await asyncio.sleep(POLL_S)
+    raise ProcessFailed(f"{child.name} is not ready; its log:\n{tail_of(child.log_path)}")

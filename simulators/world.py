@@ -1,0 +1,186 @@
+"""A world of software devices and of people who carry cards and phones, made from a file and a seed.
+
+Devices stand for the driver's own hardware: a till's daemon reaches them by the reader paths that
+`World.list_everything` returns, and cannot tell them from real ones. What happens in the world is said
+to it through its control interface (simulators/world_control.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from simulators.belongings import PHONE_KEY, Card, draw_key_of, make_belongings
+from simulators.cards.payment_card import PaymentCard
+from simulators.cards.uid_tag import UidTag
+from simulators.devices import Devices, open_devices
+from simulators.errors import GatewaySilent, SimulatorError
+from simulators.fields.private_pcscd import VirtualSlot
+from simulators.wallet_app import ENTROPY_BYTES_NEEDED, ask_payment_code
+from simulators.world_file import WorldFile
+from simulators.world_messages import (
+    CloneOrder,
+    CodeForm,
+    CodeOrder,
+    Inventory,
+    PresentOrder,
+    ScanOrder,
+    ShowOrder,
+)
+from wire.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the world takes from outside itself."""
+
+    now_ms: Callable[[], int]
+    """The clock, unix milliseconds."""
+    entropy: Callable[[int], bytes]
+    """That many bytes never seen before, for the nonces of signed requests."""
+    slots: Sequence[VirtualSlot] = ()
+    """Of pcscd's virtual readers, for the fields of that kind in the order of the file."""
+    gateway_url: str | None = None
+    """Where phones ask for numeric codes, without a trailing slash."""
+
+
+class World:
+    """Everything in one process; call its methods from one event loop."""
+
+    def __init__(self, file: WorldFile, surroundings: Surroundings) -> None:
+        """Make what people carry; devices come with `start`."""
+        self._file = file
+        self._outside = surroundings
+        self._belongings = make_belongings(file)
+        self._devices = Devices()
+        self._field_of: dict[str, str] = {}
+        self._last_codes: dict[str, str] = {}
+        self._picture_count = 0
+
+    async def start(self) -> None:
+        """Open every device that this machine allows; one that fails is off, with the reason."""
+        self._devices = await asyncio.to_thread(open_devices, self._file, self._outside.slots)
+
+    async def stop(self) -> None:
+        """Close every device; may be called twice."""
+        await asyncio.to_thread(self._devices.stop)
+
+    def list_everything(self) -> Inventory:
+        """Return devices, things, and what a gateway must be told to accept them."""
+        return Inventory(
+            seed=self._file.seed,
+            devices=list(self._devices.views),
+            things=list(self._belongings.views),
+            card_keys=self._belongings.keys.view,
+        )
+
+    def present(self, field_name: str, order: PresentOrder) -> None:
+        """Put a card, phone or tag on a field, taking it from wherever it lies.
+
+        Raises:
+            NoSuchThing, DeviceOff: as said.
+            SimulatorError: the card cannot be tampered with or torn as ordered.
+        """
+        field = self._devices.find_field(field_name)
+        card = self._belongings.find_card(order.thing)
+        _prepare(card, order)
+        elsewhere = self._field_of.get(order.thing)
+        if elsewhere is not None and elsewhere != field_name:
+            self.remove(elsewhere)
+        self._forget_field(field_name)
+        self._field_of[order.thing] = field_name
+        field.present(card)
+
+    def remove(self, field_name: str) -> None:
+        """Take away what lies on a field; nothing there is no error."""
+        self._devices.find_field(field_name).remove()
+        self._forget_field(field_name)
+
+    async def show(self, screen_name: str, order: ShowOrder) -> None:
+        """Hold a phone with a code before a camera.
+
+        Raises:
+            NoSuchThing, DeviceOff, GatewaySilent: as said.
+            SimulatorError: no code or more than one named, an unknown distortion, too large a code.
+        """
+        # OpenCV is for worlds with a camera only.
+        from simulators.screens.distortions import DISTORTIONS, picture_of
+
+        screen = self._devices.find_screen(screen_name)
+        if order.distortion not in DISTORTIONS:
+            raise SimulatorError(f"there is no distortion named {order.distortion}")
+        text = await self._one_text(order.code, order.screenshot_of, None)
+        self._picture_count += 1
+        picture = await asyncio.to_thread(
+            picture_of, order.distortion, text, width=640, height=480, seed=self._picture_count
+        )
+        screen.show(picture.pixels)
+
+    def blank(self, screen_name: str) -> None:
+        """Take the phone away from a camera."""
+        self._devices.find_screen(screen_name).show(None)
+
+    async def scan(self, gun_name: str, order: ScanOrder) -> None:
+        """Pull a scanner gun's trigger at a code; errors as `show`."""
+        gun = self._devices.find_gun(gun_name)
+        text = await self._one_text(order.code, order.screenshot_of, order.text)
+        await asyncio.to_thread(gun.scan, text)
+
+    def clone(self, card_name: str, order: CloneOrder) -> None:
+        """Copy a card, keys and counter as they are now; errors as `Belongings.clone`."""
+        self._belongings.clone(card_name, order.name)
+
+    async def _one_text(self, code: CodeOrder | None, screenshot_of: str | None, text: str | None) -> str:
+        if sum(part is not None for part in (code, screenshot_of, text)) != 1:
+            raise SimulatorError("name one thing to show: a fresh code, a screenshot, or a text")
+        if code is not None:
+            return await self._fresh_code(code)
+        if screenshot_of is None:
+            return text or ""
+        if screenshot_of not in self._last_codes:
+            raise SimulatorError(f"{screenshot_of} has shown no code yet")
+        return self._last_codes[screenshot_of]
+
+    async def _fresh_code(self, order: CodeOrder) -> str:
+        phone = self._belongings.find_phone(order.phone)
+        if order.form is CodeForm.NUMERIC:
+            text = await self._ask_numeric_code(order.phone)
+        else:
+            made_ms = self._outside.now_ms() - order.age_s * 1000
+            cap = Money(order.cap_minor, self._file.iso_currency)
+            text = phone.pay_code(made_ms, cap, form=order.form.value, life_s=order.life_s)
+        self._last_codes[order.phone] = text
+        return text
+
+    async def _ask_numeric_code(self, phone_name: str) -> str:
+        if self._outside.gateway_url is None:
+            raise GatewaySilent("this world was not told where the gateway is")
+        async with aiohttp.ClientSession() as session:
+            answer = await ask_payment_code(
+                session,
+                self._outside.gateway_url,
+                draw_key_of(self._file.seed, PHONE_KEY, phone_name),
+                now_ms=self._outside.now_ms(),
+                entropy=self._outside.entropy(ENTROPY_BYTES_NEEDED),
+            )
+        return answer.code
+
+    def _forget_field(self, field_name: str) -> None:
+        self._field_of = {thing: field for thing, field in self._field_of.items() if field != field_name}
+
+
+def _prepare(card: Card, order: PresentOrder) -> None:
+    """Set what is wrong with the next tap; without an order nothing is."""
+    tampers, tears = order.tamper_amount_minor is not None, order.tear_at_apdu is not None
+    if isinstance(card, UidTag):
+        if tampers or tears:
+            raise SimulatorError("a plain tag speaks no commands: nothing to tamper with or to tear")
+        return
+    card.tear_at_apdu = order.tear_at_apdu
+    if isinstance(card, PaymentCard):
+        card.tamper_amount_minor = order.tamper_amount_minor
+    elif tampers:
+        raise SimulatorError("a one-time link states no amount: nothing to tamper with")
