@@ -36,6 +36,8 @@ class CardConnection(Protocol):
         Raises:
             CardRemoved: the card left or stopped answering; this connection is over.
             ReaderUnavailable: the reader failed; close it.
+            PresentationRefused: `card_answer_invalid`; the answer breaks the card's own protocol, has no
+                status word or never ends. The connection is good for `is_present` and `close` only.
         """
 
     def is_present(self) -> bool:
@@ -61,11 +63,13 @@ class CardReader(Protocol):
     def wait_for_card(self, timeout_ms: int) -> CardConnection | None:
         """Return the card that is or comes into the field within the time, else None.
 
-        May return up to 500 ms late. Two cards at once are refused, not chosen between.
+        May return up to 500 ms late (nfcpy's UDP radio up to 1.1 s: its driver waits a second for every
+        request). Two cards at once are refused, not chosen between, where the reader can tell.
 
         Raises:
             ReaderUnavailable: the reader failed; close it, open it again later.
-            PresentationRefused: `card_changed`; more than one card is in the field.
+            PresentationRefused: `card_changed`; more than one card is in the field. `card_not_supported`;
+                what is there can't be activated. Raised once, then nothing until it has left.
         """
 
     def close(self) -> None:

@@ -1,0 +1,83 @@
+"""From a device path in terminal.toml to the driver that serves it.
+
+    pcsc:READER NAME                        pcsc.py
+    contactless:usb                         contactless.py (any nfcpy path, and tty:/dev/…:pn532)
+    camera:0, camera:http://…, camera:file:… camera.py
+    serial:/dev/ttyACM0[?baud=9600]         serial_scanner.py
+
+A driver's module is imported only when a path asks for it, and its library only when it is opened: a till
+without a camera needs no OpenCV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import parse_qs
+
+from terminal.errors import ConfigurationError
+from terminal.readers.card_reader import CardReader
+from terminal.scanners.code_scanner import CodeScanner
+
+BAUD_MIN: Final = 1_200
+BAUD_MAX: Final = 4_000_000
+BAUD_DEFAULT: Final = 9_600
+
+
+def make_device(path: str) -> CardReader | CodeScanner:
+    """Make the driver of a device path, without opening the device.
+
+    Raises:
+        ConfigurationError: no such scheme, or what follows it does not name a device.
+    """
+    scheme, _, rest = path.partition(":")
+    maker = _MAKERS.get(scheme)
+    if maker is None:
+        raise ConfigurationError(f"a device path begins with one of {', '.join(sorted(_MAKERS))}")
+    if not rest:
+        raise ConfigurationError(f"{scheme}: needs to say which device")
+    return maker(rest)
+
+
+def _make_pcsc(name: str) -> CardReader:
+    from terminal.readers.pcsc import PcscReader
+
+    return PcscReader(name)
+
+
+def _make_contactless(device: str) -> CardReader:
+    from terminal.readers.contactless import SCHEME, ContactlessReader
+
+    return ContactlessReader(SCHEME + device)
+
+
+def _make_camera(source: str) -> CodeScanner:
+    from terminal.scanners.camera import CameraScanner
+
+    return CameraScanner(source)
+
+
+def _make_serial(device: str) -> CodeScanner:
+    from terminal.scanners.serial_scanner import SerialScanner
+
+    port, _, query = device.partition("?")
+    return SerialScanner(port, _baud(query))
+
+
+def _baud(query: str) -> int:
+    options = parse_qs(query, keep_blank_values=True)
+    values = options.pop("baud", [str(BAUD_DEFAULT)])
+    if options or len(values) != 1 or not values[0].isdecimal():
+        raise ConfigurationError("a serial scanner takes ?baud=NUMBER and nothing else")
+    baud = int(values[0])
+    if not BAUD_MIN <= baud <= BAUD_MAX:
+        raise ConfigurationError(f"baud is {BAUD_MIN} to {BAUD_MAX}")
+    return baud
+
+
+_MAKERS: Final[dict[str, Callable[[str], CardReader | CodeScanner]]] = {
+    "pcsc": _make_pcsc,
+    "contactless": _make_contactless,
+    "camera": _make_camera,
+    "serial": _make_serial,
+}

@@ -1,0 +1,317 @@
+"""Contactless readers through nfcpy: USB readers, a PN532 on a serial port, and nfcpy's UDP radio.
+
+Memory tags are recognised by what they show at anticollision and never activated: nothing they hold could
+pay, and nfcpy's probing of them is slow. Between two looks for a card the field is off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import logging
+import os
+import time
+from types import ModuleType
+from typing import Any, Final
+
+from terminal.errors import (
+    CardRemoved,
+    ConfigurationError,
+    PresentationRefused,
+    ReaderNotInstalled,
+    ReaderUnavailable,
+)
+from terminal.readers.card_reader import CardTechnology
+from terminal.readers.response_completion import complete_response
+
+SCHEME: Final = "contactless:"
+SERIAL_DRIVERS: Final = ("pn532", "arygon")
+SENSE_PAUSE_S: Final = 0.01
+"""Between two looks for a card: the field's rest, and what the tap waits for at most on top of the look."""
+RARE_EVERY: Final = 5
+"""Type B and F cards are looked for in every fifth round: no card of ours is one, but its holder gets an
+answer. Not over UDP, where a look that finds nothing lasts a second."""
+TRANSMIT_MS_MAX: Final = 3_000
+"""One command with all its waiting-time extensions, retries and parts."""
+FRAMES_MAX: Final = 512
+"""Frames of one command: 256 chained parts each way would be a 64 KiB answer."""
+
+_ISO_DEP_BIT = 0x20
+_TYPE_A, _TYPE_B, _TYPE_F = "106A", "106B", "212F"
+
+
+class ContactlessReader:
+    """One reader that nfcpy drives.
+
+    Args:
+        path: `contactless:` and then nfcpy's own path (`usb`, `tty:USB0:pn532`, `udp:127.0.0.1:9901`), or
+            `tty:/dev/pts/3:pn532` for a serial port of any name.
+
+    Raises:
+        ConfigurationError: no such driver.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._device = path.removeprefix(SCHEME)
+        _serial_port(self._device)
+        self._rare = () if self._device.startswith("udp") else (_TYPE_B, _TYPE_F)
+        self._round = 0
+        self._refusing = False
+        self._link: _Link | None = None
+
+    def open(self) -> None:
+        """Find the reader and take it; errors as CardReader.open."""
+        self.close()
+        nfc = _load_nfcpy()
+        try:
+            frontend = _open_frontend(nfc, self._device)
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the reader can't be used now
+            raise _unavailable(error) from None
+        self._link = _Link(nfc, frontend)
+
+    def wait_for_card(self, timeout_ms: int) -> ContactlessConnection | None:
+        """Return the card in the field, looking for one; errors as CardReader.wait_for_card."""
+        link = self._opened()
+        deadline = time.monotonic() + timeout_ms / 1000
+        while True:
+            connection = self._look(link)
+            left_s = deadline - time.monotonic()
+            if connection is not None or left_s <= 0:
+                return connection
+            time.sleep(min(SENSE_PAUSE_S, left_s))
+
+    def close(self) -> None:
+        """Give the reader back; never raises."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _opened(self) -> _Link:
+        if self._link is None:
+            raise ReaderUnavailable("not open")
+        return self._link
+
+    def _look(self, link: _Link) -> ContactlessConnection | None:
+        self._round += 1
+        technologies = (_TYPE_A, *self._rare) if self._round % RARE_EVERY == 0 else (_TYPE_A,)
+        target = link.sense(technologies)
+        if target is None:
+            self._refusing = False
+            return None
+        if not _speaks_apdus(target):
+            return ContactlessConnection(link, target, None)
+        return self._activate(link, target)
+
+    def _activate(self, link: _Link, target: Any) -> ContactlessConnection | None:
+        try:
+            tag = link.activate(target)
+        except PresentationRefused:
+            if self._refusing:
+                return None
+            self._refusing = True
+            raise
+        if tag is None:
+            return None  # It left again, or it is too far away: the next look will tell.
+        self._refusing = False
+        return ContactlessConnection(link, target, tag)
+
+
+class ContactlessConnection:
+    """One card in the field."""
+
+    def __init__(self, link: _Link, target: Any, tag: Any | None) -> None:
+        self._link = link
+        self._target = target
+        self._tag = tag
+        self._over = False
+        self.technology = CardTechnology.UID_ONLY if tag is None else CardTechnology.ISO_DEP
+
+    def transmit(self, command: bytes) -> bytes:
+        """Send one command; errors as CardConnection.transmit."""
+        if self._over or self._tag is None:
+            raise CardRemoved("this connection is over")
+        self._link.begin_command()
+        try:
+            return complete_response(self._exchange, command)
+        except Exception:
+            self._over = True
+            raise
+
+    def is_present(self) -> bool:
+        """Ask the card; once its dialogue has broken down, look for any card like it."""
+        try:
+            if self._tag is not None and not self._over:
+                self._link.begin_command()
+                return bool(self._tag.is_present)
+            return self._link.senses_again(self._target)
+        except Exception:  # noqa: BLE001 - a reader that fails here says so at the next look for a card
+            return False
+
+    def close(self) -> None:
+        """Switch the field off; never raises."""
+        self._over = True
+        self._link.rest()
+
+    def _exchange(self, command: bytes) -> bytes:
+        return self._link.transceive(self._tag, command)
+
+
+class _Link:
+    """nfcpy's frontend with bounds: what its tag classes call, plus our translation of its errors."""
+
+    def __init__(self, nfc: ModuleType, frontend: Any) -> None:
+        self._nfc = nfc
+        self._frontend = frontend
+        self._deadline = 0.0
+        self._frames_left = 0
+
+    # What nfcpy's tag classes use of a frontend.
+
+    @property
+    def max_send_data_size(self) -> int:
+        return int(self._frontend.max_send_data_size)
+
+    @property
+    def max_recv_data_size(self) -> int:
+        return int(self._frontend.max_recv_data_size)
+
+    def exchange(self, send_data: bytes, timeout: float) -> bytearray:
+        """Pass one frame on, unless the card has had all the time one command may take.
+
+        nfcpy itself follows waiting-time extensions and chained answers for as long as the card likes.
+        """
+        left_s = self._deadline - time.monotonic()
+        self._frames_left -= 1
+        if left_s <= 0 or self._frames_left < 0:
+            raise PresentationRefused("the card's answer never ends", code="card_answer_invalid")
+        answer: bytearray = self._frontend.exchange(send_data, min(timeout, left_s))
+        return answer
+
+    # What the connection and the reader use.
+
+    def begin_command(self) -> None:
+        self._deadline = time.monotonic() + TRANSMIT_MS_MAX / 1000
+        self._frames_left = FRAMES_MAX
+
+    def sense(self, technologies: tuple[str, ...]) -> Any | None:
+        targets = [self._nfc.clf.RemoteTarget(technology) for technology in technologies]
+        try:
+            return self._frontend.sense(*targets, iterations=1)
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the reader has failed
+            raise _unavailable(error) from None
+
+    def senses_again(self, target: Any) -> bool:
+        """Say whether a card of the same kind is in the field; a random UID is a new one every time."""
+        found = self.sense((target.brty,))
+        if found is None:
+            return False
+        if found.brty != _TYPE_A:
+            return True
+        same_uid = found.sdd_res == target.sdd_res or (_is_random(found) and _is_random(target))
+        return bool(same_uid and found.sel_res == target.sel_res)
+
+    def activate(self, target: Any) -> Any | None:
+        self.begin_command()
+        try:
+            return self._nfc.tag.activate(self, target)
+        except OSError as error:
+            raise _unavailable(error) from None
+        except Exception:  # noqa: BLE001 - nfcpy indexes into a card's answers without looking
+            raise PresentationRefused("the card can't be activated", code="card_not_supported") from None
+
+    def transceive(self, tag: Any, command: bytes) -> bytes:
+        try:
+            return bytes(tag.transceive(command))
+        except (CardRemoved, PresentationRefused):
+            raise
+        except self._nfc.clf.CommunicationError:
+            raise CardRemoved("the card stopped answering") from None
+        except self._nfc.tag.TagCommandError as error:
+            if error.errno == self._nfc.tag.PROTOCOL_ERROR:
+                raise PresentationRefused("blocks out of order", code="card_answer_invalid") from None
+            raise CardRemoved("the card stopped answering") from None
+        except OSError as error:
+            raise _unavailable(error) from None
+        except Exception:  # noqa: BLE001 - nfcpy indexes into a card's answers without looking
+            raise PresentationRefused("the answer is no block", code="card_answer_invalid") from None
+
+    def rest(self) -> None:
+        """Switch the field off, which is what nfcpy does when asked to look for nothing."""
+        # A reader that fails here says so at the next look for a card.
+        with contextlib.suppress(Exception):
+            self._frontend.sense()
+
+    def close(self) -> None:
+        # It is being given back, whatever state it is in.
+        with contextlib.suppress(Exception):
+            self._frontend.close()
+
+
+def _speaks_apdus(target: Any) -> bool:
+    if target.brty == _TYPE_A:
+        return bool(target.sel_res) and bool(target.sel_res[0] & _ISO_DEP_BIT)
+    return bool(target.brty == _TYPE_B)
+
+
+def _is_random(target: Any) -> bool:
+    """ISO/IEC 14443-3 section 6.5.4: a single-size UID that begins with 08 is drawn at power-up."""
+    return len(target.sdd_res) == 4 and target.sdd_res[0] == 0x08
+
+
+def _serial_port(device: str) -> tuple[str, str] | None:
+    """Split `tty:/dev/pts/3:pn532` into port and driver; None for what nfcpy's own paths express.
+
+    Raises:
+        ConfigurationError: no such driver.
+    """
+    scheme, _, rest = device.partition(":")
+    port, _, driver = rest.rpartition(":")
+    if scheme != "tty" or not port.startswith("/"):
+        return None
+    if driver not in SERIAL_DRIVERS:
+        raise ConfigurationError(f"a serial reader is one of {', '.join(SERIAL_DRIVERS)}")
+    return port, driver
+
+
+def _open_frontend(nfc: ModuleType, device: str) -> Any:
+    frontend = nfc.ContactlessFrontend()
+    serial_port = _serial_port(device)
+    if serial_port is not None:
+        frontend.device = _open_serial(nfc, *serial_port)
+    elif not frontend.open(device):
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    return frontend
+
+
+def _open_serial(nfc: ModuleType, port: str, driver: str) -> Any:
+    """Open a port of any name: nfcpy's own paths know only names like ttyUSB0, its drivers take any."""
+    transport = nfc.clf.transport.TTY(port)
+    try:
+        device = importlib.import_module(f"nfc.clf.{driver}").init(transport)
+    except BaseException:
+        transport.close()
+        raise
+    device._path = port  # what nfcpy's own opening does, for its messages
+    return device
+
+
+def _load_nfcpy() -> ModuleType:
+    # nfcpy logs every frame at its lower levels; tokens and UIDs must never reach a log.
+    logging.getLogger("nfc").setLevel(logging.CRITICAL)
+    try:
+        nfc = importlib.import_module("nfc")
+        for name in ("nfc.clf", "nfc.clf.transport", "nfc.tag", "nfc.tag.tt4"):
+            importlib.import_module(name)
+    except (ImportError, OSError):
+        raise ReaderNotInstalled("nfcpy is not installed: contactless readers are off") from None
+    return nfc
+
+
+def _unavailable(error: Exception) -> ReaderUnavailable:
+    """Name a driver's error by its system message or its kind, never by text that may hold frames."""
+    if isinstance(error, ReaderUnavailable):
+        return error
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return ReaderUnavailable(f"the reader failed: {reason}")
