@@ -8,6 +8,7 @@ TerminalError
 ├── GatewayUnreachable       no answer: the attempt's outcome is unknown, resend the same id
 ├── GatewayRefused           the gateway answered with a problem; code and retryable are its own
 ├── JournalUnwritable        the attempt could not be stored, so it was not sent
+├── PrinterUnavailable       the receipt did not print; the payment stands
 ├── SaleRefused              the till asked for what this daemon can't do now; code says why
 ├── NotEnrolled              the daemon has no identity yet
 └── ConfigurationError       the daemon cannot start like this
@@ -79,6 +80,13 @@ class SaleRefused(TerminalError):
     """The till asked for a sale, or something of one, that can't be had now."""
 
     code = "sale_in_progress"
+
+
+class PrinterUnavailable(TerminalError):
+    """The receipt printer did not take the receipt; the payment it is of stands."""
+
+    code = "printer_unavailable"
+    retryable = True
 
 
 class NotEnrolled(TerminalError):

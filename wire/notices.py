@@ -294,6 +294,7 @@ def _problems() -> list[Notice]:
         ("sale_finished", False, "This sale is over.", "该笔收款已结束。"),
         ("till_not_enrolled", False, "This daemon is not enrolled: run `tapscan-terminal enrol`.", "本终端未登记，请先登记。"),
         ("journal_unwritable", True, "The till can't write its journal: free disk space.", "收银机无法写入流水，请清理磁盘。"),
+        ("printer_unavailable", True, "The receipt did not print: check paper, cable and power. The payment stands.", "收据未打印，请检查纸张、连线和电源；付款不受影响。"),
         ("host_not_allowed", False, "This address may only be used on the till itself.", "该地址只能在收银机本机使用。"),
         ("unauthorised", False, "The till's access key is missing or wrong.", "缺少或错误的访问密钥。"),
         ("gateway_busy", True, "Too many payments at this moment. Wait a second.", "当前付款过多，请稍候。"),

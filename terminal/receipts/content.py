@@ -1,0 +1,143 @@
+"""What a receipt says, before it has a form: words in both languages, facts in one.
+
+An approved answer says PAID and what a payer needs to find the payment again; a declined one says NOT
+PAID and why, so that nobody leaves believing the opposite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from wire.messages.payments import EntryMode, PaymentAnswer
+from wire.money import Money, find_currency
+from wire.notices import CHINESE, ENGLISH
+
+FACT_CHARS_MAX: Final = 120
+"""Longest fact printed; a longer one, which only a broken gateway sends, is cut."""
+RECEIPT_QR_PREFIX: Final = "R1:"
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One thing in both languages."""
+
+    english: str
+    chinese: str
+
+    def in_language(self, language: str) -> str:
+        """Return the Chinese words for `zh` and its kinds, the English ones for everything else."""
+        return self.chinese if language.lower().startswith("zh") else self.english
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A label and its fact."""
+
+    label: Wording
+    fact: Wording
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptContent:
+    """Everything a receipt says, in reading order."""
+
+    headings: tuple[str, ...]
+    """Merchant and location; empty when declined, since the answer does not name them then."""
+    is_paid: bool
+    verdict: Wording
+    amount: str
+    reason: Wording | None
+    rows: tuple[Row, ...]
+    closing: Wording | None
+    qr_text: str
+
+
+_PAID: Final = Wording("PAID", "已付款")
+_NOT_PAID: Final = Wording("NOT PAID", "未付款")
+_THANKS: Final = Wording("Thank you", "谢谢惠顾")
+_PAID_WITH: Final = Wording("Paid with", "付款工具")
+_PRESENTED_BY: Final = Wording("Presented by", "付款方式")
+_RECEIPT_NUMBER: Final = Wording("Receipt", "收据号")
+_ORDER: Final = Wording("Order", "订单号")
+_TERMINAL: Final = Wording("Till", "收银机")
+_TIME: Final = Wording("Time", "时间")
+_PAYMENT: Final = Wording("Payment", "付款编号")
+
+_ENTRY_MODES: Final = {
+    EntryMode.NFC_APP: Wording("tap", "感应"),
+    EntryMode.NFC_SDM: Wording("card tap", "刷卡感应"),
+    EntryMode.QR_CONSUMER: Wording("QR code", "付款码"),
+    EntryMode.CODE_NUMERIC: Wording("number code", "数字码"),
+}
+
+
+def make_content(answer: PaymentAnswer) -> ReceiptContent:
+    """Return what the receipt of this answer says.
+
+    Texts from outside lose their control characters: a printer would obey them.
+    """
+    facts = answer.receipt
+    is_paid = answer.outcome == "approved"
+    headings = (facts.merchant_name, facts.location_name) if facts else ()
+    return ReceiptContent(
+        headings=tuple(_printable(heading) for heading in headings if heading.strip()),
+        is_paid=is_paid,
+        verdict=_PAID if is_paid else _NOT_PAID,
+        amount=str(Money(answer.amount_minor, find_currency(answer.currency))),
+        reason=None if is_paid else _reason(answer),
+        rows=tuple(_rows(answer)),
+        closing=_THANKS if is_paid else None,
+        qr_text=make_qr_text(answer),
+    )
+
+
+def make_qr_text(answer: PaymentAnswer) -> str:
+    """Return what the QR code says: `R1:`, payment id and, if paid, a colon and the receipt number.
+
+    >>> from wire.messages.payments import EntryMode, PaymentAnswer
+    >>> make_qr_text(PaymentAnswer(payment_id="01ARYZ6S410000000000000000",
+    ...     attempt_id="01ARYZ6S410000000000000001", order_id="A-1", outcome="declined", amount_minor=1,
+    ...     currency="EUR", entry_mode=EntryMode.NFC_APP, terminal_id="T0000001", decided_ms=0))
+    'R1:01ARYZ6S410000000000000000'
+    """
+    number = f":{_printable(answer.receipt.receipt_number)}" if answer.receipt else ""
+    return f"{RECEIPT_QR_PREFIX}{answer.payment_id}{number}"
+
+
+def _rows(answer: PaymentAnswer) -> list[Row]:
+    at = datetime.fromtimestamp(answer.decided_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    rows = [
+        Row(_PRESENTED_BY, _ENTRY_MODES[answer.entry_mode]),
+        Row(_TIME, _fact(at)),
+        Row(_ORDER, _fact(answer.order_id)),
+        Row(_TERMINAL, _fact(answer.terminal_id)),
+        Row(_PAYMENT, _fact(answer.payment_id)),
+    ]
+    if answer.receipt is None:
+        return rows
+    return [
+        Row(_RECEIPT_NUMBER, _fact(answer.receipt.receipt_number)),
+        Row(_PAID_WITH, _fact(answer.receipt.instrument_label)),
+        *rows,
+    ]
+
+
+def _reason(answer: PaymentAnswer) -> Wording | None:
+    if answer.decline is None:
+        return None
+    # The receipt is the payer's, so it speaks as to them; the cashier has read their text on the till.
+    texts = answer.decline.holder_text or answer.decline.cashier_text
+    english = _printable(texts.get(ENGLISH, answer.decline.code))
+    return Wording(english, _printable(texts.get(CHINESE, english)))
+
+
+def _fact(text: str) -> Wording:
+    printable = _printable(text)
+    return Wording(printable, printable)
+
+
+def _printable(text: str) -> str:
+    cut = text if len(text) <= FACT_CHARS_MAX else text[: FACT_CHARS_MAX - 1] + "…"
+    return "".join(character if character.isprintable() else " " for character in cut)

@@ -1,0 +1,97 @@
+"""A receipt on paper: ESC/POS over the network, a device file or a serial line.
+
+    tcp:HOST:PORT                          a printer in the network, usually on port 9100
+    serial:/dev/ttyUSB0?baud=19200         a serial one; 9600 baud where none is given
+    /dev/usb/lp0   or   file:/dev/usb/lp0  a device file, or any file
+
+ESC/POS has no receipt of its own: that a printer took the bytes does not prove that paper came out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from escpos.exceptions import Error as EscposError
+from escpos.printer import Dummy, File, Network, Serial
+from PIL import Image
+
+from terminal.errors import ConfigurationError, PrinterUnavailable
+
+TIMEOUT_S: Final = 10.0
+"""How long a printer may refuse to take more: paper out, cover open, cable pulled."""
+SERIAL_BAUD: Final = 9_600
+
+# A profile with a known width of 576 dots and a cutter: without one, the library prints advice about
+# profiles on standard output at every picture.
+_PROFILE: Final = "TM-T20II"
+
+_TCP: Final = re.compile(r"tcp:(?P<host>[^:]+):(?P<port>[0-9]{1,5})", re.ASCII)
+_SERIAL: Final = re.compile(r"serial:(?P<device>[^?]+)(?:\?baud=(?P<baud>[0-9]{3,7}))?", re.ASCII)
+_FILE: Final = re.compile(r"(?:file:)?(?P<path>/.+)")
+
+
+def print_receipt(image: Image.Image, destination: str) -> None:
+    """Print a picture and cut the paper; blocks until the printer has taken it all.
+
+    A failure half-way leaves half a receipt on paper; printing again prints a whole one.
+
+    Args:
+        image: as `render_receipt` draws it.
+        destination: one of the forms above.
+
+    Raises:
+        PrinterUnavailable: there is no such printer, or it stopped taking bytes; retryable.
+        ConfigurationError: the destination is of none of the forms.
+    """
+    printer = _make_printer(destination)
+    with _translated_errors():
+        try:
+            printer.open()
+            if isinstance(printer, Serial):
+                # The library sets no limit to writing, and a printer that holds its line would keep us.
+                printer.device.write_timeout = TIMEOUT_S
+            _print(printer, image)
+        finally:
+            printer.close()
+
+
+def encode_receipt(image: Image.Image) -> bytes:
+    """Return the bytes that `print_receipt` sends to a printer."""
+    printer = Dummy(profile=_PROFILE)
+    _print(printer, image)
+    output: bytes = printer.output
+    return output
+
+
+# The library's printers share a base that it does not export with types; hence Any, and only in here.
+def _print(printer: Any, image: Image.Image) -> None:
+    # Forget what a broken-off job or another program left set.
+    printer.hw("INIT")
+    printer.image(image, impl="bitImageRaster")
+    printer.cut()
+
+
+def _make_printer(destination: str) -> Any:
+    if match := _TCP.fullmatch(destination):
+        return Network(match["host"], int(match["port"]), timeout=TIMEOUT_S, profile=_PROFILE)
+    if match := _SERIAL.fullmatch(destination):
+        baud = int(match["baud"] or SERIAL_BAUD)
+        return Serial(match["device"], baudrate=baud, timeout=TIMEOUT_S, profile=_PROFILE)
+    if match := _FILE.fullmatch(destination):
+        return File(match["path"], profile=_PROFILE)
+    raise ConfigurationError("a printer is tcp:HOST:PORT, serial:DEVICE or a path")
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    # Opening raises the library's errors; a hang-up or a full buffer while printing raises the system's.
+    except EscposError as error:
+        raise PrinterUnavailable(f"the printer can't be opened: {type(error).__name__}") from error
+    except (OSError, OverflowError) as error:
+        # OverflowError: a port above 65535.
+        raise PrinterUnavailable(f"the printer stopped taking bytes: {type(error).__name__}") from error
