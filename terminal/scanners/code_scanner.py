@@ -28,3 +28,8 @@ class CodeScanner(Protocol):
 
     def close(self) -> None:
         """Give the device back; never raises, may be called twice."""
+
+
+def cut_code(text: str) -> str:
+    """Return a code's text, cut where it is longer than any code of ours, so that it is still refused."""
+    return text[: CODE_CHARS_MAX + 1]

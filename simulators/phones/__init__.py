@@ -1,0 +1,1 @@
+"""A wallet on a phone: one key, tokens to show, and an application to tap."""
