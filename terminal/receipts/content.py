@@ -18,6 +18,9 @@ FACT_CHARS_MAX: Final = 120
 """Longest fact printed; a longer one, which only a broken gateway sends, is cut."""
 RECEIPT_QR_PREFIX: Final = "R1:"
 
+_TIME_S_MAX: Final = 253_402_300_799
+"""The end of the year 9999, after which a calendar of Python has no dates; ids go on to 10889."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wording:
@@ -107,10 +110,10 @@ def make_qr_text(answer: PaymentAnswer) -> str:
 
 
 def _rows(answer: PaymentAnswer) -> list[Row]:
-    at = datetime.fromtimestamp(answer.decided_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    at = datetime.fromtimestamp(min(answer.decided_ms // 1000, _TIME_S_MAX), UTC)
     rows = [
         Row(_PRESENTED_BY, _ENTRY_MODES[answer.entry_mode]),
-        Row(_TIME, _fact(at)),
+        Row(_TIME, _fact(at.strftime("%Y-%m-%d %H:%M UTC"))),
         Row(_ORDER, _fact(answer.order_id)),
         Row(_TERMINAL, _fact(answer.terminal_id)),
         Row(_PAYMENT, _fact(answer.payment_id)),

@@ -10,6 +10,7 @@ ESC/POS has no receipt of its own: that a printer took the bytes does not prove 
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -28,7 +29,7 @@ SERIAL_BAUD: Final = 9_600
 # profiles on standard output at every picture.
 _PROFILE: Final = "TM-T20II"
 
-_TCP: Final = re.compile(r"tcp:(?P<host>[^:]+):(?P<port>[0-9]{1,5})", re.ASCII)
+_TCP: Final = re.compile(r"tcp:(?P<host>[^:]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _SERIAL: Final = re.compile(r"serial:(?P<device>[^?]+)(?:\?baud=(?P<baud>[0-9]{3,7}))?", re.ASCII)
 _FILE: Final = re.compile(r"(?:file:)?(?P<path>/.+)")
 
@@ -49,10 +50,7 @@ def print_receipt(image: Image.Image, destination: str) -> None:
     printer = _make_printer(destination)
     with _translated_errors():
         try:
-            printer.open()
-            if isinstance(printer, Serial):
-                # The library sets no limit to writing, and a printer that holds its line would keep us.
-                printer.device.write_timeout = TIMEOUT_S
+            _open(printer)
             _print(printer, image)
         finally:
             printer.close()
@@ -74,9 +72,20 @@ def _print(printer: Any, image: Image.Image) -> None:
     printer.cut()
 
 
+def _open(printer: Any) -> None:
+    if isinstance(printer, Network):
+        # The library forgets an open socket when connecting fails, and knows IPv4 only.
+        printer.device = socket.create_connection((printer.host, printer.port), TIMEOUT_S)
+        return
+    printer.open()
+    if isinstance(printer, Serial):
+        # The library sets no limit to writing, and a printer that holds its line would keep us for ever.
+        printer.device.write_timeout = TIMEOUT_S
+
+
 def _make_printer(destination: str) -> Any:
     if match := _TCP.fullmatch(destination):
-        return Network(match["host"], int(match["port"]), timeout=TIMEOUT_S, profile=_PROFILE)
+        return Network(match["host"].strip("[]"), int(match["port"]), profile=_PROFILE)
     if match := _SERIAL.fullmatch(destination):
         baud = int(match["baud"] or SERIAL_BAUD)
         return Serial(match["device"], baudrate=baud, timeout=TIMEOUT_S, profile=_PROFILE)
@@ -89,9 +98,7 @@ def _make_printer(destination: str) -> Any:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
-    # Opening raises the library's errors; a hang-up or a full buffer while printing raises the system's.
-    except EscposError as error:
-        raise PrinterUnavailable(f"the printer can't be opened: {type(error).__name__}") from error
-    except (OSError, OverflowError) as error:
-        # OverflowError: a port above 65535.
-        raise PrinterUnavailable(f"the printer stopped taking bytes: {type(error).__name__}") from error
+    except (EscposError, OSError, OverflowError) as error:
+        # The library's own errors come from opening; a hang-up or a full buffer raises the system's; a
+        # port above 65535 overflows.
+        raise PrinterUnavailable(f"the printer failed: {type(error).__name__}") from error
