@@ -5,9 +5,10 @@ A device that this machine cannot give is off and says why; the others go on.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from simulators.errors import DeviceOff, NoSuchThing, SimulatorError
@@ -31,10 +32,10 @@ T = TypeVar("T")
 class Devices:
     """Everything a till can be connected to, by the names of the world file."""
 
-    fields: dict[str, Field] = field(default_factory=dict)
-    screens: dict[str, MjpegServer] = field(default_factory=dict)
-    guns: dict[str, SerialGun] = field(default_factory=dict)
-    views: list[DeviceView] = field(default_factory=list)
+    fields: dict[str, Field] = dataclasses.field(default_factory=dict)
+    screens: dict[str, MjpegServer] = dataclasses.field(default_factory=dict)
+    guns: dict[str, SerialGun] = dataclasses.field(default_factory=dict)
+    views: list[DeviceView] = dataclasses.field(default_factory=list)
 
     def find_field(self, name: str) -> Field:
         """Return a field; `NoSuchThing` if the world has none of that name, `DeviceOff` if it is off."""
@@ -50,8 +51,12 @@ class Devices:
 
     def stop(self) -> None:
         """Close every device; may be called twice."""
-        for device in (*self.fields.values(), *self.screens.values(), *self.guns.values()):
-            device.stop()
+        for field in self.fields.values():
+            field.stop()
+        for screen in self.screens.values():
+            screen.stop()
+        for gun in self.guns.values():
+            gun.stop()
 
     def _find(self, devices: dict[str, T], name: str) -> T:
         if name in devices:

@@ -16,6 +16,7 @@ from simulators.demo.scenario import (
 from simulators.demo.tally import Outcome, code_of
 from simulators.demo.till_client import TillClient
 from simulators.demo.world_client import WorldClient
+from simulators.errors import ProcessFailed
 from simulators.world_file import WorldFile
 from simulators.world_messages import CodeOrder, PresentOrder, ScanOrder, ShowOrder
 from wire.messages.till import SaleEvent, SaleEventKind, SaleState
@@ -24,6 +25,8 @@ SALE_DEADLINE_MS: Final = 15_000
 """How long readers stay armed for one shopper."""
 OUTCOME_TIMEOUT_S: Final = SALE_DEADLINE_MS / 1000 + 25
 """Deadline of the sale, and then the daemon's own patience with the gateway."""
+CANCEL_TRIES_MAX: Final = 600
+CANCEL_PAUSE_S: Final = 0.05
 HANDS_AWAY_S: Final = 0.8
 """How long a till is left alone after a card or phone was taken away. Stock pcscd notices a removal up
 to 0.4 s late and nfcpy 0.2 s (readers.md, sections 1 and 2): a faster hand looks like the same card."""
@@ -57,8 +60,7 @@ class Checkout:
         finally:
             await self._withdraw(step)
             self._free_at_s = loop.time() + HANDS_AWAY_S
-        if event is None or event.sale.state in _OPEN_STATES:
-            await self.till.cancel_sale(sale.sale_id)
+        await self._close(sale.sale_id)
         return await self._describe(step, event)
 
     def _forget_events(self) -> None:
@@ -92,6 +94,18 @@ class Checkout:
                         return event
         except TimeoutError:
             return None
+
+    async def _close(self, sale_id: str) -> None:
+        """Cancel what is left of a sale, so that the till is free for the next one.
+
+        An attempt that is on its way cannot be cancelled; it is waited for.
+        """
+        for _ in range(CANCEL_TRIES_MAX):
+            if (await self.till.find_sale(sale_id)).state not in _OPEN_STATES:
+                return
+            await self.till.cancel_sale(sale_id)
+            await asyncio.sleep(CANCEL_PAUSE_S)
+        raise ProcessFailed(f"{self.till.name}: a sale could not be ended")
 
     async def _describe(self, step: Presenting, event: SaleEvent | None) -> Outcome:
         amount_minor = self._file.money(step.amount).minor

@@ -19,6 +19,13 @@ KEY_FILE_MODE: Final = 0o600
 T = TypeVar("T")
 
 
+class _Balance(msgspec.Struct, frozen=True):
+    """What the demo needs of a wallet; the command says more."""
+
+    wallet_id: str
+    available_minor: int
+
+
 class Office:
     """Runs the gateway's commands on one configuration."""
 
@@ -86,10 +93,10 @@ class Office:
                 options += [option, amount]
         await self._run("instrument", "add", *options, "--json")
 
-    async def find_balance_minor(self, wallet_id: str) -> int:
-        """Return what a wallet can spend, in minor units."""
-        output = await self._run("wallet", "show", wallet_id, "--json")
-        return _member(output, "available_minor", int)
+    async def list_balances_minor(self) -> dict[str, int]:
+        """Return what each wallet can spend, in minor units, by wallet id."""
+        wallets = _member(await self._run("wallet", "list", "--json"), "wallets", list[_Balance])
+        return {wallet.wallet_id: wallet.available_minor for wallet in wallets}
 
     async def _add(self, noun: str, options: list[str], member: str) -> str:
         return _member(await self._run(noun, "add", *options, "--json"), member, str)

@@ -54,10 +54,11 @@ async def play_scenario(scenario: Scenario, stage: Stage, board: Board, tally: T
 async def check_sums(stage: Stage, spent_minor: dict[str, int]) -> list[str]:
     """Compare every wallet with what should be left in it, and return what is not so."""
     currency = stage.file.iso_currency
+    held_minor = await stage.office.list_balances_minor()
     complaints = []
     for wallet in stage.file.wallets:
         due = stage.file.money(wallet.funds).minor - spent_minor.get(wallet.name, 0)
-        held = await stage.office.find_balance_minor(stage.wallet_ids[wallet.name])
+        held = held_minor[stage.wallet_ids[wallet.name]]
         if held != due:
             complaints.append(
                 f"wallet {wallet.name}: expected {format_minor(due, currency)} {currency} left,"
@@ -120,14 +121,14 @@ async def _keep_selling(checkout: Checkout, stage: Stage, board: Board, tally: T
 
 async def _keep_balances(stage: Stage, board: Board) -> None:
     while True:
-        balances: dict[str, int] = {}
+        held_minor = await stage.office.list_balances_minor()
         for wallet in stage.file.wallets:
             wallet_id = stage.wallet_ids[wallet.name]
-            minor = await stage.office.find_balance_minor(wallet_id)
-            if minor < POOR_MINOR:
+            if held_minor[wallet_id] < POOR_MINOR:
                 await stage.office.fund_wallet(wallet_id, TOP_UP)
+                held_minor[wallet_id] += stage.file.money(TOP_UP).minor
                 board.say(f"{wallet.holder} tops up {TOP_UP} {stage.file.currency}")
-                minor = await stage.office.find_balance_minor(wallet_id)
-            balances[wallet.holder] = minor
-        board.show_balances(balances)
+        board.show_balances(
+            {wallet.holder: held_minor[stage.wallet_ids[wallet.name]] for wallet in stage.file.wallets}
+        )
         await asyncio.sleep(BALANCES_EVERY_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -16,6 +17,7 @@ EVENTS_MAX: Final = 1_000
 """Most events of one till that wait to be read; more means that nobody reads them."""
 JSON_TYPE: Final = "application/json"
 REPLY_TIMEOUT_S: Final = 15.0
+RESUME_DELAY_S: Final = 0.2
 
 
 class TillClient:
@@ -27,6 +29,7 @@ class TillClient:
         self.events: asyncio.Queue[SaleEvent] = asyncio.Queue(EVENTS_MAX)
         self._url = url.rstrip("/")
         self._session = session
+        self._last_sequence = 0
 
     async def start_sale(self, amount_minor: int, deadline_ms: int) -> SaleView:
         """Ask for a sale; returns when its readers are armed.
@@ -54,12 +57,23 @@ class TillClient:
         return parse_message(await self._call("GET", "/v1/daemon"), DaemonView)
 
     async def watch(self) -> None:
-        """Put every event into `events` until cancelled or the daemon goes away."""
+        """Put every event into `events` until cancelled; a lost connection is resumed where it broke."""
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                await self._watch_once()
+            await asyncio.sleep(RESUME_DELAY_S)
+
+    async def _watch_once(self) -> None:
+        # Position 0 is before the daemon's first event, so none is missed while this connects.
+        headers = {"Last-Event-ID": str(self._last_sequence)}
         timeout = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(f"{self._url}/v1/events", timeout=timeout) as answer:
+        url = f"{self._url}/v1/events"
+        async with self._session.get(url, headers=headers, timeout=timeout) as answer:
             answer.raise_for_status()
             async for data in _read_events(answer.content):
-                self.events.put_nowait(parse_message(data, SaleEvent))
+                event = parse_message(data, SaleEvent)
+                self._last_sequence = event.sequence
+                self.events.put_nowait(event)
 
     async def _call(
         self, method: str, path: str, body: bytes | None = None, *, missing_ok: bool = False
