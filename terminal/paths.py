@@ -3,7 +3,7 @@
     pcsc:READER NAME                        pcsc.py
     contactless:usb                         contactless.py (any nfcpy path, and tty:/dev/…:pn532)
     camera:0, camera:http://…, camera:file:… camera.py
-    serial:/dev/ttyACM0[?baud=9600]         serial_scanner.py
+    serial:/dev/ttyACM0[?baud=9600&end=line] serial_scanner.py (end=silence: codes without CR or LF)
 
 A driver's module is imported only when a path asks for it, and its library only when it is opened: a till
 without a camera needs no OpenCV.
@@ -58,18 +58,20 @@ def _make_camera(source: str) -> CodeScanner:
 
 
 def _make_serial(device: str) -> CodeScanner:
-    from terminal.scanners.serial_scanner import SerialScanner
+    from terminal.scanners.serial_scanner import CodeEnd, SerialScanner
 
     port, _, query = device.partition("?")
-    return SerialScanner(port, _baud(query))
-
-
-def _baud(query: str) -> int:
     options = parse_qs(query, keep_blank_values=True)
-    values = options.pop("baud", [str(BAUD_DEFAULT)])
-    if options or len(values) != 1 or not values[0].isdecimal():
-        raise ConfigurationError("a serial scanner takes ?baud=NUMBER and nothing else")
-    baud = int(values[0])
+    baud, end = options.pop("baud", [str(BAUD_DEFAULT)]), options.pop("end", [CodeEnd.LINE.value])
+    if options or len(baud) != 1 or len(end) != 1:
+        raise ConfigurationError("a serial scanner takes ?baud=NUMBER and end=line or end=silence")
+    if end[0] not in {known.value for known in CodeEnd}:
+        raise ConfigurationError("a serial scanner's end is line or silence")
+    return SerialScanner(port, _read_baud(baud[0]), code_end=CodeEnd(end[0]))
+
+
+def _read_baud(text: str) -> int:
+    baud = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(BAUD_MAX)) else 0
     if not BAUD_MIN <= baud <= BAUD_MAX:
         raise ConfigurationError(f"baud is {BAUD_MIN} to {BAUD_MAX}")
     return baud
