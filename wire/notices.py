@@ -286,6 +286,7 @@ def _problems() -> list[Notice]:
         ("enrolment_code_invalid", False, "The enrolment code is wrong, used or too old.", "登记码错误、已使用或已过期。"),
         ("key_already_enrolled", False, "This key is already enrolled.", "该密钥已登记。"),
         ("idempotency_conflict", False, "The same attempt id came with other content.", "相同的付款编号对应了不同的内容。"),
+        ("id_invalid", False, "An id in the request is not of its form.", "请求中的编号格式不正确。"),
         ("amount_invalid", False, "The amount is not valid.", "金额无效。"),
         ("currency_unknown", False, "There is no such currency.", "没有该币种。"),
         ("sale_in_progress", False, "Another sale is in progress on this till.", "该收银机正在进行另一笔收款。"),
@@ -306,4 +307,10 @@ def _problems() -> list[Notice]:
     return [Notice(code, NoticeKind.PROBLEM, retryable, en, zh) for code, retryable, en, zh in rows]
 
 
-NOTICES: Final = {notice.code: notice for notice in (*_declines(), *_refusals(), *_problems())}
+def _index(notices: list[Notice]) -> dict[str, Notice]:
+    index = {notice.code: notice for notice in notices}
+    assert len(index) == len(notices), "a code is there twice; a dictionary alone would hide it"
+    return index
+
+
+NOTICES: Final = _index([*_declines(), *_refusals(), *_problems()])

@@ -16,6 +16,10 @@ from wire.money import AMOUNT_MINOR_MAX, Money, find_currency_by_numeric
 
 NONCE_BYTES: Final = 8
 TERMS_BYTES: Final = 50
+QUALIFIERS_BYTES: Final = 4
+AT_S_MIN: Final = 946_684_800
+AT_S_MAX: Final = 4_102_444_799
+"""9A has two digits for the year: 2000 to 2099, in unix seconds."""
 PURCHASE: Final = 0x00
 """Transaction type of 9C: goods and services (ISO 8583 processing code)."""
 QUALIFIERS_ONLINE: Final = bytes.fromhex("00000000")
@@ -44,11 +48,13 @@ class PaymentTerms:
 
         Raises:
             CardError: a field does not fit its place.
+            IdError: the merchant or terminal id is not of its form.
         """
-        if not 0 < self.amount.minor <= AMOUNT_MINOR_MAX:
-            raise CardError("9F02 holds 1 to 12 digits", code="amount_invalid")
-        if len(self.nonce) != NONCE_BYTES or len(self.qualifiers) != 4:
-            raise CardError("9F37 has 8 bytes and 9F66 has 4")
+        _check_amount(self.amount.minor)
+        if len(self.nonce) != NONCE_BYTES or len(self.qualifiers) != QUALIFIERS_BYTES:
+            raise CardError(f"9F37 has {NONCE_BYTES} bytes and 9F66 has {QUALIFIERS_BYTES}")
+        if not AT_S_MIN <= self.at_s <= AT_S_MAX or not 0 <= self.transaction_type <= 0xFF:
+            raise CardError("9A holds a date of this century and 9C one byte")
         moment = datetime.fromtimestamp(self.at_s, UTC)
         return b"".join(
             (
@@ -69,7 +75,8 @@ def parse_payment_terms(block: bytes) -> PaymentTerms:
     """Read a block; the inverse of `PaymentTerms.encode`, byte for byte.
 
     Raises:
-        CardError: wrong length, a nibble that is no digit, an impossible date, an unknown currency.
+        CardError: wrong length, a nibble that is no digit, an amount of zero, an impossible date, an
+            unknown currency.
         IdError: the merchant or terminal id is not of its form.
     """
     if len(block) != TERMS_BYTES:
@@ -79,7 +86,7 @@ def parse_payment_terms(block: bytes) -> PaymentTerms:
     except MoneyError as error:
         raise CardError("5F2A names no currency", code=error.code) from None
     return PaymentTerms(
-        amount=Money(_digits(block[0:6]), currency),
+        amount=Money(_check_amount(_digits(block[0:6])), currency),
         nonce=block[8:16],
         merchant_id=check_merchant_id(_ascii(block[16:31])),
         terminal_id=check_terminal_id(_ascii(block[31:39])),
@@ -87,6 +94,12 @@ def parse_payment_terms(block: bytes) -> PaymentTerms:
         transaction_type=block[45],
         qualifiers=block[46:50],
     )
+
+
+def _check_amount(minor: int) -> int:
+    if not 0 < minor <= AMOUNT_MINOR_MAX:
+        raise CardError("9F02 holds 1 to 12 digits and is above zero", code="amount_invalid")
+    return minor
 
 
 def _digits(packed: bytes) -> int:

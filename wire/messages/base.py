@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, TypeVar
 
 import msgspec
@@ -12,6 +13,9 @@ BODY_BYTES_MAX: Final = 16 * 1024
 """Largest JSON body either interface accepts; the longest payment is under 2 KiB."""
 
 T = TypeVar("T")
+
+_PATH: Final = re.compile(r" - at `([^`]*)`\Z")
+_UNKNOWN_FIELD: Final = "Object contains unknown field"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -40,6 +44,10 @@ def dump_message(message: object) -> bytes:
 
 
 def _without_values(text: str) -> str:
-    # msgspec quotes an unexpected field's or tag's value in its text; values may be secrets.
-    place = text.rfind(" - at `")
-    return f"a field is not of its type{text[place + 2 :]}" if place >= 0 else "the body is not of its type"
+    # msgspec quotes an unexpected field's or tag's value in its text; values may be secrets. What a
+    # sender can put into the text includes something that looks like the path, so the path is taken
+    # only from the end, and not at all where the sender's own word may stand there.
+    path = _PATH.search(text)
+    if text.startswith(_UNKNOWN_FIELD) or path is None:
+        return "the body is not of its type, or has a field too many"
+    return f"a field is not of its type, at {path.group(1)}"
