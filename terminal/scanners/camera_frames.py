@@ -6,6 +6,7 @@ queues up in the stream, and the till would look at the past (a slow reader was 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ STILLS_PER_S: Final = 10.0
 VIDEO_FRAMES_PER_S_MAX: Final = 60.0
 STILLS_MAX: Final = 10_000
 STILL_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm"})
+
+FFMPEG_LOG_QUIET: Final = "-8"
+"""AV_LOG_QUIET of libavutil's log.h."""
 
 _NS_PER_MS: Final = 1_000_000
 
@@ -66,8 +70,7 @@ def open_frames(source: str, stopped: threading.Event) -> FrameSource:
     Raises:
         ReaderUnavailable: it does not open now.
     """
-    # One core of a till is plenty for pictures; the pool of threads would only cost memory.
-    cv2.setNumThreads(1)
+    _tame_opencv()
     if not source.startswith("file:"):
         return LiveCapture(source)
     path = Path(source.removeprefix("file:"))
@@ -226,6 +229,14 @@ class Grabber:
         with self._changed:
             self._failure = reason
             self._changed.notify_all()
+
+
+def _tame_opencv() -> None:
+    # One core of a till is plenty for pictures; the pool of threads would only cost memory.
+    cv2.setNumThreads(1)
+    # Both would write on the daemon's stderr, addresses included; what matters is raised and logged by us.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", FFMPEG_LOG_QUIET)
 
 
 def _open_device(index: int) -> cv2.VideoCapture:
