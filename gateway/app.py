@@ -20,14 +20,17 @@ from gateway.config import GatewayConfig
 from gateway.entropy import Entropy
 from gateway.errors import ConfigurationError
 from gateway.http.authentication import Authenticator
+from gateway.http.bodies import Intake
 from gateway.http.nonces import NonceWindow
-from gateway.http.resources import Desk, Readiness
+from gateway.http.resources import Desk
 from gateway.http.routes import make_application
 from gateway.office import Office, open_office
 from gateway.payments.service import PaymentService
 
 KEEPALIVE_S: Final = 75
 """How long an idle connection is kept; longer than a till's pause between two customers in a queue."""
+LINGER_S: Final = 1
+"""How long the rest of a refused body is read and dropped, so that its sender gets to read the refusal."""
 BACKLOG_MAX: Final = 512
 WILDCARD_HOSTS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  named in order to be told apart
 
@@ -41,7 +44,7 @@ class RunningGateway:
     url: str
     """Where it listens, which may differ from what terminals sign."""
     public_url: str
-    readiness: Readiness
+    intake: Intake
 
 
 @contextlib.asynccontextmanager
@@ -64,7 +67,7 @@ async def start_gateway(
             public_url = config.listen.public_url or url
             desk = make_desk(config, office, public_url=public_url, now_ms=now_ms, entropy=entropy)
             async with _serve_http(config, desk, listener):
-                yield RunningGateway(url, public_url, desk.readiness)
+                yield RunningGateway(url, public_url, desk.intake)
 
 
 async def run_gateway(
@@ -101,7 +104,7 @@ def make_desk(
         merchants=office.merchants,
         holders=office.holders,
         authenticator=Authenticator(office.store, nonces, public_url=public_url, window_ms=window_ms),
-        limits=config.limits,
+        intake=Intake(config.limits),
         now_ms=now_ms,
         entropy=entropy,
     )
@@ -110,9 +113,10 @@ def make_desk(
 @contextlib.asynccontextmanager
 async def _serve_http(config: GatewayConfig, desk: Desk, listener: socket.socket) -> AsyncIterator[None]:
     runner = web.AppRunner(
-        make_application(desk),
+        make_application(desk, body_bytes_max=config.limits.body_bytes_max),
         access_log=None,
         keepalive_timeout=KEEPALIVE_S,
+        lingering_time=LINGER_S,
         # The digest is over the bytes as sent, and a small compressed body could unfold beyond its bound.
         auto_decompress=False,
         shutdown_timeout=config.limits.shutdown_ms / 1000,
@@ -122,7 +126,7 @@ async def _serve_http(config: GatewayConfig, desk: Desk, listener: socket.socket
         await web.SockSite(runner, listener, backlog=BACKLOG_MAX).start()
         yield
     finally:
-        desk.readiness.is_draining = True
+        desk.intake.drain()
         await runner.cleanup()
 
 

@@ -1,4 +1,4 @@
-"""A request's body, within its bounds: JSON, not too long, and not too slow."""
+"""Request bodies within their bounds: JSON, not too long, not too slow, and not while we stop."""
 
 from __future__ import annotations
 
@@ -7,31 +7,57 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.config import LimitSettings
+from gateway.errors import GatewayError
 from wire.errors import WireError
 from wire.messages.base import dump_message
 
 JSON_CONTENT_TYPE: Final = "application/json"
 
 
-async def read_body(request: web.Request, *, body_bytes_max: int, read_ms: int) -> bytes:
-    """Return the raw bytes of a JSON body, exactly as they were sent and signed.
+class Intake:
+    """Reads bodies as long as requests are welcome."""
 
-    Raises:
-        WireError: `unsupported_media_type`, `body_too_large`, or `malformed` when it does not come in
-            time.
-    """
-    if request.content_type != JSON_CONTENT_TYPE or "Content-Encoding" in request.headers:
-        raise WireError("the body must be plain application/json", code="unsupported_media_type")
-    if (request.content_length or 0) > body_bytes_max:
-        raise _too_large(body_bytes_max)
-    try:
-        async with asyncio.timeout(read_ms / 1000):
-            body = await request.read()
-    except TimeoutError:
-        raise WireError("the body did not come in time") from None
-    if len(body) > body_bytes_max:
-        raise _too_large(body_bytes_max)
-    return body
+    def __init__(self, limits: LimitSettings) -> None:
+        self._bytes_max = limits.body_bytes_max
+        self._read_s = limits.body_read_ms / 1000
+        self._reading: set[asyncio.Timeout] = set()
+        self.is_draining = False
+        """Whether the gateway is stopping: what is in flight is finished, and nobody should send more."""
+
+    async def read_body(self, request: web.Request) -> bytes:
+        """Return the raw bytes of a JSON body, exactly as they were sent and signed.
+
+        Raises:
+            WireError: `unsupported_media_type`, `body_too_large`, or `malformed` when it does not come
+                in time.
+            GatewayError: `not_ready`; the gateway stops and will not see the rest of it.
+        """
+        if request.content_type != JSON_CONTENT_TYPE or "Content-Encoding" in request.headers:
+            raise WireError("the body must be plain application/json", code="unsupported_media_type")
+        if (request.content_length or 0) > self._bytes_max:
+            # Said from the length alone; one that gives no length is cut off by the application's bound.
+            raise WireError(f"the body is longer than {self._bytes_max} bytes", code="body_too_large")
+        try:
+            return await self._read_in_time(request)
+        except TimeoutError:
+            if self.is_draining:
+                raise GatewayError("the gateway is stopping", code="not_ready") from None
+            raise WireError("the body did not come in time") from None
+
+    def drain(self) -> None:
+        """Stop waiting for bodies: once it stops, aiohttp drops whatever else a client sends."""
+        self.is_draining = True
+        for timeout in self._reading:
+            timeout.reschedule(asyncio.get_running_loop().time())
+
+    async def _read_in_time(self, request: web.Request) -> bytes:
+        async with asyncio.timeout(0 if self.is_draining else self._read_s) as timeout:
+            self._reading.add(timeout)
+            try:
+                return await request.read()
+            finally:
+                self._reading.discard(timeout)
 
 
 def respond(message: object, *, status: int = 200) -> web.Response:
@@ -42,7 +68,3 @@ def respond(message: object, *, status: int = 200) -> web.Response:
         content_type=JSON_CONTENT_TYPE,
         headers={"Cache-Control": "no-store"},
     )
-
-
-def _too_large(body_bytes_max: int) -> WireError:
-    return WireError(f"the body is longer than {body_bytes_max} bytes", code="body_too_large")

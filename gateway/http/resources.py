@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.config import LimitSettings
 from gateway.entropy import Entropy, draw_ulid
 from gateway.errors import GatewayError, NotFound
 from gateway.holders.service import HolderService
 from gateway.http.authentication import Authenticator
-from gateway.http.bodies import read_body, respond
+from gateway.http.bodies import Intake, respond
 from gateway.http.exchange import CALLER, OUTCOME
 from gateway.merchants.model import EnrolledTerminal
 from gateway.merchants.service import MerchantService
@@ -28,13 +27,6 @@ from wire.messages.payments import PaymentAnswer, PaymentRequest
 from wire.messages.wallet import PaymentCodeAnswer, PaymentCodeRequest
 
 
-@dataclass(slots=True)
-class Readiness:
-    """Whether new requests are welcome; false from the moment the gateway is told to stop."""
-
-    is_draining: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Desk:
     """What the handlers work with; made once by the composition root."""
@@ -44,16 +36,9 @@ class Desk:
     merchants: MerchantService
     holders: HolderService
     authenticator: Authenticator
-    limits: LimitSettings
+    intake: Intake
     now_ms: Callable[[], int]
     entropy: Entropy
-    readiness: Readiness = field(default_factory=Readiness)
-
-    async def read_body(self, request: web.Request) -> bytes:
-        """Return the request's JSON body within the configured bounds."""
-        return await read_body(
-            request, body_bytes_max=self.limits.body_bytes_max, read_ms=self.limits.body_read_ms
-        )
 
 
 class PaymentResource:
@@ -65,7 +50,7 @@ class PaymentResource:
     async def create(self, request: web.Request) -> web.Response:
         """Decide an attempt: 201 with the answer, approved or declined; 200 if it was decided before."""
         desk = self._desk
-        body = await desk.read_body(request)
+        body = await desk.intake.read_body(request)
         now_ms = desk.now_ms()
         enrolled, signed = await self._authenticate(request, body, now_ms)
         message = parse_message(body, PaymentRequest)
@@ -109,7 +94,7 @@ class TerminalResource:
     async def enrol(self, request: web.Request) -> web.Response:
         """Activate a pending terminal; the same code with the same key answers again."""
         desk = self._desk
-        body = await desk.read_body(request)
+        body = await desk.intake.read_body(request)
         now_ms = desk.now_ms()
         # Before the body is parsed: an unsigned request is told so, whatever else is wrong with it.
         signed = desk.authenticator.parse_possession(request, body)
@@ -142,7 +127,7 @@ class WalletResource:
     async def create_payment_code(self, request: web.Request) -> web.Response:
         """Issue a numeric code, good for one payment within a minute."""
         desk = self._desk
-        body = await desk.read_body(request)
+        body = await desk.intake.read_body(request)
         now_ms = desk.now_ms()
         instrument = await desk.authenticator.authenticate_device(request, body, now_ms=now_ms)
         request[CALLER] = instrument.instrument_id
@@ -164,7 +149,7 @@ class HealthResource:
 
     async def ready(self, request: web.Request) -> web.Response:
         """Answer if a payment would be decided now."""
-        if self._desk.readiness.is_draining:
+        if self._desk.intake.is_draining:
             raise GatewayError("the gateway is stopping", code="not_ready")
         await self._desk.store.check_health()
         return respond({"status": "ready"})

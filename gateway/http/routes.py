@@ -8,11 +8,9 @@ from gateway.http.exchange import make_exchange
 from gateway.http.resources import Desk, HealthResource, PaymentResource, TerminalResource, WalletResource
 
 
-def make_application(desk: Desk) -> web.Application:
+def make_application(desk: Desk, *, body_bytes_max: int) -> web.Application:
     """Return the gateway's HTTP application around what the composition root made."""
-    application = web.Application(
-        middlewares=[make_exchange(desk.entropy)], client_max_size=desk.limits.body_bytes_max
-    )
+    application = web.Application(middlewares=[make_exchange(desk.entropy)], client_max_size=body_bytes_max)
     application.add_routes(make_routes(desk))
     return application
 
