@@ -237,6 +237,10 @@ class GatewayClient:
             problem = parse_message(reply.body, Problem)
         except WireError:
             return GatewayUnreachable("the gateway's problem is not of the agreed form")
+        if problem.code == "nonce_replayed":
+            # A connection that broke made the HTTP library or a proxy send the same bytes again: the first
+            # copy may have been booked. The next send carries a fresh nonce.
+            return GatewayUnreachable("the gateway has received this very request before")
         if reply.status >= 500 and not problem.retryable:
             # It broke in the middle of something: that it booked nothing is not certain.
             return GatewayUnreachable(f"the gateway failed ({_log_safe(problem.code)})")

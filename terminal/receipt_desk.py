@@ -56,5 +56,5 @@ class ReceiptDesk:
         from terminal.receipts.raster import render_receipt
 
         buffer = io.BytesIO()
-        render_receipt(answer, self._language).save(buffer, format="PNG")
+        render_receipt(answer).save(buffer, format="PNG")
         return buffer.getvalue()

@@ -40,10 +40,7 @@ from wire.notices import NOTICES, Notice, find_notice
 ATTEMPTS_MAX: Final = 5
 """Attempts in one sale; after the last decline a cashier should look up and start again."""
 CARD_EXCHANGE_MS_MAX: Final = 60_000
-SIGHTING_GAP_MS: Final = 500
-"""Two sightings of a camera closer than this are one: it goes on seeing what is held before it."""
 
-_CAMERA: Final = "camera:"
 _ORDER_DECLINES: Final = frozenset({"order_already_paid", "merchant_suspended"})
 """Declines that no other card or code can change."""
 
@@ -98,23 +95,6 @@ class _Details(TypedDict, total=False):
     tap_to_answer_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Sighting:
-    """The last thing a reader presented, whatever became of it."""
-
-    reader: str
-    digest: bytes
-    at_ns: int
-
-    def lasts(self, reader: str, at_ns: int) -> bool:
-        """Say whether what a camera sees at that moment is still this."""
-        return (
-            reader == self.reader
-            and reader.startswith(_CAMERA)
-            and at_ns - self.at_ns < SIGHTING_GAP_MS * 1_000_000
-        )
-
-
 class SaleSession:
     """One sale and its attempts."""
 
@@ -127,7 +107,6 @@ class SaleSession:
         self._answer: PaymentAnswer | None = None
         self._armed_ns = 0
         self._tried: set[bytes] = set()
-        self._sighting = _Sighting("", b"", 0)
         self._deadline: asyncio.TimerHandle | None = None
         self._is_overdue = False
         self._submission: asyncio.Task[None] | None = None
@@ -222,7 +201,7 @@ class SaleSession:
             self._step(SaleStep.UNANSWERED, SaleEventKind.UNKNOWN)
 
     def _notice(self, event: Noticed) -> None:
-        if self._state is SaleState.ARMED and not self._sighting.lasts(event.reader, event.at_ns):
+        if self._state is SaleState.ARMED:
             self._step(SaleStep.NOTICED, SaleEventKind.READING, reader=event.reader)
 
     def _refuse(self, reader: str, code: str) -> None:
@@ -234,13 +213,11 @@ class SaleSession:
 
     def _take(self, presented: Presented) -> None:
         digest = hashlib.sha256(msgspec.json.encode(presented.presentation)).digest()
-        before = self._sighting
-        self._sighting = _Sighting(presented.reader, digest, presented.complete_ns)
         if next_state(self._state, SaleStep.PRESENTED) is None or presented.complete_ns < self._armed_ns:
             return
         if digest not in self._tried:
             self._submit(presented, digest)
-        elif before.digest != digest or not before.lasts(presented.reader, presented.noticed_ns):
+        else:
             self._refuse(presented.reader, "already_presented")
 
     def _submit(self, presented: Presented, digest: bytes) -> None:

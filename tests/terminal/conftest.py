@@ -1,0 +1,502 @@
+"""A daemon in the test's own event loop, readers driven by hand, and a gateway that can misbehave.
+
+The gateway here is a stand-in at the HTTP level only, for what a real one can't be made to do: lose
+answers, reset connections, speak garbage. It checks every signature and books idempotently, so that what
+a test counts in `booked` is what a holder would have been charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from terminal.config import (
+    GatewaySettings,
+    ResolverSettings,
+    SaleSettings,
+    TerminalConfig,
+    TillApiSettings,
+)
+from terminal.daemon import run_daemon
+from terminal.gateway_client import GatewayClient, GatewayTimings
+from terminal.identity import Identity, prepare_enrolment_key, store_identity
+from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain, TermsSource
+from wire import es256
+from wire.http_signatures import SignatureTag, parse_signed_request, verify_signed_request
+from wire.ids import make_ulid
+from wire.messages.base import dump_message, parse_message
+from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
+from wire.messages.payments import (
+    Decline,
+    PaymentAnswer,
+    PaymentRequest,
+    Presentation,
+    QrConsumerPresentation,
+    ReceiptFacts,
+    entry_mode_of,
+)
+from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
+from wire.messages.till import (
+    DaemonView,
+    ReaderState,
+    ReaderView,
+    SaleEvent,
+    SaleEventKind,
+    SaleRequest,
+    SaleView,
+)
+from wire.notices import find_notice
+
+READER = "contactless:hand"
+ENROLMENT = EnrolmentAnswer(
+    terminal_id="TERM0001",
+    merchant_id="MERCHANT0000001",
+    merchant_name="Corner Shop",
+    location_name="High Street",
+    currency="EUR",
+    gateway_time_ms=1_800_000_000_000,
+)
+EVENT_TIMEOUT_S = 8.0
+
+Fault = Callable[["GatewayStandIn", web.Request, "Process"], Awaitable[web.StreamResponse]]
+Process = Callable[[], PaymentAnswer]
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what no event tells: look again and again, for a bounded time."""
+    async with asyncio.timeout(EVENT_TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110 -- files and another's list change without an event
+            await asyncio.sleep(0.005)
+
+
+def make_presentation(number: int = 1) -> Presentation:
+    return QrConsumerPresentation(token=b"SECRET-TOKEN-%06d" % number)
+
+
+def make_request(number: int = 1, **changes: object) -> PaymentRequest:
+    request = PaymentRequest(
+        attempt_id=make_ulid(1_800_000_000_000 + number, bytes(10)),
+        order_id=f"order-{number}",
+        amount_minor=1250,
+        currency="EUR",
+        presentation=make_presentation(number),
+        presented_ms=1_800_000_000_000,
+    )
+    return msgspec.structs.replace(request, **changes)
+
+
+def make_answer(request: PaymentRequest, decline_code: str | None = None) -> PaymentAnswer:
+    return PaymentAnswer(
+        payment_id=make_ulid(now_ms(), os.urandom(10)),
+        attempt_id=request.attempt_id,
+        order_id=request.order_id,
+        outcome="approved" if decline_code is None else "declined",
+        amount_minor=request.amount_minor,
+        currency=request.currency,
+        entry_mode=entry_mode_of(request.presentation),
+        terminal_id=ENROLMENT.terminal_id,
+        decided_ms=now_ms(),
+        decline=None if decline_code is None else make_decline(decline_code),
+        receipt=ReceiptFacts(
+            receipt_number="R-1",
+            merchant_name=ENROLMENT.merchant_name,
+            location_name=ENROLMENT.location_name,
+            instrument_label="Phone ·· 4821",
+        )
+        if decline_code is None
+        else None,
+    )
+
+
+def make_decline(code: str) -> Decline:
+    notice = find_notice(code)
+    return Decline(
+        code=code,
+        retryable=notice.retryable,
+        cashier_text=notice.cashier_text,
+        holder_text=notice.holder_text,
+    )
+
+
+def make_problem(code: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
+    notice = find_notice(code)
+    problem = Problem(
+        type=f"urn:tapscan:problem:{code}",
+        title=notice.cashier_en,
+        status=status,
+        code=code,
+        retryable=notice.retryable,
+    )
+    return web.Response(
+        status=status,
+        body=dump_message(problem),
+        headers={"Content-Type": PROBLEM_CONTENT_TYPE, **(headers or {})},
+    )
+
+
+def make_json(message: object, status: int = 201) -> web.Response:
+    return web.Response(status=status, body=dump_message(message), content_type="application/json")
+
+
+class RepeatedRequest(Exception):
+    """The same signed request came twice."""
+
+
+@dataclass
+class Received:
+    """One request as it reached the stand-in."""
+
+    method: str
+    path: str
+    body: bytes
+    nonce: str
+    at_s: float
+
+
+class GatewayStandIn:
+    """The gateway's HTTP, idempotent like the real one, with a queue of faults for payments."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.public_key: es256.PublicKey | None = None
+        self.faults: deque[Fault] = deque()
+        self.find_faults: deque[Fault] = deque()
+        self.decline_codes: deque[str | None] = deque()
+        self.received: list[Received] = []
+        self.booked: dict[str, tuple[bytes, PaymentAnswer]] = {}
+        self.enrolled: dict[str, bytes] = {}
+        self.complaints: list[str] = []
+        self.held = asyncio.Event()
+        self.release = asyncio.Event()
+
+    @property
+    def payments(self) -> list[Received]:
+        return [one for one in self.received if (one.method, one.path) == ("POST", "/v1/payments")]
+
+    @property
+    def attempt_ids(self) -> list[str]:
+        return [parse_message(one.body, PaymentRequest).attempt_id for one in self.payments]
+
+    def make_app(self) -> web.Application:
+        app = web.Application(middlewares=[self._refuse_repeats])
+        app.add_routes(
+            [
+                web.post("/v1/payments", self._pay),
+                web.get("/v1/payments", self._find),
+                web.post("/v1/terminals/enrol", self._enrol),
+                web.get("/health/live", self._live),
+            ]
+        )
+        return app
+
+    @web.middleware
+    async def _refuse_repeats(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except RepeatedRequest:
+            return make_problem("nonce_replayed", 401)
+
+    async def _pay(self, request: web.Request) -> web.StreamResponse:
+        body = await self._receive(request)
+        fault = self.faults.popleft() if self.faults else None
+        payment = parse_message(body, PaymentRequest)
+        if request.headers["Idempotency-Key"] != payment.attempt_id:
+            self.complaints.append("the idempotency key is not the attempt id")
+
+        def process() -> PaymentAnswer:
+            return self._book(body, payment)
+
+        if fault is not None:
+            return await fault(self, request, process)
+        return make_json(process())
+
+    def _book(self, body: bytes, payment: PaymentRequest) -> PaymentAnswer:
+        known = self.booked.get(payment.attempt_id)
+        if known is not None:
+            if known[0] != body:
+                self.complaints.append("the same attempt id came with another body")
+            return known[1]
+        decline_code = self.decline_codes.popleft() if self.decline_codes else None
+        answer = make_answer(payment, decline_code)
+        self.booked[payment.attempt_id] = (body, answer)
+        return answer
+
+    async def _find(self, request: web.Request) -> web.StreamResponse:
+        await self._receive(request)
+        attempt_id = request.query["attempt_id"]
+        if self.find_faults:
+            return await self.find_faults.popleft()(self, request, lambda: self.booked[attempt_id][1])
+        known = self.booked.get(attempt_id)
+        return make_json(known[1], 200) if known else make_problem("not_found", 404)
+
+    async def _enrol(self, request: web.Request) -> web.StreamResponse:
+        body = parse_message(await request.read(), EnrolmentRequest)
+        self.public_key = es256.load_public_key(body.public_key)
+        await self._receive(request)
+        if self.enrolled.setdefault(body.code, body.public_key) != body.public_key:
+            return make_problem("enrolment_code_invalid", 403)
+        if self.faults:
+            return await self.faults.popleft()(self, request, lambda: make_answer(make_request()))
+        return make_json(ENROLMENT)
+
+    async def _live(self, _: web.Request) -> web.StreamResponse:
+        return web.Response(text="ok")
+
+    async def _receive(self, request: web.Request) -> bytes:
+        body = await request.read()
+        assert self.public_key is not None
+        signed = parse_signed_request(
+            method=request.method,
+            target_uri=f"{self.url}{request.path_qs}",
+            headers=request.headers.items(),
+            body=body,
+            tag=SignatureTag.TERMINAL,
+        )
+        verify_signed_request(signed, self.public_key, now_ms=now_ms())
+        if any(one.nonce == signed.nonce for one in self.received):
+            # aiohttp itself repeats a GET, byte for byte, when a kept connection turns out to be broken.
+            raise RepeatedRequest
+        self.received.append(Received(request.method, request.path, body, signed.nonce, time.monotonic()))
+        return body
+
+
+async def lose_answer(_: GatewayStandIn, request: web.Request, process: Process) -> web.StreamResponse:
+    """Book, then reset the connection instead of answering."""
+    process()
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def reset_unread(_: GatewayStandIn, request: web.Request, __: Process) -> web.StreamResponse:
+    """Reset the connection without having booked anything."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def hold(gateway: GatewayStandIn, _: web.Request, process: Process) -> web.StreamResponse:
+    """Book only when the test says `release`."""
+    gateway.held.set()
+    await gateway.release.wait()
+    return make_json(process())
+
+
+async def be_busy(_: GatewayStandIn, __: web.Request, ___: Process) -> web.StreamResponse:
+    return make_problem("gateway_busy", 503, {"Retry-After": "0"})
+
+
+class HandReaders:
+    """Readers that present what the test says, through the same contract as the supervisor."""
+
+    def __init__(self, deliver: Callable[[PresentationEvent], None]) -> None:
+        self._deliver = deliver
+        self.terms: TermsSource | None = None
+        self.was_stopped = False
+
+    @property
+    def is_armed(self) -> bool:
+        return self.terms is not None
+
+    def start(self) -> None:
+        """There is no thread to start: the test delivers."""
+
+    def arm(self, terms: TermsSource) -> None:
+        self.terms = terms
+
+    def disarm(self) -> None:
+        self.terms = None
+
+    def views(self) -> list[ReaderView]:
+        return [ReaderView(path=READER, state=ReaderState.READY, since_ms=0)]
+
+    def stop(self) -> None:
+        self.was_stopped = True
+
+    def notice(self) -> None:
+        self._deliver(Noticed(READER, time.monotonic_ns()))
+
+    def present(self, presentation: Presentation, *, complete_ns: int | None = None) -> None:
+        noticed_ns = time.monotonic_ns()
+        self._deliver(Noticed(READER, noticed_ns))
+        done_ns = noticed_ns if complete_ns is None else complete_ns
+        self._deliver(Presented(READER, presentation, noticed_ns, done_ns, 12))
+
+    def refuse(self, code: str) -> None:
+        noticed_ns = time.monotonic_ns()
+        self._deliver(Noticed(READER, noticed_ns))
+        self._deliver(PresentedInVain(READER, code, noticed_ns))
+
+
+@dataclass
+class Till:
+    """A running daemon, and till software beside it."""
+
+    url: str
+    folder: Path
+    config: TerminalConfig
+    readers: HandReaders
+    session: aiohttp.ClientSession
+    stack: AsyncExitStack
+    watcher: asyncio.Task[None] | None = None
+    events: asyncio.Queue[SaleEvent] = field(default_factory=asyncio.Queue)
+
+    async def start_sale(self, amount_minor: int = 1250, **fields: object) -> SaleView:
+        body = dump_message(SaleRequest(amount_minor=amount_minor, **fields))
+        async with self.session.post("/v1/sales", data=body) as response:
+            assert response.status == 201, await response.text()
+            return parse_message(await response.read(), SaleView)
+
+    async def find_sale(self, sale_id: str) -> SaleView:
+        async with self.session.get(f"/v1/sales/{sale_id}") as response:
+            return parse_message(await response.read(), SaleView)
+
+    async def find_daemon(self) -> DaemonView:
+        async with self.session.get("/v1/daemon") as response:
+            return parse_message(await response.read(), DaemonView)
+
+    async def refusal_of(self, method: str, path: str, **arguments: object) -> Problem:
+        """Send a request that must be refused and return the problem."""
+        async with self.session.request(method, path, **arguments) as response:
+            body = await response.read()
+            assert response.content_type == PROBLEM_CONTENT_TYPE, body
+            problem = parse_message(body, Problem)
+            assert problem.status == response.status
+            return problem
+
+    async def wait_for(self, *kinds: SaleEventKind) -> SaleEvent:
+        """Return the next event of one of these kinds."""
+        async with asyncio.timeout(EVENT_TIMEOUT_S):
+            while True:
+                event = await self.events.get()
+                if event.kind in kinds:
+                    return event
+
+    async def stop(self) -> None:
+        await self.stack.aclose()
+        if self.watcher is not None:
+            # A stopped daemon ends its event streams by itself.
+            await asyncio.wait({self.watcher}, timeout=EVENT_TIMEOUT_S)
+        await self.session.close()
+
+
+async def watch(
+    session: aiohttp.ClientSession, ready: asyncio.Event, put: Callable[[SaleEvent], None]
+) -> None:
+    """Read server-sent events until the daemon ends them."""
+    async with session.get("/v1/events") as response:
+        async for line in response.content:
+            ready.set()
+            if line.startswith(b"data: "):
+                put(parse_message(line[6:], SaleEvent))
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[GatewayStandIn]:
+    """A gateway on loopback that knows no terminal yet."""
+    stand_in = GatewayStandIn()
+    runner = web.AppRunner(stand_in.make_app(), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield stand_in
+    stand_in.release.set()
+    await runner.cleanup()
+    assert stand_in.complaints == []
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., TerminalConfig]:
+    """Configurations with short times, for a daemon in the test's folder."""
+
+    def make(**changes: object) -> TerminalConfig:
+        config = TerminalConfig(
+            data_folder=str(tmp_path / "till"),
+            gateway=GatewaySettings(try_timeout_ms=400, retry_delay_ms=5, retry_delay_ms_max=40),
+            till_api=TillApiSettings(port=0),
+            sale=SaleSettings(deadline_ms=30_000, answer_deadline_ms=600),
+            resolver=ResolverSettings(retry_delay_ms=10, retry_delay_ms_max=50),
+        )
+        return msgspec.structs.replace(config, **changes)
+
+    return make
+
+
+@pytest.fixture
+def enrol_till(gateway: GatewayStandIn) -> Callable[[TerminalConfig], es256.PrivateKey]:
+    """Give a data folder the identity of an enrolled terminal that the stand-in knows."""
+
+    def enrol(config: TerminalConfig) -> es256.PrivateKey:
+        config.data_path.mkdir(parents=True, exist_ok=True)
+        key = prepare_enrolment_key(config.data_path, lambda: ec.generate_private_key(ec.SECP256R1()))
+        store_identity(config.data_path, Identity(key, gateway.url, ENROLMENT))
+        gateway.public_key = key.public_key()
+        return key
+
+    return enrol
+
+
+@pytest.fixture
+async def start_till(
+    enrol_till: Callable[[TerminalConfig], es256.PrivateKey], make_config: Callable[..., TerminalConfig]
+) -> AsyncIterator[Callable[..., Awaitable[Till]]]:
+    """Start daemons, with overrides of the configuration; a second start is a restart on the same disk."""
+    tills: list[Till] = []
+
+    async def start(**changes: object) -> Till:
+        config = make_config(**changes)
+        if not (config.data_path / "identity.json").exists():
+            enrol_till(config)
+        stack = AsyncExitStack()
+        made: list[HandReaders] = []
+
+        def make_readers(deliver: Callable[[PresentationEvent], None]) -> HandReaders:
+            made.append(HandReaders(deliver))
+            return made[0]
+
+        daemon = await stack.enter_async_context(run_daemon(config, make_readers=make_readers))
+        key = config.till_api.access_key
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        session = aiohttp.ClientSession(daemon.url, headers=headers)
+        till = Till(daemon.url, config.data_path, config, made[0], session, stack)
+        ready = asyncio.Event()
+        till.watcher = asyncio.create_task(watch(session, ready, till.events.put_nowait))
+
+        await ready.wait()
+        tills.append(till)
+        return till
+
+    yield start
+    for till in tills:
+        await till.stop()
+
+
+@pytest.fixture
+async def client(gateway: GatewayStandIn) -> AsyncIterator[GatewayClient]:
+    """A gateway client with a key the stand-in knows and short times."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    gateway.public_key = key.public_key()
+    timings = GatewayTimings(
+        connect_timeout_ms=400, try_timeout_ms=300, retry_delay_ms=5, retry_delay_ms_max=40
+    )
+    async with GatewayClient(
+        gateway.url, key, timings, now_ms=now_ms, entropy=os.urandom, jitter=lambda: 0.5
+    ) as made:
+        yield made

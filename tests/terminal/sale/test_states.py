@@ -1,0 +1,63 @@
+"""The table of states, pair by pair, and the diagram drawn from it."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from terminal.sale.states import OPEN, TRANSITIONS, SaleStep, dump_diagram, next_state
+from wire.messages.till import SaleState
+
+ROOT = Path(__file__).parents[3]
+ENDS = {SaleState.APPROVED, SaleState.DECLINED, SaleState.CANCELLED, SaleState.TIMED_OUT}
+READERS_WAIT = {SaleState.ARMED, SaleState.READING}
+
+
+def expected_state(state: SaleState, step: SaleStep) -> SaleState | None:
+    """Return what the rules say, written down apart from the table and by rule, not by row."""
+    if state in READERS_WAIT:
+        return {
+            SaleStep.NOTICED: SaleState.READING,
+            SaleStep.REFUSED: SaleState.ARMED,
+            SaleStep.PRESENTED: SaleState.SUBMITTING,
+            SaleStep.CANCELLED: SaleState.CANCELLED,
+            SaleStep.DEADLINE_PASSED: SaleState.TIMED_OUT,
+        }.get(step)
+    if state is SaleState.SUBMITTING and step in (SaleStep.REFUSED, SaleStep.DECLINED_FOR_NOW):
+        return SaleState.ARMED
+    if state is SaleState.SUBMITTING and step is SaleStep.UNANSWERED:
+        return SaleState.UNKNOWN
+    if state in (SaleState.SUBMITTING, SaleState.UNKNOWN):
+        return {
+            SaleStep.APPROVED: SaleState.APPROVED,
+            SaleStep.DECLINED: SaleState.DECLINED,
+        }.get(step)
+    return None
+
+
+@pytest.mark.parametrize(("state", "step"), list(product(SaleState, SaleStep)))
+def test_every_pair_of_state_and_step_does_what_the_rules_say(state: SaleState, step: SaleStep) -> None:
+    assert next_state(state, step) == expected_state(state, step)
+
+
+def test_every_state_is_in_the_table_and_can_be_reached() -> None:
+    assert set(TRANSITIONS) == set(SaleState)
+    reached = {SaleState.ARMED} | {after for steps in TRANSITIONS.values() for after in steps.values()}
+    assert reached == set(SaleState)
+
+
+def test_an_end_stays_an_end_and_only_open_states_hold_the_till() -> None:
+    assert {state for state, steps in TRANSITIONS.items() if not steps} == ENDS
+    assert set(SaleState) - ENDS - {SaleState.UNKNOWN} == OPEN
+
+
+def test_what_is_on_its_way_cannot_be_cancelled_or_time_out() -> None:
+    steps = TRANSITIONS[SaleState.SUBMITTING]
+    assert not steps.keys() & {SaleStep.CANCELLED, SaleStep.DEADLINE_PASSED, SaleStep.PRESENTED}
+
+
+def test_the_committed_diagram_is_current() -> None:
+    committed = (ROOT / "docs" / "sale-states.md").read_text(encoding="utf-8")
+    assert committed == dump_diagram(), "run `python -m terminal.sale.states docs/sale-states.md`"
