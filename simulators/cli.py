@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from simulators.errors import SimulatorError
+from wire.errors import WireError
 
 if TYPE_CHECKING:
     from simulators.world_file import WorldFile
@@ -68,7 +69,7 @@ def main() -> None:
     """Run the command line; errors of ours are one line and status 1."""
     try:
         app()
-    except SimulatorError as error:
+    except (SimulatorError, WireError) as error:
         typer.secho(f"tapscan-sim: {error}", err=True, fg=typer.colors.RED)
         raise SystemExit(1) from None
 

@@ -25,6 +25,7 @@ from simulators.belongings import (
     view_of,
 )
 from simulators.errors import GatewaySilent, SimulatorError
+from simulators.key_files import write_card_keys
 from simulators.world_messages import CodeForm
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ HOLD_S: Final = 1.0
 """How long the card lies on the field at each tap."""
 RENEW_SHARE: Final = 2
 """A shown code is made anew when one part in so many of its life has passed."""
-KEY_FILE_MODE: Final = 0o600
 
 WriteLine = Callable[[str], object]
 _INSTRUMENT_KINDS: Final = {"payment": APPLET_CARD, "ntag424": NTAG424_CARD, "uid": UID_TAG}
@@ -133,20 +133,9 @@ def registration_lines(setup: CardSetup) -> list[str]:
     lines = [f"register it: {command} --uid {view.uid_hex} --batch {CARD_KEY_BATCH}"]
     if folder is None:
         return [*lines, "the batch's keys: run again with --keys-folder FOLDER"]
-    meta, master = write_card_keys(setup.seed, folder)
+    meta, master = write_card_keys(draw_card_keys(setup.seed).view, folder)
     add_keys = f"tapscan-gateway card-keys add --batch {CARD_KEY_BATCH}"
     return [f"first: {add_keys} --meta-key-file {meta} --file-master-file {master}", *lines]
-
-
-def write_card_keys(seed: int, folder: Path) -> tuple[Path, Path]:
-    """Write the batch's meta key and file master as hexadecimal text, readable by nobody else."""
-    keys = draw_card_keys(seed)
-    paths = folder / "meta.key", folder / "file-master.key"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, key in zip(paths, (keys.meta_key, keys.file_master), strict=True):
-        path.touch(mode=KEY_FILE_MODE)
-        path.write_text(key.hex() + "\n", encoding="ascii")
-    return paths
 
 
 def run_phone(

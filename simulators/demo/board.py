@@ -23,6 +23,11 @@ ROWS_MAX: Final = 200
 NOTES_MAX: Final = 4
 REFRESH_PER_SECOND: Final = 4
 TOTALS_ROWS: Final = 16
+RIGHT_COLUMNS: Final = 46
+"""Wide enough for a receipt of 42 characters."""
+PAGE_COLUMNS_MIN: Final = 110
+PAGE_ROWS_MIN: Final = 34
+"""On a smaller terminal the page would hide more than it shows: plain lines then."""
 
 _READER_STYLES: Final = {
     ReaderState.READY: "green",
@@ -152,7 +157,7 @@ class LiveBoard:
     def _draw(self) -> RenderableType:
         page = Layout()
         page.split_column(Layout(name="body"), Layout(_notes_panel(self._notes), size=NOTES_MAX + 2))
-        page["body"].split_row(Layout(name="left", ratio=3), Layout(name="right", ratio=2))
+        page["body"].split_row(Layout(name="left"), Layout(name="right", size=RIGHT_COLUMNS))
         left = page["body"]["left"]
         readers = sum(len(daemon.readers) for daemon in self._daemons.values())
         left.split_column(
@@ -184,15 +189,17 @@ class LiveBoard:
 
 
 def make_board(console: Console, currency: Currency, tally: Tally) -> Board:
-    """Return a live page where there is a terminal to draw it on, else plain lines."""
-    return LiveBoard(console, currency, tally) if console.is_terminal else PlainBoard(console, currency)
+    """Return a live page where there is a terminal large enough to draw it on, else plain lines."""
+    width, height = console.size
+    fits = console.is_terminal and width >= PAGE_COLUMNS_MIN and height >= PAGE_ROWS_MIN
+    return LiveBoard(console, currency, tally) if fits else PlainBoard(console, currency)
 
 
 def outcome_text(saying: str, outcome: Outcome, currency: Currency) -> Text:
     """Return one outcome as a coloured line."""
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"{outcome.till}  ", style="dim")
-    line.append(f"{outcome.code:<22}", style="bold green" if outcome.is_approved else "bold yellow")
+    line.append(f"{outcome.code:<20}", style="bold green" if outcome.is_approved else "bold yellow")
     line.append(f" {format_minor(outcome.amount_minor, currency):>8} {currency}  ")
     line.append(f"{outcome.mode or '-':<12}", style="cyan")
     duration = "" if outcome.tap_to_answer_ms is None else f"{outcome.tap_to_answer_ms} ms"

@@ -9,12 +9,12 @@ import msgspec
 
 from simulators.demo.processes import Processes, product_command
 from simulators.errors import ProcessFailed
+from simulators.key_files import write_card_keys
 from simulators.world_file import InstrumentEntry, WalletEntry, WorldFile
 from simulators.world_messages import CardKeysView, ThingView
 
 PROGRAM: Final = "tapscan-gateway"
 LOG_NAME: Final = "operator"
-KEY_FILE_MODE: Final = 0o600
 
 T = TypeVar("T")
 
@@ -74,8 +74,7 @@ class Office:
 
     async def add_card_keys(self, keys: CardKeysView, folder: Path) -> None:
         """Register the batch of the world's NTAG 424 cards; the keys travel in files."""
-        meta = _write_key(folder / "meta.key", keys.meta_key_hex)
-        master = _write_key(folder / "file-master.key", keys.file_master_hex)
+        meta, master = write_card_keys(keys, folder)
         options = ["--batch", str(keys.batch), "--meta-key-file", str(meta)]
         await self._run("card-keys", "add", *options, "--file-master-file", str(master), "--json")
 
@@ -112,9 +111,3 @@ def _member(output: bytes, name: str, kind: type[T]) -> T:
         return msgspec.convert(answer[name], kind)
     except (IndexError, KeyError, msgspec.MsgspecError):
         raise ProcessFailed(f"{PROGRAM} did not answer with a JSON object that has {name}") from None
-
-
-def _write_key(path: Path, key_hex: str) -> Path:
-    path.touch(mode=KEY_FILE_MODE)
-    path.write_text(key_hex + "\n", encoding="ascii")
-    return path

@@ -26,7 +26,9 @@ TAMPERED: Final = "0.01"
 ANYTHING: Final = "anything"
 """What is expected of a random sale."""
 
-_KINDER_DISTORTIONS: Final = ("clean", "clean", "rotated", "perspective", "noise", "inverted", "low_contrast")
+_QR_DISTORTIONS: Final = ("clean", "clean", "rotated", "perspective", "noise", "inverted", "low_contrast")
+_BARCODE_DISTORTIONS: Final = ("clean", "low_contrast")
+"""A barcode that stands askew or is grainy is more than the decoders promise."""
 _FORMS: Final = (CodeForm.CPM, CodeForm.CPM, CodeForm.BASE45, CodeForm.BASE32, CodeForm.NUMERIC)
 
 
@@ -88,7 +90,7 @@ class Crowd:
         if self.rng.random() < MISCHIEF_SHARE and signing and tags:
             if self.rng.random() < 0.5:
                 tag = self.rng.choice(tags)
-                return self._tap(field_name, tag, amount, f"{tag} is only a number")
+                return self._tap(field_name, tag, amount, f"{tag}, only a number")
             victim = self.rng.choice(signing)
             return self._tap(field_name, victim, amount, f"a relay tampers with {victim}", TAMPERED)
         if not honest:
@@ -121,7 +123,7 @@ class Crowd:
         return ShowStep(
             say=say, phone=phone, screen=device, amount=amount, expect=ANYTHING,
             form=form, age_s=age_s, screenshot=screenshot, life_s=CODE_LIFE_S,
-            distortion=self.rng.choice(_KINDER_DISTORTIONS),
+            distortion=self.rng.choice(_BARCODE_DISTORTIONS if form is CodeForm.NUMERIC else _QR_DISTORTIONS),
         )  # fmt: skip
 
 
