@@ -215,10 +215,11 @@ def _select_file(file_id: int) -> CardDialogue[bytes]:
 
 
 def _read_message(nlen: int, read_bytes: int) -> CardDialogue[bytes]:
-    message = b""
-    while len(message) < nlen:
-        message += yield from _read(_NLEN_BYTES + len(message), min(read_bytes, nlen - len(message)))
-    return message
+    # A range, so that the number of reads is fixed before the first one, whatever the tag answers.
+    parts = []
+    for start in range(0, nlen, read_bytes):
+        parts.append((yield from _read(_NLEN_BYTES + start, min(read_bytes, nlen - start))))
+    return b"".join(parts)
 
 
 def _read(offset: int, length: int) -> CardDialogue[bytes]:
