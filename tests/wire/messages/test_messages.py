@@ -1,0 +1,311 @@
+"""The JSON of both interfaces: every message comes back as it went, and nothing else gets in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire.errors import WireError
+from wire.messages import enrolment, payments, problem, till, wallet
+from wire.messages.base import BODY_BYTES_MAX, Message, dump_message, parse_message
+from wire.messages.payments import (
+    CodeNumericPresentation,
+    Decline,
+    EntryMode,
+    NfcAppPresentation,
+    NfcSdmPresentation,
+    PaymentAnswer,
+    PaymentRequest,
+    Presentation,
+    QrConsumerPresentation,
+    ReceiptFacts,
+    entry_mode_of,
+)
+
+_ULID = "01ARYZ6S410000000000000000"
+_DECLINE = Decline(
+    code="insufficient_funds",
+    retryable=False,
+    cashier_text={"en": "No.", "zh-Hans": "余额不足。"},
+    holder_text={"en": "No."},
+)
+_RECEIPT = ReceiptFacts(
+    receipt_number="000042",
+    merchant_name="最佳咖啡",
+    location_name="Main Street",
+    instrument_label="Card ·· 4821",
+)
+_REQUEST = PaymentRequest(
+    attempt_id=_ULID,
+    order_id="ORDER-17",
+    amount_minor=1_250,
+    currency="EUR",
+    presentation=NfcAppPresentation(token=bytes(range(165))),
+    presented_ms=1_784_000_000_000,
+    card_exchange_ms=187,
+)
+_ANSWER = PaymentAnswer(
+    payment_id=_ULID,
+    attempt_id=_ULID,
+    order_id="ORDER-17",
+    outcome="approved",
+    amount_minor=1_250,
+    currency="EUR",
+    entry_mode=EntryMode.NFC_APP,
+    terminal_id="TERMNA01",
+    decided_ms=1_784_000_000_000,
+    receipt=_RECEIPT,
+)
+_SALE = till.SaleView(
+    sale_id=_ULID,
+    order_id="ORDER-17",
+    amount_minor=1_250,
+    currency="EUR",
+    state=till.SaleState.APPROVED,
+    created_ms=1_784_000_000_000,
+    deadline_ms=1_784_000_060_000,
+    attempt_count=1,
+    answer=_ANSWER,
+)
+_REFUSAL = till.Refusal(code="uid_only_card", cashier_text={"en": "No."}, reader="contactless:usb")
+_READER = till.ReaderView(path="camera:0", state=till.ReaderState.FAULTY, since_ms=1, reason="unplugged")
+EXAMPLES: list[Message] = [
+    NfcAppPresentation(token=b"\x00\xff"),
+    QrConsumerPresentation(token=bytes(127)),
+    NfcSdmPresentation(picc_data_hex="0123456789ABCDEF" * 2, mac_hex="0123456789ABCDEF"),
+    CodeNumericPresentation(code="470000000000000005"),
+    _REQUEST,
+    _DECLINE,
+    _RECEIPT,
+    _ANSWER,
+    enrolment.EnrolmentRequest(code="ABCD-EFGH", public_key=b"\x02" + bytes(32), software="tapscan 0.1"),
+    enrolment.EnrolmentAnswer(
+        terminal_id="TERMNA01",
+        merchant_id="MERCHANT0000001",
+        merchant_name="最佳咖啡",
+        location_name="Main Street",
+        currency="EUR",
+        gateway_time_ms=1_784_000_000_000,
+    ),
+    wallet.PaymentCodeRequest(),
+    wallet.PaymentCodeAnswer(code="470000000000000005", expires_ms=1_784_000_060_000),
+    problem.Problem(
+        type="about:blank",
+        title="Not found",
+        status=404,
+        code="not_found",
+        retryable=False,
+        cashier_text={"en": "No."},
+    ),
+    till.SaleRequest(amount_minor=1_250, currency="EUR", order_id="ORDER-17", deadline_ms=60_000),
+    _REFUSAL,
+    _SALE,
+    till.SaleEvent(sequence=7, at_ms=1, kind=till.SaleEventKind.REFUSED, sale=_SALE, refusal=_REFUSAL),
+    _READER,
+    till.DaemonView(
+        terminal_id="TERMNA01",
+        merchant_name="最佳咖啡",
+        location_name="Main Street",
+        currency="EUR",
+        gateway_reachable=True,
+        unresolved_attempt_count=0,
+        readers=[_READER],
+    ),
+]
+
+
+def _kinds(base: type[Message] = Message) -> Iterator[type[Message]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda message: type(message).__name__)
+def message(request: pytest.FixtureRequest) -> Message:
+    chosen: Message = request.param
+    return chosen
+
+
+def test_every_kind_of_message_has_an_example() -> None:
+    modules = {module.__name__ for module in (payments, enrolment, wallet, problem, till)}
+    kinds = {kind for kind in _kinds() if kind.__module__ in modules}
+    assert {type(example) for example in EXAMPLES} == kinds
+
+
+def test_a_message_comes_back_as_it_went(message: Message) -> None:
+    assert parse_message(dump_message(message), type(message)) == message
+
+
+def test_a_field_too_many_is_refused_at_every_depth(message: Message) -> None:
+    document = json.loads(dump_message(message))
+    for place in [document, *(value for value in document.values() if isinstance(value, dict))]:
+        place["surplus"] = 1
+        if not _is_text_map(place):
+            with pytest.raises(WireError) as caught:
+                parse_message(json.dumps(document).encode(), type(message))
+            assert caught.value.code == "malformed"
+        del place["surplus"]
+
+
+def _is_text_map(place: dict[str, object]) -> bool:
+    return set(place) <= {"en", "zh-Hans", "surplus"} and len(place) > 1
+
+
+def test_a_message_can_not_be_changed(message: Message) -> None:
+    for name in message.__struct_fields__:
+        with pytest.raises(AttributeError):
+            setattr(message, name, None)
+
+
+def test_every_presentation_names_its_entry_mode() -> None:
+    presentations = [example for example in EXAMPLES if isinstance(example, Presentation)]
+    assert {entry_mode_of(presentation) for presentation in presentations} == set(EntryMode)
+    for presentation in presentations:
+        assert json.loads(dump_message(presentation))["entry_mode"] == entry_mode_of(presentation)
+
+
+def _request_with(**changes: object) -> bytes:
+    return json.dumps({**json.loads(dump_message(_REQUEST)), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attempt_id": _ULID + "\n"},
+        {"attempt_id": _ULID.lower()},
+        {"attempt_id": _ULID[:-1]},
+        {"attempt_id": "8" + _ULID[1:]},
+        {"attempt_id": "x" + _ULID},
+        {"order_id": "A\n"},
+        {"order_id": ""},
+        {"order_id": "A B"},
+        {"order_id": "A" * 65},
+        {"order_id": "é"},
+        {"currency": "EUR\n"},
+        {"currency": "eur"},
+        {"currency": "EURO"},
+        {"amount_minor": 0},
+        {"amount_minor": -1},
+        {"amount_minor": 1_000_000_000_000},
+        {"amount_minor": 12.0},
+        {"amount_minor": 12.5},
+        {"amount_minor": "12"},
+        {"amount_minor": True},
+        {"amount_minor": None},
+        {"presented_ms": -1},
+        {"presented_ms": 1 << 48},
+        {"card_exchange_ms": 60_001},
+        {"presentation": None},
+        {"presentation": {}},
+        {"presentation": {"entry_mode": "uid", "uid": "04"}},
+        {"presentation": {"entry_mode": "nfc_app"}},
+        {"presentation": {"entry_mode": "nfc_app", "token": ""}},
+        {"presentation": {"entry_mode": "nfc_app", "token": "not base64!"}},
+        {"presentation": {"entry_mode": "nfc_app", "token": "AAAA" * 400}},
+        {"presentation": {"entry_mode": "code_numeric", "code": "47000000000000000"}},
+        {"presentation": {"entry_mode": "code_numeric", "code": "470000000000000005\n"}},
+        {"presentation": {"entry_mode": "nfc_sdm", "picc_data_hex": "0" * 32, "mac_hex": "a" * 16}},
+        {"presentation": {"entry_mode": "nfc_sdm", "picc_data_hex": "0" * 31 + "\n", "mac_hex": "A" * 16}},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_a_payment_request_of_another_form_is_refused(changes: dict[str, object]) -> None:
+    assert parse_message(_request_with(), PaymentRequest) == _REQUEST
+    with pytest.raises(WireError) as caught:
+        parse_message(_request_with(**changes), PaymentRequest)
+    assert caught.value.code == "malformed"
+
+
+@pytest.mark.parametrize(
+    "absent", ["attempt_id", "order_id", "amount_minor", "currency", "presentation", "presented_ms"]
+)
+def test_a_payment_request_with_a_field_missing_is_refused(absent: str) -> None:
+    document = json.loads(dump_message(_REQUEST))
+    del document[absent]
+    with pytest.raises(WireError):
+        parse_message(json.dumps(document).encode(), PaymentRequest)
+
+
+def test_the_longest_body_is_read_and_one_byte_more_is_too_large() -> None:
+    body = dump_message(_REQUEST)
+    longest = body + b" " * (BODY_BYTES_MAX - len(body))
+    assert parse_message(longest, PaymentRequest) == _REQUEST
+    with pytest.raises(WireError) as caught:
+        parse_message(longest + b" ", PaymentRequest)
+    assert caught.value.code == "body_too_large"
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_a_message_or_a_typed_error(body: bytes) -> None:
+    with pytest.raises(WireError):
+        parse_message(body, PaymentRequest)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(PaymentRequest.__struct_fields__)), _JSON)
+def test_any_json_in_any_field_gives_a_message_or_a_typed_error(name: str, value: object) -> None:
+    try:
+        request = parse_message(_request_with(**{name: value}), PaymentRequest)
+    except WireError:
+        return
+    assert parse_message(dump_message(request), PaymentRequest) == request
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe", b'"\\ud800"', b"[" * 10_000, b"{}x", b"NaN", b"[]", b"null"],
+    ids=lambda body: repr(body[:8]),
+)
+def test_a_body_that_is_no_message_is_malformed(body: bytes) -> None:
+    with pytest.raises(WireError) as caught:
+        parse_message(body, PaymentRequest)
+    assert caught.value.code == "malformed"
+
+
+_SECRET = "SECRETVALUE"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"order_id": f"{_SECRET} {_SECRET}"},
+        {"amount_minor": _SECRET},
+        {_SECRET: 1},
+        {f"x - at `$.{_SECRET}": 1},
+        {f"x - at `{_SECRET}`": 1},
+        {"presentation": {"entry_mode": _SECRET}},
+        {"presentation": {"entry_mode": f"x` - at `$.{_SECRET}`"}},
+        {"presentation": {"entry_mode": "nfc_app", "token": _SECRET}},
+        {"presentation": {"entry_mode": "nfc_app", _SECRET: 1}},
+        {"presentation": {"entry_mode": "code_numeric", "code": _SECRET}},
+    ],
+    ids=lambda changes: str(changes)[:60],
+)
+def test_an_error_never_carries_what_was_sent(changes: dict[str, object]) -> None:
+    """Not even where the sender dresses a value as a part of the parser's own message."""
+    with pytest.raises(WireError) as caught:
+        parse_message(_request_with(**changes), PaymentRequest)
+    assert _SECRET not in str(caught.value)
+
+
+def test_an_error_names_the_field() -> None:
+    with pytest.raises(WireError, match=r"\$\.amount_minor"):
+        parse_message(_request_with(amount_minor=0), PaymentRequest)
+
+
+def test_equal_messages_have_equal_bytes() -> None:
+    """A repeat is compared by the digest of its canonical spelling."""
+    again = parse_message(json.dumps(json.loads(dump_message(_REQUEST)), indent=2).encode(), PaymentRequest)
+    assert dump_message(again) == dump_message(_REQUEST)
+    assert msgspec.json.decode(dump_message(again))["presentation"]["entry_mode"] == "nfc_app"
