@@ -21,9 +21,9 @@ from simulators.demo.play import entertain, keep_health, play_scenario
 from simulators.demo.processes import Processes
 from simulators.demo.scenario import Scenario, load_scenario
 from simulators.demo.shoppers import Crowd
-from simulators.demo.stage import Casting, Stage, open_stage
+from simulators.demo.stage import DATABASE_NAME, Casting, Stage, open_stage
 from simulators.demo.tally import Tally
-from simulators.errors import ProcessFailed
+from simulators.errors import ProcessFailed, SimulatorError
 from simulators.world_file import WorldFile
 
 SUCCESS: Final = 0
@@ -54,7 +54,10 @@ def run_demo(setup: DemoSetup) -> int:
 
     Raises:
         WorldFileInvalid: the scenario does not fit the world.
+        SimulatorError: the folder holds the database of another run.
     """
+    if setup.folder is not None and (setup.folder / DATABASE_NAME).exists():
+        raise SimulatorError(f"{setup.folder} holds another demo's database: name an empty folder")
     scenario = load_scenario(setup.scenario_path, setup.file) if setup.once else None
     return asyncio.run(_Demo(setup, scenario).run())
 

@@ -24,6 +24,7 @@ STOP_TIMEOUT_S: Final = 5.0
 """How long a child may take to end after SIGTERM before it is killed."""
 COMMAND_TIMEOUT_S: Final = 30.0
 LOG_TAIL_LINES: Final = 12
+OUTPUT_CHARS_MAX: Final = 2_000
 PR_SET_PDEATHSIG: Final = 1
 """prctl(2)."""
 
@@ -110,7 +111,8 @@ class Processes:
         finally:
             await _end(process, self._stop_timeout_s)
         if process.returncode != 0:
-            raise ProcessFailed(f"`{_short(command)}` ended with {process.returncode}\n{tail_of(path)}")
+            said = output.decode("utf-8", errors="replace")[-OUTPUT_CHARS_MAX:]
+            raise ProcessFailed(f"`{_short(command)}` ended with {process.returncode}\n{said}{tail_of(path)}")
         return output
 
     async def stop_all(self) -> None:

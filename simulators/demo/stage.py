@@ -26,6 +26,7 @@ from simulators.world_file import FieldKind, WorldFile
 from simulators.world_messages import Inventory
 from wire.messages.till import ReaderState
 
+DATABASE_NAME: Final = "tapscan.sqlite3"
 START_TIMEOUT_S: Final = 30.0
 READERS_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
@@ -128,7 +129,7 @@ def _write_gateway_config(folder: Path) -> Path:
     path = folder / "gateway.toml"
     path.write_text(
         '[listen]\nhost = "127.0.0.1"\nport = 0\n\n'
-        '[storage]\ndatabase = "tapscan.sqlite3"\nvault_key_file = "vault.key"\n\n'
+        f'[storage]\ndatabase = "{DATABASE_NAME}"\nvault_key_file = "vault.key"\n\n'
         '[logging]\nformat = "json"\n',
         encoding="utf-8",
     )
