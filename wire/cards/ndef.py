@@ -216,10 +216,10 @@ def _select_file(file_id: int) -> CardDialogue[bytes]:
 
 def _read_message(nlen: int, read_bytes: int) -> CardDialogue[bytes]:
     # A range, so that the number of reads is fixed before the first one, whatever the tag answers.
-    parts = []
+    message = b""
     for start in range(0, nlen, read_bytes):
-        parts.append((yield from _read(_NLEN_BYTES + start, min(read_bytes, nlen - start))))
-    return b"".join(parts)
+        message += yield from _read(_NLEN_BYTES + start, min(read_bytes, nlen - start))
+    return message
 
 
 def _read(offset: int, length: int) -> CardDialogue[bytes]:

@@ -13,6 +13,7 @@ from simulators.cards.ntag424_card import Ntag424Card
 from simulators.cards.payment_card import PaymentCard
 from wire.cards.apdu import parse_command
 from wire.cards.dialogue import hold_dialogue
+from wire.cards.ndef import dump_uri_message
 from wire.cards.payment_terms import PaymentTerms
 from wire.cards.presentation_dialogue import APDUS_MAX, SIGNING_COMMAND_PREFIX, read_presentation
 from wire.errors import CardError
@@ -135,6 +136,33 @@ def test_read_presentation_stops_at_the_first_select_unless_the_application_is_a
 
 def test_read_presentation_refuses_a_card_that_knows_neither_application(terms: PaymentTerms) -> None:
     assert _read(terms, lambda _: bytes.fromhex("6a82")) == "card_not_supported"
+
+
+@pytest.mark.parametrize(
+    ("uri", "refusal"),
+    [
+        ("https://example.com/menu", "card_not_supported"),
+        ("tel:+15550100", "card_not_supported"),
+        (f"https://pay.example.com/t?e={'0A' * 16}&c={'0B' * 8}&x=1", "card_not_supported"),
+        (f"https://pay.example.com/t?e={'0A' * 16}&c={'0B' * 8}", "presented"),
+    ],
+)
+def test_read_presentation_takes_no_link_but_a_cards_one_time_link(
+    uri: str, refusal: str, terms: PaymentTerms
+) -> None:
+    message = dump_uri_message(uri)
+    answers = iter(
+        [
+            bytes.fromhex("6a82"),
+            bytes.fromhex("9000"),
+            bytes.fromhex("9000"),
+            bytes.fromhex("000f20010000ff0406e10401000000") + bytes.fromhex("9000"),
+            bytes.fromhex("9000"),
+            len(message).to_bytes(2, "big") + bytes.fromhex("9000"),
+            message + bytes.fromhex("9000"),
+        ]
+    )
+    assert _read(terms, lambda _: next(answers)) == refusal
 
 
 def test_read_presentation_makes_terms_only_once_the_application_is_selected(terms: PaymentTerms) -> None:
