@@ -488,15 +488,24 @@ async def start_till(
         await till.stop()
 
 
-@pytest.fixture
-async def client(gateway: GatewayStandIn) -> AsyncIterator[GatewayClient]:
-    """A gateway client with a key the stand-in knows and short times."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    gateway.public_key = key.public_key()
+def make_client(url: str, key: es256.PrivateKey) -> GatewayClient:
+    """A client with short times."""
     timings = GatewayTimings(
         connect_timeout_ms=400, try_timeout_ms=300, retry_delay_ms=5, retry_delay_ms_max=40
     )
-    async with GatewayClient(
-        gateway.url, key, timings, now_ms=now_ms, entropy=os.urandom, jitter=lambda: 0.5
-    ) as made:
+    return GatewayClient(url, key, timings, now_ms=now_ms, entropy=os.urandom, jitter=lambda: 0.5)
+
+
+@pytest.fixture
+def terminal_key(gateway: GatewayStandIn) -> es256.PrivateKey:
+    """A terminal's key that the stand-in knows."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    gateway.public_key = key.public_key()
+    return key
+
+
+@pytest.fixture
+async def client(gateway: GatewayStandIn, terminal_key: es256.PrivateKey) -> AsyncIterator[GatewayClient]:
+    """A gateway client of a terminal the stand-in knows."""
+    async with make_client(gateway.url, terminal_key) as made:
         yield made
