@@ -15,7 +15,7 @@ from gateway.console.holders import card_key_commands, instrument_commands, wall
 from gateway.console.merchants import location_commands, merchant_commands, terminal_commands
 from gateway.console.output import show_record
 from gateway.console.session import DEFAULT_CONFIG, ConfigOption, JsonOption, Session, session_of
-from gateway.errors import GatewayError
+from gateway.errors import ConfigurationError, GatewayError
 from wire.errors import WireError
 
 if TYPE_CHECKING:
@@ -90,6 +90,30 @@ def migrate(
 
     version = prepare_storage(settings, session.env, entropy=session.entropy, new_vault_key=new_vault_key)
     show_record({"database": settings.storage.database, "version": version}, as_json=as_json)
+
+
+@app.command()
+def audit(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Recompute every counter and walk the hash chain; exit status 1 at the first break, which is named."""
+    settings = session_of(context).load_config(config)
+
+    from gateway.audit import audit as audit_file
+
+    if not settings.database_path.exists():
+        raise ConfigurationError(f"there is no database {settings.storage.database}")
+    report = audit_file(settings.database_path)
+    record = {
+        "audit": "ok" if report.is_ok else "broken",
+        "groups": report.group_count,
+        "transfers": report.transfer_count,
+        "accounts": report.account_count,
+        "payments": report.payment_count,
+        "chain_head": report.chain_head.hex(),
+        "first_break": report.first_break and f"{report.first_break.code}: {report.first_break.where}",
+    }
+    show_record(record, as_json=as_json)
+    if not report.is_ok:
+        raise typer.Exit(1)
 
 
 def _read_clock_ms() -> int:

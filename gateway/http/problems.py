@@ -23,6 +23,7 @@ MALFORMED: Final = "malformed"
 STATUS: Final[Mapping[str, int]] = MappingProxyType(
     {
         MALFORMED: 400,
+        "id_invalid": 400,
         "digest_mismatch": 400,
         "signature_missing": 401,
         "signature_invalid": 401,

