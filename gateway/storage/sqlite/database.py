@@ -101,6 +101,7 @@ def _configure(connection: sqlite3.Connection, *, writable: bool) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "trusted_schema = OFF",
+        "temp_store = MEMORY",
         f"cache_size = -{CACHE_KIB}",
         f"query_only = {'OFF' if writable else 'ON'}",
     )
