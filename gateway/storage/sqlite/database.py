@@ -26,6 +26,8 @@ _UNIQUE: Final = ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
 def open_connection(path: Path, *, writable: bool) -> sqlite3.Connection:
     """Open an existing file in our settings; transactions are begun and ended by the caller.
 
+    That it is in WAL mode is a property of the file, set by `migrate`.
+
     Raises:
         StoreUnavailable: it can't be opened now.
     """
@@ -97,7 +99,6 @@ def _configure(connection: sqlite3.Connection, *, writable: bool) -> None:
     connection.row_factory = sqlite3.Row
     settings = (
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
-        "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "trusted_schema = OFF",

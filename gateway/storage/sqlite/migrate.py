@@ -29,6 +29,8 @@ def migrate(path: Path | str) -> int:
     _create_private(file)
     with contextlib.closing(open_connection(file, writable=True)) as connection, translated_errors():
         _check_ours(connection)
+        # Stays with the file, so that every later connection has it. Nothing is changed before the check.
+        connection.execute("PRAGMA journal_mode = WAL")
         for number, script in enumerate(read_migrations(), start=1):
             _apply(connection, number, script)
         return _version(connection)
@@ -51,11 +53,15 @@ def _create_private(file: Path) -> None:
 
 
 def _check_ours(connection: sqlite3.Connection) -> None:
+    # One snapshot: another process may be applying the first migration at this moment.
+    connection.execute("BEGIN")
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (table_count,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    version = _version(connection)
+    connection.execute("COMMIT")
     if application_id != APPLICATION_ID and table_count:
         raise ConfigurationError("the database file belongs to another program")
-    if _version(connection) > len(read_migrations()):
+    if version > len(read_migrations()):
         raise ConfigurationError("the database file is newer than this program")
 
 
