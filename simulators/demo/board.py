@@ -148,6 +148,8 @@ class LiveBoard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the terminal back and leave the last outcomes and notes on it."""
+        # What happened since the last drawing must have been on the page once.
+        self._live.refresh()
         self._live.stop()
         for row in reversed([*self._rows][:NOTES_MAX]):
             self._console.print(row)
