@@ -149,7 +149,11 @@ class _Insertion:
             return self._card.uid + bytes.fromhex("9000")
         if self._worker is None:
             return INSTRUCTION_UNKNOWN
-        return self._patiently(self._worker.submit(command))
+        answer = self._patiently(self._worker.submit(command))
+        if not answer:
+            # The driver waits for ever after an answer of no bytes; no reader could carry one either.
+            raise CardTorn
+        return answer
 
     def _patiently(self, answer: Future[bytes]) -> bytes:
         """Wait for the card, but not past its removal and not for ever."""

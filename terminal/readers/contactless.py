@@ -29,8 +29,8 @@ SCHEME: Final = "contactless:"
 SERIAL_DRIVERS: Final = ("pn532", "arygon")
 SENSE_PAUSE_S: Final = 0.01
 """Between two looks for a card: the field's rest, and what the tap waits for at most on top of the look."""
-RARE_EVERY: Final = 5
-"""Type B and F cards are looked for in every fifth round: no card of ours is one, but its holder gets an
+RARE_EVERY: Final = 20
+"""Type B and F cards are looked for in every twentieth round: no card of ours is one, but its holder gets an
 answer. Not over UDP, where a look that finds nothing lasts a second."""
 TRANSMIT_MS_MAX: Final = 3_000
 """One command with all its waiting-time extensions, retries and parts."""
@@ -140,12 +140,12 @@ class ContactlessConnection:
             raise
 
     def is_present(self) -> bool:
-        """Ask the card; once its dialogue has broken down, look for any card like it."""
+        """Ask the card; a memory tag is looked for again instead."""
         try:
-            if self._tag is not None and not self._over:
-                self._link.begin_command()
-                return bool(self._tag.is_present)
-            return self._link.senses_again(self._target)
+            if self._tag is None:
+                return self._link.senses_again(self._target)
+            self._link.begin_command()
+            return bool(self._tag.is_present)
         except Exception:  # noqa: BLE001 - a reader that fails here says so at the next look for a card
             return False
 

@@ -18,6 +18,8 @@ from terminal.readers.response_completion import complete_response
 CONNECT_TRIES_MAX: Final = 3
 CONNECT_PAUSE_S: Final = 0.03
 """A card that is still settling is asked again; three tries are less than a tenth of a second."""
+SETTLE_MS: Final = 450
+"""pcscd looks for cards every 400 ms where a reader does not tell it of its own accord."""
 STORAGE_CARD_ATR: Final = bytes.fromhex("804F0CA000000306")
 """Historical bytes of a storage card: category, application identifier of PC/SC (part 3, 3.1.3.2.3)."""
 STORAGE_CARD_ATR_OFFSET: Final = 4
@@ -53,6 +55,8 @@ class PcscReader:
         self._scard: ModuleType | None = None
         self._context: int | None = None
         self._refused_state: int | None = None
+        self._last: PcscConnection | None = None
+        self._last_state = 0
 
     def open(self) -> None:
         """Connect to pcscd and see that the reader is there; errors as CardReader.open."""
@@ -67,6 +71,7 @@ class PcscReader:
         """Return the card in the reader, waiting for one; errors as CardReader.wait_for_card."""
         deadline_ns = time.monotonic_ns() + timeout_ms * 1_000_000
         scard = self._opened()
+        self._settle()
         known = scard.SCARD_STATE_UNAWARE if self._refused_state is None else self._refused_state
         while True:
             left_ms = max(0, (deadline_ns - time.monotonic_ns()) // 1_000_000)
@@ -80,7 +85,7 @@ class PcscReader:
 
     def close(self) -> None:
         """Let go of pcscd; never raises."""
-        self._refused_state = None
+        self._refused_state = self._last = None
         if self._scard is not None and self._context is not None:
             self._scard.SCardReleaseContext(self._context)
         self._context = None
@@ -89,6 +94,16 @@ class PcscReader:
         if self._scard is None or self._context is None:
             raise ReaderUnavailable("not open")
         return self._scard
+
+    def _settle(self) -> None:
+        """After a card was torn out, give pcscd the time of one poll to notice.
+
+        Until then it shows the card, and connecting to it would only tear again. A card that came so fast
+        that pcscd never saw the slot empty is met after that time.
+        """
+        last, self._last = self._last, None
+        if last is not None and last.is_lost:
+            self._change(SETTLE_MS, self._last_state)
 
     def _change(self, timeout_ms: int, known: int) -> int | None:
         """Return the reader's state once it differs from the known one; None when the time is over."""
@@ -112,7 +127,8 @@ class PcscReader:
                 scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1,
             )
             if _unsigned(result) == _SUCCESS:
-                return PcscConnection(scard, card, protocol)
+                self._last, self._last_state = PcscConnection(scard, card, protocol), state
+                return self._last
             if _unsigned(result) in _NO_CARD:
                 return None
             if _unsigned(result) not in _UNUSABLE_CARD:
@@ -130,7 +146,9 @@ class PcscConnection:
         self._scard = scard
         self._card = card
         self._protocol = protocol
-        self._lost = False
+        self.is_lost = False
+        """Whether the card stopped answering; then nothing goes over this connection any more."""
+        self._closed = False
         self.technology = _technology(self._status()[1])
 
     def transmit(self, command: bytes) -> bytes:
@@ -139,15 +157,19 @@ class PcscConnection:
 
     def is_present(self) -> bool:
         """Ask pcscd whether this card is still there; its knowledge is up to one of its polls old."""
-        return not self._lost and self._status()[0]
+        return not self.is_lost and not self._closed and self._status()[0]
 
     def close(self) -> None:
-        """Let go of the card and leave it reset for whoever comes next; never raises."""
-        self._lost = True
-        self._scard.SCardDisconnect(self._card, self._scard.SCARD_RESET_CARD)
+        """Let go of the card; never raises.
+
+        It is left as it is: a reset would reach whatever card came after it, behind pcscd's back. The next
+        dialogue begins with SELECT, which forgets what was before.
+        """
+        self._closed = True
+        self._scard.SCardDisconnect(self._card, self._scard.SCARD_LEAVE_CARD)
 
     def _exchange(self, command: bytes) -> bytes:
-        if self._lost:
+        if self.is_lost or self._closed:
             raise CardRemoved("this connection is over")
         protocol = self._scard.SCARD_PCI_T1
         if self._protocol == self._scard.SCARD_PROTOCOL_T0:
@@ -155,14 +177,14 @@ class PcscConnection:
         result, response = self._scard.SCardTransmit(self._card, protocol, list(command))
         if _unsigned(result) in _NO_CARD | _UNUSABLE_CARD:
             # Never again over this handle: after a swap inside one poll it would reach the next card.
-            self._lost = True
+            self.is_lost = True
             raise CardRemoved("the card left the reader")
         if _unsigned(result) != _SUCCESS:
-            self._lost = True
+            self.is_lost = True
             _check(result)
         if len(response) < STATUS_BYTES:
             # pcscd reports success without an answer when the card is torn out of a command.
-            self._lost = True
+            self.is_lost = True
             raise CardRemoved("the card left in the middle of a command")
         return bytes(response)
 
