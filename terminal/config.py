@@ -71,7 +71,7 @@ class PrinterSettings(Section, frozen=True):
     """The receipt printer; leave the table out where there is none."""
 
     device: DevicePath
-    """A file the printer reads ESC/POS from, such as /dev/usb/lp0, or `tcp:HOST:PORT`."""
+    """As terminal/receipts/printer.py knows it: /dev/usb/lp0, `serial:…` or `tcp:HOST:PORT`."""
 
 
 class LoggingSettings(Section, frozen=True):

@@ -123,6 +123,7 @@ async def run_daemon(
         readers = (make_readers or _supervise(config, surroundings))(parts.deliver)
         desk = parts.open_desk(readers)
         stack.push_async_callback(asyncio.to_thread, readers.stop)
+        stack.push_async_callback(parts.receipts.stop)
         readers.start()
         api = TillApi(desk, parts.board, parts.receipts.makers, lambda: parts.describe(readers))
         url = await _listen(config, api, stack)

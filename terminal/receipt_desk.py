@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import io
+from typing import Final
 
 import structlog
 
 from terminal.config import PrinterSettings
+from terminal.errors import TerminalError
 from terminal.till_api.routes import ReceiptMakers
 from wire.messages.payments import PaymentAnswer
 from wire.messages.till import SaleEvent, SaleEventKind
+
+STOP_GRACE_MS: Final = 3_000
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -37,13 +41,18 @@ class ReceiptDesk:
         self._printing.add(task)
         task.add_done_callback(self._printing.discard)
 
-    async def _print(self, answer: PaymentAnswer, device: str) -> None:
-        from terminal.receipts.printer import print_receipt
+    async def stop(self) -> None:
+        """Let the receipt that is being printed come out, for a bounded time."""
+        if self._printing:
+            await asyncio.wait(self._printing, timeout=STOP_GRACE_MS / 1000)
 
+    async def _print(self, answer: PaymentAnswer, device: str) -> None:
         try:
-            await asyncio.to_thread(print_receipt, answer, self._language, device)
+            await asyncio.to_thread(_print_receipt, answer, device)
+        except TerminalError as error:
+            # Paper runs out and cables fall out; the payment stands, and the till can show the receipt.
+            log.warning("receipt_not_printed", payment_id=answer.payment_id, reason=str(error))
         except Exception:
-            # Paper runs out and cables fall out; the payment stands, and the receipt is kept.
             log.exception("receipt_not_printed", payment_id=answer.payment_id)
 
     def _make_text(self, answer: PaymentAnswer) -> str:
@@ -52,9 +61,16 @@ class ReceiptDesk:
         return format_receipt(answer, self._language)
 
     def _make_png(self, answer: PaymentAnswer) -> bytes:
-        # Drawing needs an imaging library, which a till without printer or page never loads.
         from terminal.receipts.raster import render_receipt
 
         buffer = io.BytesIO()
         render_receipt(answer).save(buffer, format="PNG")
         return buffer.getvalue()
+
+
+def _print_receipt(answer: PaymentAnswer, device: str) -> None:
+    # Imported here: a till without a printer never loads an imaging library.
+    from terminal.receipts.printer import print_receipt
+    from terminal.receipts.raster import render_receipt
+
+    print_receipt(render_receipt(answer), device)

@@ -16,7 +16,7 @@ from terminal.errors import SaleRefused
 from terminal.till_client import DaemonGone, TillClient
 from wire.messages.till import SaleEvent, SaleEventKind, SaleRequest, SaleState, SaleView
 from wire.money import find_currency, format_minor, parse_money
-from wire.notices import CHINESE, ENGLISH
+from wire.notices import CHINESE, ENGLISH, NOTICES
 
 RECONNECTS_MAX: Final = 5
 RECONNECT_DELAY_MS: Final = 500
@@ -102,7 +102,9 @@ class _Screen:
         self._console.print(Text(receipt))
 
     def show_refusal(self, error: SaleRefused) -> None:
-        self._console.print(Text(str(error), style="yellow"))
+        notice = NOTICES.get(error.code)
+        text = notice.cashier_text[self._language] if notice else error.code
+        self._console.print(Text(text, style="yellow"))
 
     def _text(self, kind: SaleEventKind, view: SaleView) -> str:
         amount = f"{format_minor(view.amount_minor, find_currency(view.currency))} {view.currency}"
