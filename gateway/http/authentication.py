@@ -5,13 +5,14 @@ The order of checks is from cheap to dear: form and digest, a known key, freshne
 work to a thread costs more than it frees, and a loop that waits 80 µs answers everybody else in time.
 Only after the signature holds does the caller learn anything about the key's owner.
 
-Two facts are kept apart. That a key id stands for one public key never changes, so decoded keys are cached.
-Whether a terminal is active does change, so it is read from the store each time; and the booking judges it
-once more, in its own transaction.
+Two facts are kept apart (docs/adr/0001, decision 4). Which terminal a key belongs to never changes, so it
+is cached: reading it would cost more than verifying. Whether the terminal is active does change, and is
+never taken from the cache: a booking judges it in its own transaction, everything else reads it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -30,7 +31,8 @@ from wire.http_signatures import (
     verify_signed_request,
 )
 
-KEYS_CACHED_MAX: Final = 10_000
+TERMINALS_CACHED_MAX: Final = 10_000
+"""At about 2 KiB each; the least recently used goes first."""
 
 
 class Authenticator:
@@ -43,7 +45,7 @@ class Authenticator:
         *,
         public_url: str,
         window_ms: int = CREATED_WINDOW_MS,
-        keys_cached_max: int = KEYS_CACHED_MAX,
+        terminals_cached_max: int = TERMINALS_CACHED_MAX,
     ) -> None:
         """Prepare an authenticator.
 
@@ -55,28 +57,40 @@ class Authenticator:
         self._nonces = nonces
         self._public_url = public_url
         self._window_ms = window_ms
-        self._keys = _KeyCache(keys_cached_max)
+        self._terminals_cached_max = terminals_cached_max
+        self._terminals: dict[bytes, _KnownTerminal] = {}
+
+    async def identify_terminal(
+        self, request: web.Request, body: bytes, *, now_ms: int
+    ) -> tuple[EnrolledTerminal, SignedRequest]:
+        """Return the terminal that signed this request, for a booking that will judge if it is active.
+
+        Raises:
+            SignatureError: unsigned, not of the profile, stale, or not this key's.
+            AuthenticationFailed: `terminal_unknown`, `nonce_replayed`; `terminal_revoked` where that is
+                seen already.
+        """
+        signed = self._parse(request, body, SignatureTag.TERMINAL)
+        known = self._terminals.get(signed.key_id) or await self._read_terminal(signed.key_id)
+        self._verify(signed, known.public_key, now_ms=now_ms)
+        _require_active(known.enrolled)
+        self._nonces.use(signed.key_id, signed.nonce, now_ms=now_ms)
+        self._remember(signed.key_id, known)
+        return known.enrolled, signed
 
     async def authenticate_terminal(
         self, request: web.Request, body: bytes, *, now_ms: int
-    ) -> tuple[EnrolledTerminal, SignedRequest]:
-        """Return the active terminal that signed this request.
+    ) -> EnrolledTerminal:
+        """Return the terminal that signed this request and is active now.
 
         Raises:
             SignatureError: unsigned, not of the profile, stale, or not this key's.
             AuthenticationFailed: `terminal_unknown`, `terminal_revoked`, `nonce_replayed`.
         """
-        signed = self._parse(request, body, SignatureTag.TERMINAL)
-        enrolled = await self._store.find_terminal_by_key(signed.key_id)
-        if enrolled is None or enrolled.terminal.public_key is None:
-            raise AuthenticationFailed("no terminal has this key", code="terminal_unknown")
-        self._verify(signed, enrolled.terminal.public_key, now_ms=now_ms)
-        if enrolled.terminal.status is TerminalStatus.REVOKED:
-            raise AuthenticationFailed("this terminal was withdrawn", code="terminal_revoked")
-        if enrolled.terminal.status is not TerminalStatus.ACTIVE:
-            raise AuthenticationFailed("this terminal is not enrolled", code="terminal_unknown")
-        self._nonces.use(signed.key_id, signed.nonce, now_ms=now_ms)
-        return enrolled, signed
+        _, signed = await self.identify_terminal(request, body, now_ms=now_ms)
+        now = await self._read_terminal(signed.key_id)
+        _require_active(now.enrolled)
+        return now.enrolled
 
     async def authenticate_device(self, request: web.Request, body: bytes, *, now_ms: int) -> Instrument:
         """Return the phone that signed this request; whether it is suspended is the caller's to judge.
@@ -93,7 +107,7 @@ class Authenticator:
             or instrument.public_key is None
         ):
             raise AuthenticationFailed("no phone has this key", code="device_unknown")
-        self._verify(signed, instrument.public_key, now_ms=now_ms)
+        self._verify(signed, es256.load_public_key(instrument.public_key), now_ms=now_ms)
         self._nonces.use(signed.key_id, signed.nonce, now_ms=now_ms)
         return instrument
 
@@ -113,7 +127,7 @@ class Authenticator:
         Raises:
             SignatureError: stale, or not this key's. AuthenticationFailed: it names another key.
         """
-        verify_signed_request(signed, public_key, now_ms=now_ms, window_ms=self._window_ms)
+        self._verify(signed, public_key, now_ms=now_ms)
         if signed.key_id != es256.key_id_of(public_key):
             raise AuthenticationFailed("the key id is not that of the key")
 
@@ -126,25 +140,32 @@ class Authenticator:
             tag=tag,
         )
 
-    def _verify(self, signed: SignedRequest, public_key: bytes, *, now_ms: int) -> None:
-        key = self._keys.load(signed.key_id, public_key)
+    async def _read_terminal(self, key_id: bytes) -> _KnownTerminal:
+        enrolled = await self._store.find_terminal_by_key(key_id)
+        if enrolled is None or enrolled.terminal.public_key is None:
+            raise AuthenticationFailed("no terminal has this key", code="terminal_unknown")
+        return _KnownTerminal(enrolled, es256.load_public_key(enrolled.terminal.public_key))
+
+    def _remember(self, key_id: bytes, known: _KnownTerminal) -> None:
+        self._terminals.pop(key_id, None)
+        self._terminals[key_id] = known
+        if len(self._terminals) > self._terminals_cached_max:
+            self._terminals.pop(next(iter(self._terminals)))
+
+    def _verify(self, signed: SignedRequest, key: es256.PublicKey, *, now_ms: int) -> None:
         verify_signed_request(signed, key, now_ms=now_ms, window_ms=self._window_ms)
 
 
-class _KeyCache:
-    """Decoded public keys; a key id is a hash of its key, so an entry can never be out of date."""
+@dataclass(frozen=True, slots=True)
+class _KnownTerminal:
+    """What a key id stands for, for ever; of `enrolled`, the status was that of the moment it was read."""
 
-    def __init__(self, keys_max: int) -> None:
-        self._keys_max = keys_max
-        self._keys: dict[bytes, tuple[bytes, es256.PublicKey]] = {}
+    enrolled: EnrolledTerminal
+    public_key: es256.PublicKey
 
-    def load(self, key_id: bytes, public_key: bytes) -> es256.PublicKey:
-        cached = self._keys.get(key_id)
-        # Eight bytes of a hash can be met by another key with enough work; then the stored key counts.
-        if cached is not None and cached[0] == public_key:
-            return cached[1]
-        if len(self._keys) >= self._keys_max:
-            self._keys.pop(next(iter(self._keys)))
-        key = es256.load_public_key(public_key)
-        self._keys[key_id] = (public_key, key)
-        return key
+
+def _require_active(enrolled: EnrolledTerminal) -> None:
+    if enrolled.terminal.status is TerminalStatus.REVOKED:
+        raise AuthenticationFailed("this terminal was withdrawn", code="terminal_revoked")
+    if enrolled.terminal.status is not TerminalStatus.ACTIVE:
+        raise AuthenticationFailed("this terminal is not enrolled", code="terminal_unknown")

@@ -19,7 +19,6 @@ from gateway.payments.service import PaymentService
 from gateway.storage.store import Store
 from wire import es256
 from wire.errors import WireError
-from wire.http_signatures import SignedRequest
 from wire.ids import check_ulid
 from wire.messages.base import parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
@@ -52,7 +51,8 @@ class PaymentResource:
         desk = self._desk
         body = await desk.intake.read_body(request)
         now_ms = desk.now_ms()
-        enrolled, signed = await self._authenticate(request, body, now_ms)
+        enrolled, signed = await desk.authenticator.identify_terminal(request, body, now_ms=now_ms)
+        request[CALLER] = enrolled.terminal.terminal_id
         message = parse_message(body, PaymentRequest)
         if signed.idempotency_key != message.attempt_id:
             raise WireError("Idempotency-Key must be the attempt_id")
@@ -63,26 +63,25 @@ class PaymentResource:
 
     async def find(self, request: web.Request) -> web.Response:
         """Return a payment of the caller's merchant by its id."""
-        enrolled, _ = await self._authenticate(request, b"", self._desk.now_ms())
+        enrolled = await self._authenticate(request)
         payment_id = check_ulid(request.match_info["payment_id"])
         answer = await self._desk.payments.find(payment_id, enrolled)
         return _respond_with_payment(request, _found(answer))
 
     async def find_by_attempt(self, request: web.Request) -> web.Response:
         """Return what became of an attempt of the caller, by `?attempt_id=`."""
-        enrolled, _ = await self._authenticate(request, b"", self._desk.now_ms())
+        enrolled = await self._authenticate(request)
         if list(request.query) != ["attempt_id"]:
             raise WireError("ask with ?attempt_id= and nothing else")
         attempt_id = check_ulid(request.query["attempt_id"])
         answer = await self._desk.payments.find_by_attempt(attempt_id, enrolled)
         return _respond_with_payment(request, _found(answer))
 
-    async def _authenticate(
-        self, request: web.Request, body: bytes, now_ms: int
-    ) -> tuple[EnrolledTerminal, SignedRequest]:
-        enrolled, signed = await self._desk.authenticator.authenticate_terminal(request, body, now_ms=now_ms)
+    async def _authenticate(self, request: web.Request) -> EnrolledTerminal:
+        desk = self._desk
+        enrolled = await desk.authenticator.authenticate_terminal(request, b"", now_ms=desk.now_ms())
         request[CALLER] = enrolled.terminal.terminal_id
-        return enrolled, signed
+        return enrolled
 
 
 class TerminalResource:
