@@ -125,8 +125,8 @@ class _Auditor:
         self.accounts = {account.account_id: account for account in self.source.accounts()}
         self.counters = {account_id: _Counters() for account_id in self.accounts}
         self._walk_groups()
-        self._check_counters()
         self._check_currencies()
+        self._check_counters()
         self._check_pendings()
         self._check_payments()
 
@@ -166,10 +166,8 @@ class _Auditor:
         self.payment_count += 1
 
     def _walk_leg(self, leg: Transfer, stored: StoredGroup, where: str) -> None:
-        debit, credit = (
-            self._find_account(leg.debit_account_id, where),
-            self._find_account(leg.credit_account_id, where),
-        )
+        debit = self._find_account(leg.debit_account_id, where)
+        credit = self._find_account(leg.credit_account_id, where)
         if not debit.currency == credit.currency == leg.currency:
             raise _Broken("currency_mismatch", where)
         if leg.amount_minor <= 0:

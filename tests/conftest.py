@@ -139,6 +139,12 @@ class Shop:
         return replace(booking, **changes)
 
 
+@pytest.fixture(scope="session")
+def make_shop() -> type[Shop]:
+    """Makes shops that no store knows yet; `furnish` stores one."""
+    return Shop
+
+
 @pytest.fixture
 def shop() -> Shop:
     """A shop that no store knows yet; `furnish` stores it."""
