@@ -32,12 +32,22 @@ def test_a_declined_receipt_has_a_qr_with_the_payment_id(declined: PaymentAnswer
 
 
 @pytest.mark.parametrize("width_px", WIDTHS_PX)
-def test_a_module_has_at_least_three_pixels(approved: PaymentAnswer, width_px: int) -> None:
+def test_the_qr_has_modules_of_three_pixels_and_a_quiet_zone_of_four(
+    approved: PaymentAnswer, width_px: int
+) -> None:
     image = render_receipt(approved, width_px=width_px).convert("L")
     (found,) = zxingcpp.read_barcodes(image)
-    side_px = found.position.top_right.x - found.position.top_left.x
-    # 36 bytes at level M need version 2 or 3, 25 or 29 modules a side.
-    assert side_px / 29 >= QR_MODULE_PX_MIN
+    left, top = found.position.top_left.x, found.position.top_left.y
+    right, bottom = found.position.bottom_right.x, found.position.bottom_right.y
+    # 36 bytes at level M take version 2, 3 at most: 25 or 29 modules a side.
+    module_px = (right - left) / 29
+    assert module_px >= QR_MODULE_PX_MIN
+    zone_px = round(4 * module_px)
+    surroundings = image.crop((left - zone_px, top - zone_px, right + zone_px, bottom + zone_px))
+    surroundings.paste(
+        255, (zone_px - 2, zone_px - 2, zone_px + right - left + 3, zone_px + bottom - top + 3)
+    )
+    assert min(surroundings.tobytes()) == 255
 
 
 def test_the_picture_is_black_and_white_and_repeats(approved: PaymentAnswer) -> None:

@@ -115,6 +115,14 @@ def test_what_is_no_code_of_ours_is_refused(text: str) -> None:
     assert caught.value.code == "code_not_recognised"
 
 
+def test_base64_whose_unused_bits_are_set_is_refused() -> None:
+    """One code has one text; the standard library would pass the other spellings over."""
+    text = dump_consumer_qr(b"token", _PAN)
+    assert text.endswith("4=")
+    with pytest.raises(PaymentCodeError):
+        parse_consumer_qr(text[:-2] + "5=")
+
+
 def test_a_code_longer_than_readers_promise_is_too_long() -> None:
     with pytest.raises(PaymentCodeError) as caught:
         dump_consumer_qr(bytes(400), _PAN)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from wire.errors import TokenError
 from wire.es256 import PrivateKey
 from wire.money import AMOUNT_MINOR_MAX, CURRENCIES, Money, find_currency
-from wire.tokens.nfc_token import mint_nfc_token
 from wire.tokens.qr_token import (
     COUNTER_MAX,
     LEEWAY_MS,
@@ -21,7 +20,7 @@ from wire.tokens.qr_token import (
     mint_qr_token,
     verify_qr_token,
 )
-from wire.tokens.sign1 import QR_TOKEN_TYPE, parse_sign1, seal_sign1
+from wire.tokens.sign1 import NFC_TOKEN_TYPE, QR_TOKEN_TYPE, parse_sign1, seal_sign1
 
 _ISSUED_MS = 1_784_000_000_000
 _EXPIRES_MS = 1_784_000_060_000
@@ -124,10 +123,13 @@ def test_a_forged_token_that_is_also_expired_is_invalid(
     assert caught.value.code == "token_invalid"
 
 
-def test_a_tap_token_is_never_taken_for_a_qr_token(device_key: PrivateKey) -> None:
-    token = mint_nfc_token(bytes(50), 1, bytes(4), device_key)
+def test_good_claims_signed_as_another_type_are_never_a_qr_token(
+    claims: QrTokenClaims, device_key: PrivateKey
+) -> None:
+    """The type alone must hold the kinds apart, whatever a future kind's claims look like."""
+    payload = parse_sign1(mint_qr_token(claims, device_key)).payload
     with pytest.raises(TokenError) as caught:
-        _verify(token, device_key)
+        _verify(seal_sign1(payload, NFC_TOKEN_TYPE, device_key), device_key)
     assert caught.value.code == "token_invalid"
 
 
