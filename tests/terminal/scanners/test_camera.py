@@ -90,15 +90,22 @@ def test_stalled_stream_is_noticed(
     assert time.monotonic() - started < 1.0
 
 
-def test_stalled_stream_keeps_no_old_picture(
-    server: MjpegServer, scanner: CameraScanner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_picture_is_decoded_once_however_often_asked(server: MjpegServer, scanner: CameraScanner) -> None:
     server.show(render_frame(TEXT))
     assert scanner.wait_for_code(WAIT_MS) == TEXT
     server.stall()
     deadline = time.monotonic() + WAIT_MS / 1000
     while scanner.wait_for_code(100) is not None:
         assert time.monotonic() < deadline, "an old picture was decoded again and again"
+
+
+def test_picture_that_is_too_old_is_not_decoded(
+    server: MjpegServer, scanner: CameraScanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.show(render_frame(TEXT))
+    assert scanner.wait_for_code(WAIT_MS) == TEXT
+    monkeypatch.setattr(camera_frames, "FRAME_AGE_MS_MAX", -1)
+    assert scanner.wait_for_code(300) is None
 
 
 def test_dead_camera_is_noticed_at_once_and_opens_when_it_is_back(

@@ -47,7 +47,9 @@ def test_distorted_code_is_read_word_for_word(name: str, width: int) -> None:
     assert CodeDecoder().decode(picture.pixels) == [BASE45_TEXT]
 
 
-@pytest.mark.parametrize("text", [BASE45_TEXT + "  ", "hQVDUFYwMWE7TwnwUE9T+/=", NUMERIC, NUMERIC[:-1], " A"])
+@pytest.mark.parametrize(
+    "text", [BASE45_TEXT + "  ", "hQVDUFYwMWE7TwnwUE9T+/=", NUMERIC, NUMERIC[:-1], " A", "A\x1dB"]
+)
 def test_text_is_read_with_every_blank_and_sign(text: str) -> None:
     assert CodeDecoder().decode(render_frame(text)) == [text]
 
