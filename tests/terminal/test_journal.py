@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -44,6 +45,24 @@ def test_attempt_survives_a_restart_with_all_that_a_resend_needs(open_journal: O
     (record,) = open_journal().unresolved()
     assert (record.request, record.at_ms) == (request, 5)
     assert stat.S_IMODE((tmp_path / ATTEMPTS_FILE).stat().st_mode) == 0o600
+
+
+def test_attempt_is_synced_whole_before_it_counts(
+    open_journal: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal()
+    synced: list[bytes] = []
+    really_sync = os.fdatasync
+
+    def watch_sync(descriptor: int) -> None:
+        really_sync(descriptor)
+        synced.append((tmp_path / ATTEMPTS_FILE).read_bytes())
+
+    monkeypatch.setattr(os, "fdatasync", watch_sync)
+    journal.record_attempt(make_request(1), at_ms=1)
+    assert len(synced) == 1
+    assert synced[0].endswith(b"\n")
+    assert token_of(make_request(1)) in synced[0]
 
 
 @pytest.mark.parametrize("decline_code", [None, "insufficient_funds"])

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 
+from aiohttp import web
+
 from terminal.config import SaleSettings, TerminalConfig
 from terminal.data_folder import prepare_folder
 from terminal.journal import UNRESOLVED_MAX, Journal, read_journal
@@ -14,10 +16,12 @@ from terminal.sale.session import ATTEMPTS_MAX
 from tests.terminal.conftest import (
     READER,
     GatewayStandIn,
+    Process,
     Till,
     be_busy,
     hold,
     lose_answer,
+    make_json,
     make_presentation,
     make_problem,
     make_request,
@@ -54,6 +58,23 @@ async def test_approved_sale_tells_every_step_and_disarms_at_once(
     assert last.sale.answer.order_id == "order-7"
     assert (await till.find_sale(sale.sale_id)) == last.sale
     assert len(gateway.booked) == 1
+
+
+async def test_attempt_is_in_the_journal_when_it_reaches_the_gateway(
+    start_till: StartTill, gateway: GatewayStandIn
+) -> None:
+    till = await start_till()
+    seen: list[list[str]] = []
+
+    async def look(_: GatewayStandIn, __: web.Request, process: Process) -> web.StreamResponse:
+        seen.append([entry.outcome for entry in read_journal(till.folder)])
+        return make_json(process())
+
+    gateway.faults.append(look)
+    await till.start_sale()
+    till.readers.present(make_presentation())
+    await till.wait_for(Kind.APPROVED)
+    assert seen == [["unresolved"]]
 
 
 async def test_decline_keeps_the_sale_armed_and_another_instrument_is_a_new_attempt(
