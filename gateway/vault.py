@@ -126,7 +126,7 @@ def create_vault_key(path: Path, key: bytes) -> None:
         ConfigurationError: there is such a file already (it is never overwritten), or it can't be made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise ConfigurationError(f"vault key file {path} can't be made: {error.strerror}") from None

@@ -19,6 +19,8 @@ from gateway.http.problems import INTERNAL, code_of, respond_with_problem
 
 REQUEST_ID_BYTES: Final = 8
 REQUEST_ID_HEADER: Final = "X-Request-Id"
+SERVER: Final = "tapscan"
+"""Instead of aiohttp's own line, which tells strangers the versions we run."""
 FRAMES_LOGGED_MAX: Final = 12
 QUIET_ROUTES: Final = frozenset({"/health/live", "/health/ready"})
 """Logged at level debug: monitors ask every few seconds."""
@@ -44,6 +46,7 @@ def make_exchange(entropy: Entropy) -> Middleware:
         except Exception as error:  # noqa: BLE001  the one place where none may get out
             response, code = _answer_failure(error, request_id), code_of(error)
         response.headers[REQUEST_ID_HEADER] = request_id
+        response.headers["Server"] = SERVER
         _log_exchange(request, response, code, request_id, started_s)
         return response
 

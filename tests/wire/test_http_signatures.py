@@ -44,6 +44,7 @@ NONCE = "bm9uY2Utbm9uY2Utbm9uY2U"
 BODY = b'{"amount_minor":1250}'
 WITH_BODY = ("@method", "@target-uri", "content-digest", "content-type", "idempotency-key")
 WITHOUT_BODY = ("@method", "@target-uri")
+COVERED = (WITH_BODY, WITHOUT_BODY)
 
 
 @dataclass
@@ -185,6 +186,18 @@ class TestRefusals:
         message = sign(b"")
         message.headers |= {k: v for k, v in sign().headers.items() if not k.startswith("Signature")}
         assert refusal_of(replace(message, body=BODY)) == "signature_invalid"
+
+    def test_a_signature_that_does_not_say_it_covers_the_body_is_refused(self) -> None:
+        # A faulty signer: the body's fields are in what it signed, but its list of components leaves
+        # them out. Whoever reads only the list would think the body unsigned.
+        message = sign()
+        full, short = (f"({' '.join(f'{chr(34)}{name}{chr(34)}' for name in names)})" for names in COVERED)
+        fields = message.headers
+        fields["Signature-Input"] = fields["Signature-Input"].replace(full, short)
+        base = parse(sign()).signature_base.replace(full.encode(), short.encode())
+        signature = base64.b64encode(es256.sign(KEY, base)).decode()
+        fields["Signature"] = f"sig1=:{signature}:"
+        assert refusal_of(message) == "signature_invalid"
 
     def test_a_body_may_not_be_taken_away(self) -> None:
         assert refusal_of(replace(sign(), body=b"")) == "signature_invalid"

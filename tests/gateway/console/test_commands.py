@@ -199,6 +199,13 @@ class TestVaultKey:
         assert (toml.parent / "data/vault.key").read_text() == before
 
 
+def test_listening_on_every_address_needs_a_public_one(run: Run, fail: Run, toml: Path) -> None:
+    toml.write_text(toml.read_text() + '[listen]\nhost = "0.0.0.0"\nport = 0\n')
+    status, err = fail("serve")
+    assert status == 1
+    assert "listen.public_url" in err
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert _status_of(["--help"]) == 0
     out = capsys.readouterr().out

@@ -71,6 +71,12 @@ async def test_a_log_line_has_code_route_caller_and_duration_and_not_the_path_as
     }
 
 
+async def test_an_answer_tells_strangers_no_versions(server: TestServer) -> None:
+    async with aiohttp.ClientSession() as http, http.get(server.make_url("/succeed/1")) as response:
+        assert response.headers["Server"] == "tapscan"
+        assert response.headers["X-Request-Id"] == "0001020304050607"
+
+
 async def test_an_unknown_path_is_not_logged_as_sent(server: TestServer) -> None:
     status, _, lines = await _get(server, f"/{SECRET}")
     assert status == 404

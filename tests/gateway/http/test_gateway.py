@@ -420,7 +420,8 @@ class TestShutdown:
     async def test_a_body_still_on_its_way_is_told_to_come_again(
         self, config: GatewayConfig, clock: Any, rng: random.Random
     ) -> None:
-        async with start_gateway(config, {}, now_ms=clock, entropy=rng.randbytes) as gateway:
+        patient = msgspec.structs.replace(config, limits=LimitSettings(body_read_ms=120_000))
+        async with start_gateway(patient, {}, now_ms=clock, entropy=rng.randbytes) as gateway:
             head = _http_head({"Content-Type": "application/json"}, 10)
             connection = await _send_and_wait(gateway.url, head + b"{")
         received = await _read_to_end(connection)
