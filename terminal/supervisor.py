@@ -47,9 +47,9 @@ WAIT_MS: Final = 250
 IDLE_PROBE_MS: Final = 2_000
 """How often an idle card reader is looked after."""
 IDLE_DRAIN_MS: Final = 250
-"""How often an idle scanner is emptied, so that no code of before a sale is taken for one of it."""
+"""How often an idle camera is emptied, so that no code of before a sale is taken for one of it."""
 DRAIN_CODES_MAX: Final = 3
-"""Codes thrown away at arming: what a scanner had buffered. A camera sees what is before it again."""
+"""Codes thrown away at arming: what a camera had buffered. It sees what is before it again."""
 PRESENCE_PAUSE_S: Final = 0.05
 """Between two questions whether a card that was read is still there."""
 PRESENTATION_MS_MAX: Final = 5_000
@@ -385,6 +385,24 @@ class _CodeOwner(_Owner):
         self._held: tuple[str, int] | None = None
 
     def _serve(self) -> None:
+        if self._device.path.startswith(_CAMERA):
+            self._look()
+        else:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Take each scan as it comes; one that comes while nothing is armed is thrown away at once.
+
+        Emptying the scanner at arming instead would now and then throw away a scan of this very sale.
+        """
+        text = self._device.wait_for_code(WAIT_MS)
+        self._health.beat()
+        arming = self._switch.arming
+        if text is not None and arming is not None:
+            self._take(arming, text)
+
+    def _look(self) -> None:
+        """Look through a camera while armed; what it sees it will see again, so emptying it loses nothing."""
         arming = self._switch.await_arming(IDLE_DRAIN_MS)
         if self._switch.stopped:
             return
@@ -404,15 +422,10 @@ class _CodeOwner(_Owner):
                 return
 
     def _is_held(self, text: str) -> bool:
-        """Say whether a camera still sees what it saw; a scan by hand is always a new one."""
+        """Say whether the camera still sees what it saw."""
         before, now_ns = self._held, time.monotonic_ns()
         self._held = (text, now_ns)
-        return (
-            before is not None
-            and self._device.path.startswith(_CAMERA)
-            and before[0] == text
-            and now_ns - before[1] < SIGHTING_GAP_MS * _NS_PER_MS
-        )
+        return before is not None and before[0] == text and now_ns - before[1] < SIGHTING_GAP_MS * _NS_PER_MS
 
     def _take(self, arming: _Arming, text: str) -> None:
         noticed_ns = time.monotonic_ns()
