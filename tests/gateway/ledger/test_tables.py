@@ -19,7 +19,16 @@ import pytest
 
 from gateway.errors import NotFound
 from gateway.ledger.book import LedgerBook
-from gateway.ledger.model import Account, AccountKind, Transfer, TransferGroup, TransferKind
+from gateway.ledger.model import (
+    AMOUNT_MINOR_MAX,
+    COUNTER_MAX,
+    LEGS_MAX,
+    Account,
+    AccountKind,
+    Transfer,
+    TransferGroup,
+    TransferKind,
+)
 from gateway.storage.sqlite.store import open_sqlite_store
 
 LEG = re.compile(
@@ -236,6 +245,19 @@ async def test_batch_answers_each_group_by_itself(book: LedgerBook) -> None:
     answers = await book.book([TransferGroup((leg,)) for leg in legs], 0)
     assert [answer.outcome.name for answer in answers] == ["BOOKED", "INSUFFICIENT_FUNDS", "BOOKED"]
     assert [answer.sequence for answer in answers] == [2, None, 3]
+
+
+async def test_counters_never_leave_their_range(book: LedgerBook) -> None:
+    keeper = Bookkeeper(book)
+    await keeper.play("open outside EUR\nopen ada EUR")
+    full_groups, rest = divmod(COUNTER_MAX // AMOUNT_MINOR_MAX, LEGS_MAX)
+    most = f"outside > ada {AMOUNT_MINOR_MAX} EUR"
+    for group in range(full_groups):
+        legs = tuple(keeper.read_leg(f"single g{group}l{leg} {most}") for leg in range(LEGS_MAX))
+        await book.book([TransferGroup(legs)], 0)
+    await keeper.play("\n".join(f"single r{number} {most} booked" for number in range(rest)))
+    await keeper.play(f"single one_more {most} counter_out_of_range")
+    await keeper.play(f"pending one_more {most} until 9 counter_out_of_range")
 
 
 async def test_account_that_does_not_exist_is_neither_found_nor_frozen(book: LedgerBook) -> None:

@@ -184,3 +184,12 @@ async def test_writer_waits_for_another_process_that_writes(writer: Writer, path
     other.close()
     await future
     assert numbers_in(path) == [1, 2]
+
+
+async def test_every_commit_is_synced_to_a_log_with_foreign_keys_held(writer: Writer) -> None:
+    def read_settings(connection: sqlite3.Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    # 2 is FULL: the log is synced at every commit, so that a power cut loses nothing that was answered.
+    assert await writer.submit(read_settings) == ["wal", 2, 1]
