@@ -19,7 +19,7 @@ from wire.money import format_minor
 HEALTH_EVERY_S: Final = 2.0
 BALANCES_EVERY_S: Final = 15.0
 POOR_MINOR: Final = 1_500
-"""Below this a holder tops up, one time in the demo's patience."""
+"""Whoever holds less tops up."""
 TOP_UP: Final = "50.00"
 
 
@@ -69,10 +69,8 @@ async def check_sums(stage: Stage, spent_minor: dict[str, int]) -> list[str]:
 
 async def entertain(stage: Stage, board: Board, tally: Tally, crowd: Crowd) -> None:
     """Let shoppers come to every till until cancelled."""
-    async with asyncio.TaskGroup() as group:
-        for checkout in stage.checkouts.values():
-            group.create_task(_keep_selling(checkout, stage, board, tally, crowd))
-        group.create_task(_keep_balances(stage, board))
+    selling = [_keep_selling(checkout, stage, board, tally, crowd) for checkout in stage.checkouts.values()]
+    await asyncio.gather(*selling, _keep_balances(stage, board))
 
 
 async def keep_health(stage: Stage, board: Board) -> None:
@@ -121,14 +119,20 @@ async def _keep_selling(checkout: Checkout, stage: Stage, board: Board, tally: T
 
 async def _keep_balances(stage: Stage, board: Board) -> None:
     while True:
-        held_minor = await stage.office.list_balances_minor()
-        for wallet in stage.file.wallets:
-            wallet_id = stage.wallet_ids[wallet.name]
-            if held_minor[wallet_id] < POOR_MINOR:
-                await stage.office.fund_wallet(wallet_id, TOP_UP)
-                held_minor[wallet_id] += stage.file.money(TOP_UP).minor
-                board.say(f"{wallet.holder} tops up {TOP_UP} {stage.file.currency}")
-        board.show_balances(
-            {wallet.holder: held_minor[stage.wallet_ids[wallet.name]] for wallet in stage.file.wallets}
-        )
+        try:
+            board.show_balances(await _top_up(stage, board))
+        except ProcessFailed as error:
+            board.say(str(error))
         await asyncio.sleep(BALANCES_EVERY_S)
+
+
+async def _top_up(stage: Stage, board: Board) -> dict[str, int]:
+    """Give money to whoever has hardly any left, and return what everybody holds, by name."""
+    held_minor = await stage.office.list_balances_minor()
+    for wallet in stage.file.wallets:
+        wallet_id = stage.wallet_ids[wallet.name]
+        if held_minor[wallet_id] < POOR_MINOR:
+            await stage.office.fund_wallet(wallet_id, TOP_UP)
+            held_minor[wallet_id] += stage.file.money(TOP_UP).minor
+            board.say(f"{wallet.holder} tops up {TOP_UP} {stage.file.currency}")
+    return {wallet.holder: held_minor[stage.wallet_ids[wallet.name]] for wallet in stage.file.wallets}

@@ -182,11 +182,9 @@ async def _register(
 
     if file.ntag_cards:
         await office.add_card_keys(inventory.card_keys, casting.folder)
-    async with asyncio.TaskGroup() as group:
-        for till in file.tills:
-            group.create_task(add_till(till.name))
-        for wallet in file.wallets:
-            group.create_task(add_holder(wallet.name))
+    await asyncio.gather(
+        *(add_till(till.name) for till in file.tills), *(add_holder(wallet.name) for wallet in file.wallets)
+    )
     return wallet_ids, codes
 
 
