@@ -27,6 +27,8 @@ from gateway.holders.model import (
     Limits,
     WalletStatus,
 )
+from gateway.ledger.model import Transfer, TransferGroup, TransferKind
+from gateway.ledger.outcomes import Outcome
 from gateway.merchants.model import Location, MerchantStatus, TerminalStatus
 from gateway.payments.model import CardCounter, PaymentCodeUse, PaymentRecord, Refused, TokenUse, Verified
 from gateway.storage.sqlite.store import open_sqlite_store
@@ -649,3 +651,20 @@ async def test_refusal_of_an_unknown_instrument_names_none(store: Store, shop: S
     use = TokenUse(b"unknown!", 1, bytes(32), None)
     record = await store.book_payment(shop.booking(1, verdict=Refused("instrument_unknown", None, use)))
     assert (record.instrument_id, record.instrument_label) == (None, None)
+
+
+async def test_hold_that_is_over_does_not_keep_money_from_a_payment(store: Store, shop: Shop) -> None:
+    hold = Transfer(
+        transfer_id=b"hold-transfer-id",
+        kind=TransferKind.PENDING,
+        debit_account_id=shop.wallet.account_id,
+        credit_account_id=shop.merchant.account_id,
+        amount_minor=shop.funds_minor,
+        currency="EUR",
+        expires_ms=shop.now_ms + 1_000,
+    )
+    (answer,) = await store.book([TransferGroup((hold,))], shop.now_ms)
+    held = await store.book_payment(shop.booking(1))
+    over = await store.book_payment(shop.booking(2, now_ms=shop.now_ms + 1_000))
+    assert answer.outcome is Outcome.BOOKED
+    assert (held.decline_code, over.outcome) == ("insufficient_funds", "approved")

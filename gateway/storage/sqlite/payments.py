@@ -102,6 +102,8 @@ def _decide(
         return _Decision(booking.verdict.code)
     if payer is None:
         raise GatewayError("the verified instrument does not exist")
+    # Before the savepoint: holds that are due stay let go even if this payment is then declined.
+    ledger.expire_pendings(connection, booking.now_ms)
     try:
         with savepoint(connection):
             return _charge(connection, booking, site, payer, spending)
@@ -206,7 +208,7 @@ def _move_money(
         fees_account_id=ledger.operator_account_id(AccountKind.FEES, booking.currency),
         fee_basis_points=site["fee_basis_points"],
     )
-    (answer,) = ledger.book(connection, [group], booking.now_ms)
+    answer = ledger.book_group(connection, group, booking.now_ms)
     if answer.outcome in _DECLINE_OF:
         raise _Declined(_DECLINE_OF[answer.outcome])
     if answer.outcome is not Outcome.BOOKED or answer.sequence is None:

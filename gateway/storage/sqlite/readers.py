@@ -39,11 +39,10 @@ class Readers:
         """
         if self._waiting_count >= READS_WAITING_MAX:
             raise GatewayBusy("too many reads are waiting")
+        answer = self._submit(query)
         self._waiting_count += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._run, query)
-        except RuntimeError as error:
-            raise StoreUnavailable("the store is closed") from error
+            return await answer
         finally:
             self._waiting_count -= 1
 
@@ -52,6 +51,13 @@ class Readers:
         await asyncio.to_thread(self._executor.shutdown)
         while self._connections:
             self._connections.pop().close()
+
+    def _submit(self, query: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        try:
+            return asyncio.get_running_loop().run_in_executor(self._executor, self._run, query)
+        except RuntimeError as error:
+            # What an executor says once it is shut down; a query's own errors come through the future.
+            raise StoreUnavailable("the store is closed") from error
 
     def _run(self, query: Callable[[sqlite3.Connection], T]) -> T:
         try:

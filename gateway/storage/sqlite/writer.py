@@ -2,7 +2,9 @@
 
 An idle writer takes a lone item at once: batching adds no wait, it only uses the time a commit takes.
 Each item runs in its own savepoint, so a failing one undoes itself and nothing else; its caller gets the
-error. If the transaction itself fails, nothing of the batch was booked and every caller is told so.
+error. If the transaction itself fails, nothing of the batch was booked and every caller is told so. One
+gap no database closes: a commit whose sync fails and whose machine then dies at once may be found whole in
+the log. Callers resend the same request under the same id, so even then nothing is booked twice.
 """
 
 from __future__ import annotations
