@@ -155,6 +155,9 @@ def demo(
     ] = None,
     world_file: Annotated[Path, typer.Option("--world", help="Shop, tills and people.")] = WORLD_DEFAULT,
     scenario: Annotated[Path, typer.Option(help="For --once: what happens.")] = SCENARIO_DEFAULT,
+    picture: Annotated[
+        Path | None, typer.Option(help="Leave a picture (SVG) of the page at the end.")
+    ] = None,
 ) -> None:
     """Start a gateway, two tills and a world, and let shoppers pay until Ctrl-C.
 
@@ -163,7 +166,7 @@ def demo(
     """
     from simulators.demo.demo import DemoSetup, run_demo
 
-    setup = DemoSetup(_load(world_file, seed), world_file, scenario, folder, once=once)
+    setup = DemoSetup(_load(world_file, seed), world_file, scenario, folder, once=once, picture=picture)
     raise typer.Exit(run_demo(setup))
 
 

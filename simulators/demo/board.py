@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -18,15 +20,18 @@ from simulators.demo.tally import Outcome, Tally
 from wire.messages.till import DaemonView, ReaderState
 from wire.money import Currency, format_minor
 
+PICTURE_TITLE: Final = "make demo"
 ROWS_MAX: Final = 200
 """Outcomes kept for the page, which shows as many as fit."""
 NOTES_MAX: Final = 4
 REFRESH_PER_SECOND: Final = 4
-TOTALS_ROWS: Final = 16
+TOTALS_ROWS: Final = 17
+CODE_COLUMNS: Final = 27
+"""As wide as the longest code, limit_per_payment_exceeded, and a space."""
 RIGHT_COLUMNS: Final = 46
 """Wide enough for a receipt of 42 characters."""
-PAGE_COLUMNS_MIN: Final = 110
-PAGE_ROWS_MIN: Final = 34
+PAGE_COLUMNS_MIN: Final = 120
+PAGE_ROWS_MIN: Final = 36
 """On a smaller terminal the page would hide more than it shows: plain lines then."""
 
 _READER_STYLES: Final = {
@@ -51,6 +56,9 @@ class Board(Protocol):
 
     def show_balances(self, balances_minor: Mapping[str, int]) -> None:
         """Show what accounts hold, by the name to show."""
+
+    def save_picture(self, path: Path) -> None:
+        """Write what is shown as an SVG picture."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -89,7 +97,11 @@ class PlainBoard:
                 self.say(f"{till}: {reader.path} is {reader.state} {reader.reason}".rstrip())
 
     def show_balances(self, balances_minor: Mapping[str, int]) -> None:
-        """Balances are for the page; the log has the sums at the end."""
+        """Balances are for the page; lines would only repeat them."""
+
+    def save_picture(self, path: Path) -> None:
+        """Say that there is none: lines are no page."""
+        self.say(f"{path} was not written: the page needs a terminal of {PAGE_COLUMNS_MIN} columns")
 
     def __enter__(self) -> Self:
         """Nothing to prepare."""
@@ -138,6 +150,13 @@ class LiveBoard:
     def show_balances(self, balances_minor: Mapping[str, int]) -> None:
         """Keep them for the next drawing."""
         self._balances = dict(balances_minor)
+
+    def save_picture(self, path: Path) -> None:
+        """Write the page as it stands as an SVG picture."""
+        width, height = self._console.size
+        recorder = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True)
+        recorder.print(self._draw())
+        recorder.save_svg(str(path), title=PICTURE_TITLE)
 
     def __enter__(self) -> Self:
         """Take over the terminal."""
@@ -201,7 +220,9 @@ def outcome_text(saying: str, outcome: Outcome, currency: Currency) -> Text:
     """Return one outcome as a coloured line."""
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"{outcome.till}  ", style="dim")
-    line.append(f"{outcome.code:<20}", style="bold green" if outcome.is_approved else "bold yellow")
+    line.append(
+        f"{outcome.code:<{CODE_COLUMNS}}", style="bold green" if outcome.is_approved else "bold yellow"
+    )
     line.append(f" {format_minor(outcome.amount_minor, currency):>8} {currency}  ")
     line.append(f"{outcome.mode or '-':<12}", style="cyan")
     duration = "" if outcome.tap_to_answer_ms is None else f"{outcome.tap_to_answer_ms} ms"

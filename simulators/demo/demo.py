@@ -41,6 +41,8 @@ class DemoSetup:
     folder: Path | None
     """None is a temporary one, kept only if something went wrong."""
     once: bool
+    picture: Path | None = None
+    """Where to leave a picture of the live page as it was at the end."""
 
 
 @dataclass(slots=True)
@@ -107,6 +109,8 @@ class _Demo:
                     verdict.complaints += await play_scenario(self._scenario, stage, board, self._tally)
                     verdict.audit = await stage.office.audit()
         finally:
+            if self._setup.picture is not None:
+                board.save_picture(self._setup.picture)
             await processes.stop_all()
 
     def _make_crowd(self, stage: Stage) -> Crowd:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -86,3 +87,14 @@ def test_the_page_shows_outcomes_receipt_readers_totals_and_notes() -> None:
     for shown in ("Ana taps", "PAID 12.50", "磨坊", "camera:0", "unplugged", "till-1 took", "387.50 EUR"):
         assert shown in page
     assert "gateway: http://127.0.0.1:1" in page
+
+
+def test_the_page_can_be_kept_as_a_picture(tmp_path: Path) -> None:
+    board = LiveBoard(make_console(150, 45, terminal=True), EURO, Tally())
+    board.show_outcome("Ana taps", PAID, "approved")
+
+    board.save_picture(tmp_path / "page.svg")
+
+    picture = (tmp_path / "page.svg").read_text(encoding="utf-8")
+    assert picture.startswith("<svg")
+    assert "Ana" in picture
