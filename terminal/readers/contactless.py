@@ -21,6 +21,7 @@ from terminal.errors import (
     PresentationRefused,
     ReaderNotInstalled,
     ReaderUnavailable,
+    TerminalError,
 )
 from terminal.readers.card_reader import CardTechnology
 from terminal.readers.response_completion import complete_response
@@ -186,7 +187,12 @@ class _Link:
         self._frames_left -= 1
         if left_s <= 0 or self._frames_left < 0:
             raise PresentationRefused("the card's answer never ends", code="card_answer_invalid")
-        answer: bytearray = self._frontend.exchange(send_data, min(timeout, left_s))
+        try:
+            answer: bytearray = self._frontend.exchange(send_data, min(timeout, left_s))
+        except self._nfc.clf.CommunicationError:
+            raise  # the card's, and for nfcpy's retries to deal with
+        except Exception as error:  # noqa: BLE001 - anything else is the reader's: termios, USB, the chip
+            raise _unavailable(error) from None
         return answer
 
     # What the connection and the reader use.
@@ -216,15 +222,15 @@ class _Link:
         self.begin_command()
         try:
             return self._nfc.tag.activate(self, target)
-        except OSError as error:
-            raise _unavailable(error) from None
+        except ReaderUnavailable:
+            raise
         except Exception:  # noqa: BLE001 - nfcpy indexes into a card's answers without looking
             raise PresentationRefused("the card can't be activated", code="card_not_supported") from None
 
     def transceive(self, tag: Any, command: bytes) -> bytes:
         try:
             return bytes(tag.transceive(command))
-        except (CardRemoved, PresentationRefused):
+        except TerminalError:
             raise
         except self._nfc.clf.CommunicationError:
             raise CardRemoved("the card stopped answering") from None
@@ -232,8 +238,6 @@ class _Link:
             if error.errno == self._nfc.tag.PROTOCOL_ERROR:
                 raise PresentationRefused("blocks out of order", code="card_answer_invalid") from None
             raise CardRemoved("the card stopped answering") from None
-        except OSError as error:
-            raise _unavailable(error) from None
         except Exception:  # noqa: BLE001 - nfcpy indexes into a card's answers without looking
             raise PresentationRefused("the answer is no block", code="card_answer_invalid") from None
 
