@@ -322,6 +322,10 @@ class _CardOwner(_Owner):
             # Whoever holds it again, or still, is read again: no waiting for its absence.
             self._deliver(arming, PresentedInVain(self._device.path, removal.code, noticed_ns))
             return
+        except Exception:
+            # The reader failed under the card; its holder must not be left with "hold it still".
+            self._deliver(arming, PresentedInVain(self._device.path, CardRemoved.code, noticed_ns))
+            raise
         self._deliver(arming, event)
         self._await_removal(connection)
 

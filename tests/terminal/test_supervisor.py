@@ -1,0 +1,540 @@
+"""The supervisor over devices that fail, hang, lie and come back; no hardware, real threads."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from simulators.cards.payment_card import PaymentCard
+from terminal import supervisor as module
+from terminal.errors import (
+    CardRemoved,
+    ConfigurationError,
+    PresentationRefused,
+    ReaderNotInstalled,
+    ReaderUnavailable,
+)
+from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
+from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
+from terminal.scanners.code_scanner import CodeScanner
+from terminal.supervisor import Supervisor
+from wire.cards.payment_terms import PaymentTerms
+from wire.codes.numeric import make_numeric_code
+from wire.messages.payments import CodeNumericPresentation
+from wire.messages.till import ReaderState
+from wire.money import Money, find_currency
+
+KEY = ec.derive_private_key(0x7A95CA, ec.SECP256R1())
+CODE = make_numeric_code("123456789012345")
+EVENT_S_MAX = 5.0
+NOW_MS = 1_790_000_000_000
+
+
+class ScriptedConnection:
+    """A card whose every answer is a function's."""
+
+    def __init__(
+        self,
+        transmit: Callable[[bytes], bytes],
+        technology: CardTechnology = CardTechnology.ISO_DEP,
+    ) -> None:
+        self.technology = technology
+        self._transmit = transmit
+        self.present = True
+        self.closed = threading.Event()
+        self.commands: list[bytes] = []
+
+    def transmit(self, command: bytes) -> bytes:
+        self.commands.append(command)
+        return self._transmit(command)
+
+    def is_present(self) -> bool:
+        return self.present
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+Step = CardConnection | Exception | None
+
+
+class ScriptedReader:
+    """A reader that does what its queue says, and nothing when that is empty."""
+
+    def __init__(self, path: str = "pcsc:Scripted") -> None:
+        self.path = path
+        self.steps: queue.SimpleQueue[Step] = queue.SimpleQueue()
+        self.open_failures: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+        self.open_count = 0
+        self.close_count = 0
+        self.hang: threading.Event | None = None
+
+    def open(self) -> None:
+        self.open_count += 1
+        if not self.open_failures.empty():
+            raise self.open_failures.get()
+
+    def wait_for_card(self, timeout_ms: int) -> CardConnection | None:
+        if self.hang is not None:
+            self.hang.wait()
+        try:
+            step = self.steps.get(timeout=timeout_ms / 1000) if timeout_ms else self.steps.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    def close(self) -> None:
+        self.close_count += 1
+
+
+class ScriptedScanner:
+    """A scanner that sees what its queue says."""
+
+    def __init__(self, path: str = "serial:/dev/scripted") -> None:
+        self.path = path
+        self.codes: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
+
+    def open(self) -> None:
+        pass
+
+    def wait_for_code(self, timeout_ms: int) -> str | None:
+        try:
+            code = self.codes.get(timeout=timeout_ms / 1000) if timeout_ms else self.codes.get_nowait()
+        except queue.Empty:
+            return None
+        if isinstance(code, Exception):
+            raise code
+        return code
+
+    def close(self) -> None:
+        pass
+
+
+class Stand:
+    """A supervisor and what it delivers."""
+
+    def __init__(self, *devices: CardReader | CodeScanner) -> None:
+        self.events: queue.Queue[PresentationEvent] = queue.Queue()
+        self.nonces = random.Random(1)
+        self.supervisor = Supervisor(devices, self.deliver, now_ms=lambda: NOW_MS)
+        self.deliver_failure: Exception | None = None
+
+    def deliver(self, event: PresentationEvent) -> None:
+        self.events.put(event)
+        if self.deliver_failure is not None:
+            raise self.deliver_failure
+
+    def make_terms(self) -> PaymentTerms:
+        nonce = self.nonces.randbytes(8)
+        money = Money(1250, find_currency("EUR"))
+        return PaymentTerms(money, nonce, "0123456789ABCDE", "TERM0001", 1_790_000_000)
+
+    def arm(self) -> None:
+        self.supervisor.arm(self.make_terms)
+
+    def next(self) -> PresentationEvent:
+        return self.events.get(timeout=EVENT_S_MAX)
+
+    def outcome(self) -> Presented | PresentedInVain:
+        assert isinstance(self.next(), Noticed)
+        outcome = self.next()
+        assert not isinstance(outcome, Noticed)
+        return outcome
+
+    def state(self, index: int = 0) -> ReaderState:
+        return self.supervisor.views()[index].state
+
+    def await_state(self, state: ReaderState, index: int = 0) -> None:
+        _await(lambda: self.state(index) is state)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAIT_MS", 20)
+    monkeypatch.setattr(module, "IDLE_PROBE_MS", 20)
+    monkeypatch.setattr(module, "IDLE_DRAIN_MS", 20)
+    monkeypatch.setattr(module, "PRESENCE_PAUSE_S", 0.005)
+    monkeypatch.setattr(module, "REOPEN_DELAY_MS_MIN", 5)
+    monkeypatch.setattr(module, "REOPEN_DELAY_MS_MAX", 40)
+
+
+@pytest.fixture
+def stands() -> Iterator[Callable[..., Stand]]:
+    running: list[Stand] = []
+
+    def start(*devices: CardReader | CodeScanner) -> Stand:
+        stand = Stand(*devices)
+        running.append(stand)
+        stand.supervisor.start()
+        return stand
+
+    yield start
+    for stand in running:
+        stand.supervisor.stop()
+
+
+def _paying() -> ScriptedConnection:
+    card = PaymentCard(KEY, rng=random.Random(1))
+    card.power_on()
+    return ScriptedConnection(card.transmit)
+
+
+def _raising(error: Exception) -> Callable[[bytes], bytes]:
+    def transmit(command: bytes) -> bytes:
+        raise error
+
+    return transmit
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + EVENT_S_MAX
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        threading.Event().wait(0.002)
+
+
+def test_card_is_noticed_then_presented_then_let_go_when_it_leaves(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    connection = _paying()
+    reader.steps.put(connection)
+
+    outcome = stand.outcome()
+
+    assert isinstance(outcome, Presented)
+    assert outcome.reader == reader.path
+    assert outcome.card_exchange_ms is not None
+    assert not connection.closed.is_set()
+    connection.present = False
+    assert connection.closed.wait(EVENT_S_MAX)
+
+
+def test_signing_command_is_timed_by_itself(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    card = PaymentCard(KEY, rng=random.Random(1))
+    card.power_on()
+
+    def transmit(command: bytes) -> bytes:
+        threading.Event().wait(0.05 if command.startswith(bytes.fromhex("80A8")) else 0.2)
+        return card.transmit(command)
+
+    reader.steps.put(ScriptedConnection(transmit))
+    outcome = stand.outcome()
+    assert isinstance(outcome, Presented)
+    assert outcome.card_exchange_ms is not None
+    assert 50 <= outcome.card_exchange_ms < 200
+
+
+def test_uid_only_card_is_refused_without_a_command(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    connection = ScriptedConnection(_raising(AssertionError()), CardTechnology.UID_ONLY)
+    reader.steps.put(connection)
+
+    outcome = stand.outcome()
+
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == "uid_only_card"
+    assert not connection.commands
+
+
+def test_card_is_not_read_while_disarmed_and_read_once_armed(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    early = _paying()
+    reader.steps.put(early)
+    assert early.closed.wait(EVENT_S_MAX)
+    assert not early.commands
+
+    stand.arm()
+    reader.steps.put(_paying())
+    assert isinstance(stand.outcome(), Presented)
+
+
+def test_result_of_a_sale_that_is_over_is_not_delivered(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    card = PaymentCard(KEY, rng=random.Random(1))
+    card.power_on()
+
+    def transmit(command: bytes) -> bytes:
+        stand.supervisor.disarm()
+        return card.transmit(command)
+
+    connection = ScriptedConnection(transmit)
+    reader.steps.put(connection)
+    assert isinstance(stand.next(), Noticed)
+    connection.present = False
+    assert connection.closed.wait(EVENT_S_MAX)
+    assert stand.events.empty()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CardRemoved(), "card_removed"),
+        (PresentationRefused(code="card_answer_invalid"), "card_answer_invalid"),
+        (ReaderUnavailable(), "card_removed"),
+        (ZeroDivisionError(), "card_removed"),
+    ],
+)
+def test_failure_under_a_card_is_told_and_the_next_card_pays(
+    stands: Callable[..., Stand], error: Exception, code: str
+) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    connection = ScriptedConnection(_raising(error))
+    connection.present = False
+    reader.steps.put(connection)
+
+    outcome = stand.outcome()
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == code
+    assert connection.closed.wait(EVENT_S_MAX)
+    reader.steps.put(_paying())
+    assert isinstance(stand.outcome(), Presented)
+
+
+def test_presence_of_what_cannot_be_read_is_told(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    reader.steps.put(PresentationRefused(code="card_changed"))
+
+    outcome = stand.outcome()
+
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == "card_changed"
+    assert stand.state() is ReaderState.READY
+
+
+def test_dialogue_without_end_is_cut_off(
+    stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forever(make_terms: object) -> Iterator[bytes]:
+        while True:
+            yield b"\x00\xb0\x00\x00\x00"
+
+    monkeypatch.setattr(module, "read_presentation", forever)
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    connection = ScriptedConnection(lambda command: b"\x90\x00")
+    reader.steps.put(connection)
+
+    outcome = stand.outcome()
+
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == "card_answer_invalid"
+    assert len(connection.commands) == module.APDU_COUNT_MAX
+
+
+def test_dialogue_that_takes_too_long_is_cut_off(
+    stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PRESENTATION_MS_MAX", 30)
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    card = PaymentCard(KEY, rng=random.Random(1))
+    card.power_on()
+
+    def transmit(command: bytes) -> bytes:
+        threading.Event().wait(0.05)
+        return card.transmit(command)
+
+    connection = ScriptedConnection(transmit)
+    reader.steps.put(connection)
+    outcome = stand.outcome()
+    assert isinstance(outcome, PresentedInVain)
+    assert len(connection.commands) == 1
+
+
+@pytest.mark.parametrize("error", [ReaderUnavailable("unplugged"), ZeroDivisionError("secret 4711")])
+def test_failed_reader_is_closed_and_opened_again(stands: Callable[..., Stand], error: Exception) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.await_state(ReaderState.READY)
+    reader.steps.put(error)
+
+    _await(lambda: reader.open_count >= 2)
+    stand.await_state(ReaderState.READY)
+    assert reader.close_count >= 1
+
+
+def test_reader_that_does_not_open_is_faulty_with_the_reason_and_tried_more_and_more_slowly(
+    stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[int] = []
+    rest = module._Switch.rest
+
+    def recorded(switch: module._Switch, delay_ms: int) -> None:
+        rests.append(delay_ms)
+        rest(switch, delay_ms)
+
+    monkeypatch.setattr(module._Switch, "rest", recorded)
+    reader = ScriptedReader()
+    for _ in range(6):
+        reader.open_failures.put(ReaderUnavailable("pcscd does not run"))
+    stand = stands(reader)
+
+    _await(lambda: stand.supervisor.views()[0].reason == "pcscd does not run")
+    stand.await_state(ReaderState.READY)
+    assert rests[:6] == [10, 20, 40, 40, 40, 40]
+
+
+def test_unexpected_error_is_named_by_its_kind_and_never_by_its_text(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    for _ in range(50):
+        reader.open_failures.put(ValueError("token 8451d2"))
+    stand = stands(reader)
+    stand.await_state(ReaderState.FAULTY)
+    assert stand.supervisor.views()[0].reason == "unexpected ValueError"
+
+
+@pytest.mark.parametrize("error", [ReaderNotInstalled("nfcpy is not installed"), ConfigurationError("baud")])
+def test_reader_that_can_never_open_is_off_and_left_alone(
+    stands: Callable[..., Stand], error: Exception
+) -> None:
+    reader = ScriptedReader()
+    reader.open_failures.put(error)
+    stand = stands(reader)
+    stand.await_state(ReaderState.OFF)
+    stand.arm()
+    assert stand.supervisor.views()[0].reason == str(error)
+    assert reader.open_count == 1
+
+
+def test_hanging_reader_stops_neither_the_others_nor_stop(
+    stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CALL_MS_MAX", 50)
+    monkeypatch.setattr(module, "STOP_MS_MAX", 200)
+    hanging, healthy = ScriptedReader("pcsc:Hanging"), ScriptedReader("pcsc:Healthy")
+    hanging.hang = threading.Event()
+    stand = stands(hanging, healthy)
+    stand.arm()
+    stand.await_state(ReaderState.FAULTY, 0)
+    assert stand.supervisor.views()[0].reason == "the driver does not return"
+
+    healthy.steps.put(_paying())
+    assert isinstance(stand.outcome(), Presented)
+
+    started = time.monotonic()
+    stand.supervisor.stop()
+    assert time.monotonic() - started < 1
+    hanging.steps.put(_paying())
+    hanging.hang.set()
+    _await(lambda: hanging.close_count == 1)
+    assert stand.events.empty()
+
+
+def test_sale_that_fails_to_take_an_event_does_not_stop_the_reader(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.deliver_failure = ZeroDivisionError()
+    stand.arm()
+    for _ in range(2):
+        connection = _paying()
+        connection.present = False
+        reader.steps.put(connection)
+        assert isinstance(stand.outcome(), Presented)
+    assert stand.state() is ReaderState.READY
+
+
+def test_view_counts_what_was_noticed(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    for _ in range(3):
+        connection = _paying()
+        connection.present = False
+        reader.steps.put(connection)
+        stand.outcome()
+    view = stand.supervisor.views()[0]
+    assert (view.path, view.presentation_count, view.since_ms) == (reader.path, 3, NOW_MS)
+
+
+def test_code_is_recognised_and_presented(stands: Callable[..., Stand]) -> None:
+    scanner = ScriptedScanner()
+    stand = stands(scanner)
+    stand.arm()
+    scanner.codes.put(CODE)
+
+    outcome = stand.outcome()
+
+    assert isinstance(outcome, Presented)
+    assert outcome.presentation == CodeNumericPresentation(code=CODE)
+    assert outcome.card_exchange_ms is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("https://example.com", "code_not_recognised"), ("P1:" + "A" * 2000, "code_too_long")],
+)
+def test_foreign_code_is_refused_and_the_scanner_lives(
+    stands: Callable[..., Stand], text: str, code: str
+) -> None:
+    scanner = ScriptedScanner()
+    stand = stands(scanner)
+    stand.arm()
+    scanner.codes.put(text)
+    outcome = stand.outcome()
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == code
+    scanner.codes.put(CODE)
+    assert isinstance(stand.outcome(), Presented)
+
+
+def test_code_scanned_before_the_sale_is_thrown_away(stands: Callable[..., Stand]) -> None:
+    scanner = ScriptedScanner()
+    stand = stands(scanner)
+    scanner.codes.put(CODE)
+    scanner.codes.put(None)
+    # Nothing scanned is taken only after the code before it has been dealt with.
+    _await(scanner.codes.empty)
+
+    stand.arm()
+    later = make_numeric_code("543210987654321")
+    scanner.codes.put(later)
+
+    outcome = stand.outcome()
+    assert isinstance(outcome, Presented)
+    assert outcome.presentation == CodeNumericPresentation(code=later)
+
+
+def test_code_held_before_a_camera_is_presented_once_and_again_in_the_next_sale(
+    stands: Callable[..., Stand],
+) -> None:
+    camera = ScriptedScanner("camera:scripted")
+    stand = stands(camera)
+    for _ in range(2):
+        stand.arm()
+        for _ in range(module.DRAIN_CODES_MAX + 5):
+            camera.codes.put(CODE)
+        assert isinstance(stand.outcome(), Presented)
+        _await(camera.codes.empty)
+        assert stand.events.empty()
+
+
+def test_scanner_that_fails_is_opened_again(stands: Callable[..., Stand]) -> None:
+    scanner = ScriptedScanner()
+    stand = stands(scanner)
+    stand.arm()
+    scanner.codes.put(ReaderUnavailable("unplugged"))
+    scanner.codes.put(CODE)
+    assert isinstance(stand.outcome(), Presented)
