@@ -31,8 +31,8 @@ SERIAL_DRIVERS: Final = ("pn532", "arygon")
 SENSE_PAUSE_S: Final = 0.01
 """Between two looks for a card: the field's rest, and what the tap waits for at most on top of the look."""
 RARE_EVERY: Final = 20
-"""Type B and F cards are looked for in every twentieth round: no card of ours is one, but its holder gets an
-answer. Not over UDP, where a look that finds nothing lasts a second."""
+"""Type B and F cards are looked for in turn, at every twentieth look: no card of ours is one, but its holder
+gets an answer. Not over UDP, where a look that finds nothing lasts a second."""
 TRANSMIT_MS_MAX: Final = 3_000
 """One command with all its waiting-time extensions, retries and parts."""
 FRAMES_MAX: Final = 512
@@ -95,15 +95,19 @@ class ContactlessReader:
         return self._link
 
     def _look(self, link: _Link) -> ContactlessConnection | None:
-        self._round += 1
-        technologies = (_TYPE_A, *self._rare) if self._round % RARE_EVERY == 0 else (_TYPE_A,)
-        target = link.sense(technologies)
+        target = link.sense((_TYPE_A, *self._rare_turn()))
         if target is None:
             self._refusing = False
             return None
         if not _speaks_apdus(target):
             return ContactlessConnection(link, target, None)
         return self._activate(link, target)
+
+    def _rare_turn(self) -> tuple[str, ...]:
+        """Return the rare technology whose turn it is, one at a time so that a tap waits for one only."""
+        self._round += 1
+        turn, rest = divmod(self._round, RARE_EVERY)
+        return (self._rare[turn % len(self._rare)],) if self._rare and rest == 0 else ()
 
     def _activate(self, link: _Link, target: Any) -> ContactlessConnection | None:
         try:
