@@ -211,10 +211,15 @@ class _AppendFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._descriptor = -1
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
         self._good_bytes = 0
         self._is_spoilt = False
         self.line_count = 0
+
+    def __del__(self) -> None:
+        # As Python's own files do: a journal dropped without close() must not hold its descriptor for ever.
+        self.close()
 
     def load(self, kind: type[Record]) -> list[Record]:
         """Read every whole line and cut the tail after the last of them."""

@@ -54,14 +54,16 @@ class Checkout:
         await asyncio.sleep(max(0.0, self._free_at_s - loop.time()))
         self._forget_events()
         sale = await self.till.start_sale(self._file.money(step.amount).minor, SALE_DEADLINE_MS)
+        held_out_s = loop.time()
         try:
             await self._present(step)
             event = await self._find_outcome(sale.sale_id)
+            shopper_ms = (loop.time() - held_out_s) * 1000
         finally:
             await self._withdraw(step)
             self._free_at_s = loop.time() + HANDS_AWAY_S
         await self._close(sale.sale_id)
-        return await self._describe(step, event)
+        return await self._describe(step, event, shopper_ms)
 
     def _forget_events(self) -> None:
         while not self.till.events.empty():
@@ -107,7 +109,7 @@ class Checkout:
             await asyncio.sleep(CANCEL_PAUSE_S)
         raise ProcessFailed(f"{self.till.name}: a sale could not be ended")
 
-    async def _describe(self, step: Presenting, event: SaleEvent | None) -> Outcome:
+    async def _describe(self, step: Presenting, event: SaleEvent | None, shopper_ms: float) -> Outcome:
         amount_minor = self._file.money(step.amount).minor
         if event is None:
             return Outcome(self.till.name, carrier_of(step), "no_outcome", amount_minor)
@@ -123,6 +125,7 @@ class Checkout:
             mode=answer.entry_mode if answer is not None else event.entry_mode,
             reader=event.reader,
             tap_to_answer_ms=event.tap_to_answer_ms,
+            shopper_ms=shopper_ms,
             receipt=receipt,
         )
 

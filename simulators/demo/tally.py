@@ -30,6 +30,10 @@ class Outcome:
     mode: EntryMode | None = None
     reader: str | None = None
     tap_to_answer_ms: int | None = None
+    """By the daemon's clock, from the moment its reader noticed the card or code."""
+    shopper_ms: float | None = None
+    """By the shopper's, from holding it out to hearing the outcome: the simulated device, what pcscd or a
+    camera takes to notice, and the way of the news are in it."""
     receipt: str = ""
 
     @property

@@ -15,14 +15,7 @@ MODULE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
 # Only these read the clock or randomness; everybody else is handed time, ids and entropy.
-COMPOSITION_ROOTS = {
-    "gateway/app.py",
-    "gateway/cli.py",
-    "terminal/daemon.py",
-    "terminal/cli.py",
-    "simulators/cli.py",
-    "simulators/world.py",
-}
+COMPOSITION_ROOTS = {"gateway/cli.py", "terminal/daemon.py", "simulators/cli.py"}
 CLOCKS_AND_RANDOMNESS = re.compile(
     r"time\.(time|time_ns)|datetime\.(now|today|utcnow)|date\.today|os\.urandom|uuid\.uuid[14]"
     r"|secrets\.\w+|random\.(random|randint|randbytes|choice|shuffle|getrandbits|SystemRandom)"

@@ -15,6 +15,7 @@ from wire.messages.payments import CodeNumericPresentation
 from wire.messages.till import ReaderState
 
 ROUNDS = 30
+READY_S_MAX = 10.0
 
 
 def no_terms() -> PaymentTerms:
@@ -36,7 +37,9 @@ def test_no_scan_is_lost_however_soon_after_arming_it_comes() -> None:
     supervisor = Supervisor([SerialScanner(gun.device_path)], events.put, now_ms=lambda: 0)
     supervisor.start()
     try:
-        while supervisor.views()[0].state is not ReaderState.READY:
+        deadline = time.monotonic() + READY_S_MAX
+        while (view := supervisor.views()[0]).state is not ReaderState.READY:
+            assert time.monotonic() < deadline, view
             time.sleep(0.005)
         for number in range(ROUNDS):
             code = make_numeric_code(f"{number:015d}")

@@ -41,6 +41,7 @@ def test_card_that_comes_later_answers_the_waiting_sens_req(
     radio: UdpRadio, reader: socket.socket, card: Any
 ) -> None:
     reader.send(b"106A 26")
+    _await(lambda: _has_taken_everything(radio))
     radio.present(card)
     assert reader.recv(1024) == b"106A 0400"
 
