@@ -45,7 +45,9 @@ from wire.tokens.sign1 import parse_sign1
 
 EVENT_S_MAX: Final = 3.0
 """Far more than any path needs; only a lost tap ever waits so long."""
-QUIET_S: Final = 0.4
+QUIET_S: Final = 0.15
+QUIET_AT_STOCK_S: Final = 0.5
+"""pcscd's stock poll and some more."""
 TRAITS: Final = IsoDepTraits(fwi=8)
 QUICK_TRAITS: Final = IsoDepTraits(fwi=6)
 KEY: Final = ec.derive_private_key(0x7A95CA, ec.SECP256R1())
@@ -144,6 +146,10 @@ class ReaderPath:
         # At stock polling a tap costs pcscd two polls.
         return 6 if self.name == "pcsc_stock" else 50
 
+    @property
+    def quiet_s(self) -> float:
+        return QUIET_AT_STOCK_S if self.name == "pcsc_stock" else QUIET_S
+
     def make_field(self, traits: IsoDepTraits) -> AnyField:
         if self.slot is not None:
             return VpcdSlot(self.slot.port, reader_name=self.slot.reader_name)
@@ -155,8 +161,9 @@ class ReaderPath:
 class Till:
     """A field, its reader, a supervisor, and what it delivers."""
 
-    def __init__(self, field: AnyField) -> None:
+    def __init__(self, field: AnyField, quiet_s: float = QUIET_S) -> None:
         self.field = field
+        self._quiet_s = quiet_s
         self.events: queue.Queue[PresentationEvent] = queue.Queue()
         self.terms: list[PaymentTerms] = []
         device = field if isinstance(field, DirectField) else make_device(field.reader_path)
@@ -194,7 +201,7 @@ class Till:
 
     def is_quiet(self) -> bool:
         try:
-            self.events.get(timeout=QUIET_S)
+            self.events.get(timeout=self._quiet_s)
         except queue.Empty:
             return True
         return False
@@ -232,7 +239,7 @@ def open_till(reader_path: ReaderPath) -> Iterator[Callable[[IsoDepTraits], Till
 
     def open_it(traits: IsoDepTraits) -> Till:
         field = _start_field(reader_path, traits)
-        till = Till(field)
+        till = Till(field, reader_path.quiet_s)
         tills.append(till)
         till.supervisor.start()
         _await(lambda: till.supervisor.views()[0].state is ReaderState.READY)
