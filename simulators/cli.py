@@ -19,7 +19,7 @@ from simulators.errors import SimulatorError
 from wire.errors import WireError
 
 if TYPE_CHECKING:
-    from simulators.world_file import WorldFile
+    from simulators.world.file import WorldFile
 
 SLOT_DEFAULT: Final = "Virtual PCD 00 00:35963"
 """What Debian's vsmartcard-vpcd installs."""
@@ -138,9 +138,9 @@ def world(
 
     The first line on stdout is one JSON object with the address of the control interface.
     """
-    from simulators.devices import parse_slot
-    from simulators.world import Surroundings
-    from simulators.world_control import run_world
+    from simulators.world.control import run_world
+    from simulators.world.devices import parse_slot
+    from simulators.world.world import Surroundings
 
     surroundings = Surroundings(_now_ms, os.urandom, tuple(parse_slot(text) for text in slot or ()), gateway)
     asyncio.run(run_world(_load(file, seed), surroundings, port, typer.echo))
@@ -173,7 +173,7 @@ def demo(
 def _load(path: Path, seed: int | None) -> WorldFile:
     import msgspec
 
-    from simulators.world_file import load_world_file
+    from simulators.world.file import load_world_file
 
     file = load_world_file(path)
     return file if seed is None else msgspec.structs.replace(file, seed=seed)

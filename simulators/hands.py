@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from simulators.belongings import (
+from simulators.errors import GatewaySilent, SimulatorError
+from simulators.key_files import write_card_keys
+from simulators.world.belongings import (
     APPLET_CARD,
     CARD_KEY_BATCH,
     LINK_BASE,
@@ -24,9 +26,7 @@ from simulators.belongings import (
     make_uid_tag,
     view_of,
 )
-from simulators.errors import GatewaySilent, SimulatorError
-from simulators.key_files import write_card_keys
-from simulators.world_messages import CodeForm
+from simulators.world.messages import CodeForm
 
 if TYPE_CHECKING:
     from simulators.phones.phone import Phone
@@ -81,8 +81,8 @@ def run_card(setup: CardSetup, write_line: WriteLine) -> None:
     Raises:
         DeviceOff, SimulatorError: the field or the card cannot be had like this.
     """
-    from simulators.devices import make_field, parse_slot
-    from simulators.world_file import FieldKind
+    from simulators.world.devices import make_field, parse_slot
+    from simulators.world.file import FieldKind
 
     card = make_card(setup)
     field = make_field(FieldKind(setup.field), port=setup.port, slot=parse_slot(setup.slot))
@@ -177,9 +177,9 @@ def _taps(every_s: float, write_line: WriteLine) -> Iterator[None]:
 
 
 def _make_phone(setup: PhoneSetup) -> Phone:
-    from simulators.belongings import draw_token_pan
     from simulators.phones.phone import Phone
     from simulators.seeds import make_rng
+    from simulators.world.belongings import draw_token_pan
 
     return Phone(
         draw_key_of(setup.seed, PHONE_KEY, setup.name),
@@ -203,7 +203,7 @@ def _make_text(setup: PhoneSetup, phone: Phone, now_ms: int, entropy: Callable[[
 async def _ask_numeric(setup: PhoneSetup, now_ms: int, entropy: Callable[[int], bytes]) -> str:
     import aiohttp
 
-    from simulators.wallet_app import ENTROPY_BYTES_NEEDED, ask_payment_code
+    from simulators.phones.wallet_app import ENTROPY_BYTES_NEEDED, ask_payment_code
 
     if setup.gateway is None:
         raise GatewaySilent("a numeric code comes from a gateway: say which with --gateway")
@@ -245,7 +245,7 @@ def _write_image(setup: PhoneSetup, text: str) -> None:
 
 
 def _stream(setup: PhoneSetup, make_text: Callable[[], str], write_line: WriteLine) -> None:
-    from simulators.devices import make_screen
+    from simulators.world.devices import make_screen
 
     screen = make_screen(setup.port)
     screen.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from simulators.world_messages import CardKeysView
+from simulators.world.messages import CardKeysView
 
 KEY_FILE_MODE: Final = 0o600
 

@@ -17,8 +17,8 @@ from simulators.demo.tally import Outcome, code_of
 from simulators.demo.till_client import TillClient
 from simulators.demo.world_client import WorldClient
 from simulators.errors import ProcessFailed
-from simulators.world_file import WorldFile
-from simulators.world_messages import CodeOrder, PresentOrder, ScanOrder, ShowOrder
+from simulators.world.file import WorldFile
+from simulators.world.messages import CodeOrder, PresentOrder, ScanOrder, ShowOrder
 from wire.messages.till import SaleEvent, SaleEventKind, SaleState
 
 SALE_DEADLINE_MS: Final = 15_000

@@ -24,7 +24,7 @@ from simulators.demo.shoppers import Crowd
 from simulators.demo.stage import DATABASE_NAME, Casting, Stage, open_stage
 from simulators.demo.tally import Tally
 from simulators.errors import ProcessFailed, SimulatorError
-from simulators.world_file import WorldFile
+from simulators.world.file import WorldFile
 
 SUCCESS: Final = 0
 FAILURE: Final = 1

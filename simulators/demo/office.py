@@ -10,8 +10,8 @@ import msgspec
 from simulators.demo.processes import Processes, product_command
 from simulators.errors import ProcessFailed
 from simulators.key_files import write_card_keys
-from simulators.world_file import InstrumentEntry, WalletEntry, WorldFile
-from simulators.world_messages import CardKeysView, ThingView
+from simulators.world.file import InstrumentEntry, WalletEntry, WorldFile
+from simulators.world.messages import CardKeysView, ThingView
 
 PROGRAM: Final = "tapscan-gateway"
 LOG_NAME: Final = "operator"

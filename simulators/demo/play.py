@@ -13,7 +13,7 @@ from simulators.demo.shoppers import Crowd
 from simulators.demo.stage import Stage
 from simulators.demo.tally import APPROVED, Outcome, Tally
 from simulators.errors import ProcessFailed, SimulatorError
-from simulators.world_messages import CloneOrder
+from simulators.world.messages import CloneOrder
 from wire.money import format_minor
 
 HEALTH_EVERY_S: Final = 2.0

@@ -11,8 +11,8 @@ from typing import Annotated, Final
 import msgspec
 
 from simulators.errors import WorldFileInvalid
-from simulators.world_file import AmountText, ThingName, WorldFile, load_toml
-from simulators.world_messages import CapMinor, CodeForm, FormatName
+from simulators.world.file import AmountText, ThingName, WorldFile, load_toml
+from simulators.world.messages import CapMinor, CodeForm, FormatName
 from wire.errors import MoneyError
 from wire.messages.base import Message
 from wire.messages.payments import EntryMode

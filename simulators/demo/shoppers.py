@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulators.demo.scenario import Presenting, ScanStep, ShowStep, TapStep
-from simulators.world_file import WorldFile
-from simulators.world_messages import CodeForm
+from simulators.world.file import WorldFile
+from simulators.world.messages import CodeForm
 from wire.money import format_minor
 
 AMOUNT_MINOR_MIN: Final = 80

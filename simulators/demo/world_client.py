@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 
 from simulators.errors import ProcessFailed
-from simulators.world_messages import CloneOrder, Done, Inventory, PresentOrder, ScanOrder, ShowOrder
+from simulators.world.messages import CloneOrder, Done, Inventory, PresentOrder, ScanOrder, ShowOrder
 from wire.errors import WireError
 from wire.messages.base import Message, dump_message, parse_message
 from wire.messages.problem import Problem

@@ -18,8 +18,8 @@ from simulators.demo.board import PlainBoard
 from simulators.demo.processes import Processes
 from simulators.demo.scenario import Presenting, ScanStep, ShowStep, TapStep, device_of
 from simulators.demo.stage import Casting, Stage, open_stage
-from simulators.world_file import load_world_file
-from simulators.world_messages import CodeForm
+from simulators.world.file import load_world_file
+from simulators.world.messages import CodeForm
 
 ROOT = Path(__file__).parents[2]
 WORLD = ROOT / "config" / "demo.toml"

@@ -19,7 +19,7 @@ from simulators.demo.scenario import (
     load_scenario,
 )
 from simulators.errors import WorldFileInvalid
-from simulators.world_file import WorldFile, load_world_file
+from simulators.world.file import WorldFile, load_world_file
 from wire.messages.payments import EntryMode
 
 TAP = """

@@ -7,7 +7,7 @@ import random
 from simulators.cli import WORLD_DEFAULT
 from simulators.demo.scenario import Presenting, TapStep, carrier_of, device_of
 from simulators.demo.shoppers import Crowd
-from simulators.world_file import load_world_file
+from simulators.world.file import load_world_file
 
 WORLD = load_world_file(WORLD_DEFAULT)
 

@@ -11,8 +11,8 @@ from simulators.cards.uid_tag import UidTag
 from simulators.errors import NoSuchThing, SimulatorError
 from simulators.phones.phone import Phone
 from simulators.seeds import draw_private_key, make_rng
-from simulators.world_file import THINGS_MAX, WorldFile
-from simulators.world_messages import CardKeysView, ThingView
+from simulators.world.file import THINGS_MAX, WorldFile
+from simulators.world.messages import CardKeysView, ThingView
 from wire import es256
 from wire.cards.ntag424.keys import diversify_file_key
 from wire.codes.luhn import luhn_digit

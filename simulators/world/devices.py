@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from simulators.errors import DeviceOff, NoSuchThing, SimulatorError
 from simulators.fields.field import Field
 from simulators.fields.private_pcscd import VirtualSlot
-from simulators.world_file import FieldKind, WorldFile
-from simulators.world_messages import DeviceView
+from simulators.world.file import FieldKind, WorldFile
+from simulators.world.messages import DeviceView
 
 if TYPE_CHECKING:
     # A screen needs OpenCV; a world without one does not import it.

@@ -2,7 +2,7 @@
 
 Devices stand for the driver's own hardware: a till's daemon reaches them by the reader paths that
 `World.list_everything` returns, and cannot tell them from real ones. What happens in the world is said
-to it through its control interface (simulators/world_control.py).
+to it through its control interface (simulators/world/control.py).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from simulators.belongings import PHONE_KEY, Card, draw_key_of, make_belongings
 from simulators.cards.payment_card import PaymentCard
 from simulators.cards.uid_tag import UidTag
-from simulators.devices import Devices, open_devices
 from simulators.errors import GatewaySilent, SimulatorError
 from simulators.fields.private_pcscd import VirtualSlot
-from simulators.wallet_app import ENTROPY_BYTES_NEEDED, ask_payment_code
-from simulators.world_file import WorldFile
-from simulators.world_messages import (
+from simulators.phones.wallet_app import ENTROPY_BYTES_NEEDED, ask_payment_code
+from simulators.world.belongings import PHONE_KEY, Card, draw_key_of, make_belongings
+from simulators.world.devices import Devices, open_devices
+from simulators.world.file import WorldFile
+from simulators.world.messages import (
     CloneOrder,
     CodeForm,
     CodeOrder,

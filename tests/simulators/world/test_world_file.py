@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from simulators.errors import WorldFileInvalid
-from simulators.world_file import FieldKind, load_world_file
+from simulators.world.file import FieldKind, load_world_file
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = """
 seed = 7
 currency = "EUR"

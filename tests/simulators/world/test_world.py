@@ -13,10 +13,9 @@ from aiohttp import web
 
 from simulators.demo.world_client import WorldClient
 from simulators.errors import ProcessFailed
-from simulators.world import Surroundings, World
-from simulators.world_control import serve_control
-from simulators.world_file import load_world_file
-from simulators.world_messages import (
+from simulators.world.control import serve_control
+from simulators.world.file import load_world_file
+from simulators.world.messages import (
     CloneOrder,
     CodeForm,
     CodeOrder,
@@ -25,6 +24,7 @@ from simulators.world_messages import (
     ScanOrder,
     ShowOrder,
 )
+from simulators.world.world import Surroundings, World
 from terminal.errors import CardRemoved
 from terminal.paths import make_device
 from terminal.readers.card_reader import CardReader, CardTechnology

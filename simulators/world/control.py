@@ -23,9 +23,9 @@ import msgspec
 from aiohttp import web
 
 from simulators.errors import DeviceOff, GatewaySilent, NoSuchThing, SimulatorError
-from simulators.world import Surroundings, World
-from simulators.world_file import WorldFile
-from simulators.world_messages import CloneOrder, Done, PresentOrder, ScanOrder, ShowOrder
+from simulators.world.file import WorldFile
+from simulators.world.messages import CloneOrder, Done, PresentOrder, ScanOrder, ShowOrder
+from simulators.world.world import Surroundings, World
 from wire.errors import WireError
 from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem

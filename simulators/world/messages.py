@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from simulators.world_file import ThingName
+from simulators.world.file import ThingName
 from wire.messages.base import Message
 
 FormatName = Annotated[str, msgspec.Meta(max_length=20)]
