@@ -106,6 +106,7 @@ class PrivatePcscd:
         self._folder = Path(tempfile.mkdtemp(prefix="tapscan-pcscd-"))
         self._socket_folder = socket_folder or self._folder / "run"
         if len(os.fsencode(self.socket_path)) > SOCKET_PATH_BYTES_MAX:
+            self._folder.rmdir()
             raise ValueError("the socket's folder has too long a name for a Unix socket")
         self._ports: list[int] = []
         self._keeper: subprocess.Popen[bytes] | None = None
