@@ -1,6 +1,8 @@
 # The two commands a newcomer needs are `make demo` and `make test`; `make help` lists the rest.
 SHELL := /bin/sh
 VENV ?= .venv
+# Tests of one machine run side by side on its cores; PYTEST_ARGS=-x stops at the first failure.
+PYTEST_ARGS ?= -n auto
 BIN := $(VENV)/bin
 
 .PHONY: help setup demo test check format lock bench-readers wheel clean
