@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,9 @@ RIGHT_COLUMNS: Final = 46
 PAGE_COLUMNS_MIN: Final = 120
 PAGE_ROWS_MIN: Final = 36
 """On a smaller terminal the page would hide more than it shows: plain lines then."""
+
+REMOTE_FONTS: Final = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+"""rich names a font on somebody's server; a picture in a README asks nobody for anything."""
 
 _READER_STYLES: Final = {
     ReaderState.READY: "green",
@@ -156,7 +160,8 @@ class LiveBoard:
         width, height = self._console.size
         recorder = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True)
         recorder.print(self._draw())
-        recorder.save_svg(str(path), title=PICTURE_TITLE)
+        picture = recorder.export_svg(title=PICTURE_TITLE)
+        path.write_text(REMOTE_FONTS.sub("", picture), encoding="utf-8")
 
     def __enter__(self) -> Self:
         """Take over the terminal."""

@@ -97,4 +97,5 @@ def test_the_page_can_be_kept_as_a_picture(tmp_path: Path) -> None:
 
     picture = (tmp_path / "page.svg").read_text(encoding="utf-8")
     assert picture.startswith("<svg")
+    assert "font-face" not in picture
     assert "Ana" in picture
