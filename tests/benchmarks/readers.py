@@ -34,6 +34,7 @@ QUICK_TAPS = 50
 QUICK_SALES = 5
 QUICK_SEEDS_EACH = 1
 COLD_STARTS = 5
+REPORT_COLUMNS = 110
 PHOTOGRAPHS_PACKAGE = "zxing-typescript@0.1.2"
 """Carries the QR part of ZXing's black-box tests; see code_decoding.py for what it is and its checksum."""
 
@@ -43,7 +44,8 @@ def main() -> None:
     options = _parse_options()
     # Device threads log what they meet; a bench meets a thousand cards.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    console, notes = Console(), Console(stderr=True)
+    notes = Console(stderr=True)
+    console = Console() if sys.stdout.isatty() else Console(width=REPORT_COLUMNS)
     with tempfile.TemporaryDirectory(prefix="tapscan-bench-") as folder:
         report = _measure(options, Path(folder), console, notes)
     if options.json is not None:
