@@ -132,7 +132,9 @@ def _tap_lane(spec: PathSpec, numbered_field: tuple[int, Field], tap_count: int)
     rng = random.Random(seed)
     part = PathResult(spec.name)
     with ExitStack() as stack:
-        events = _armed_reader(tap_field, rng, stack)
+        tap_field.start()
+        stack.callback(tap_field.stop)
+        events = arm_reader(tap_field.reader_path, rng, stack)
         for _ in range(tap_count):
             _tap(tap_field, events, rng, part)
             # At a random moment of the reader's own rhythm, and with the card before noticed as gone.
@@ -140,11 +142,10 @@ def _tap_lane(spec: PathSpec, numbered_field: tuple[int, Field], tap_count: int)
     return part
 
 
-def _armed_reader(tap_field: Field, rng: random.Random, stack: ExitStack) -> queue.Queue[PresentationEvent]:
-    tap_field.start()
-    stack.callback(tap_field.stop)
+def arm_reader(reader_path: str, rng: random.Random, stack: ExitStack) -> queue.Queue[PresentationEvent]:
+    """Run one device under a supervisor, armed, until the stack is unwound; return what it delivers to."""
     events: queue.Queue[PresentationEvent] = queue.Queue()
-    supervisor = Supervisor([make_device(tap_field.reader_path)], events.put, now_ms=lambda: 0)
+    supervisor = Supervisor([make_device(reader_path)], events.put, now_ms=lambda: 0)
     supervisor.start()
     stack.callback(supervisor.stop)
     deadline = time.monotonic() + READY_S_MAX
@@ -162,7 +163,7 @@ def _tap(
     part.tap_count += 1
     tapped_ns = time.monotonic_ns()
     tap_field.present(card)
-    outcome = _outcome(events)
+    outcome = await_presented(events)
     tap_field.remove()
     if outcome is None:
         part.lost_count += 1
@@ -171,7 +172,8 @@ def _tap(
     part.tap_to_token_ms.append((outcome.complete_ns - tapped_ns) / 1e6)
 
 
-def _outcome(events: queue.Queue[PresentationEvent]) -> Presented | None:
+def await_presented(events: queue.Queue[PresentationEvent]) -> Presented | None:
+    """Return the next presentation, or None if none comes within TAP_S_MAX."""
     deadline = time.monotonic() + TAP_S_MAX
     while (left_s := deadline - time.monotonic()) > 0:
         try:

@@ -25,7 +25,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import card_readers, code_decoding, gateway_cost, whole_path
+from tests.benchmarks import card_readers, code_decoding, gateway_cost, scan_paths, whole_path
 
 ROOT = Path(__file__).parents[2]
 TAPS = 1_000
@@ -69,10 +69,11 @@ def _measure(options: argparse.Namespace, folder: Path, console: Console, notes:
     notes.print("2/5 from tap or scan to answer, all processes …")
     sales = QUICK_SALES if options.quick else SALES
     report["whole_path"] = _show_whole_path(folder / "whole", sales, console)
-    notes.print("3/5 taps on every card path (about ten minutes) …")
-    readers = card_readers.measure_card_readers(QUICK_TAPS if options.quick else TAPS)
-    console.print(_titled(card_readers.make_table(readers), "Card paths: tap to token, ms"))
-    report["card_paths"] = [_card_path(result) for result in readers]
+    notes.print("3/5 taps and scans on every reader path (about ten minutes) …")
+    taps = QUICK_TAPS if options.quick else TAPS
+    paths = [*card_readers.measure_card_readers(taps), *scan_paths.measure_scan_paths(taps)]
+    console.print(_titled(card_readers.make_table(paths), "Reader paths: tap or scan to token, ms"))
+    report["reader_paths"] = [_reader_path(result) for result in paths]
     notes.print("4/5 pictures of codes …")
     seeds_each = QUICK_SEEDS_EACH if options.quick else code_decoding.SEEDS_EACH
     report["codes"] = _show_codes(seeds_each, console)
@@ -181,7 +182,7 @@ def _figures(row: code_decoding.Figures) -> dict[str, object]:
     return {**dataclasses.asdict(row), "rate": round(row.rate, 4)}
 
 
-def _card_path(result: card_readers.PathResult) -> dict[str, object]:
+def _reader_path(result: card_readers.PathResult) -> dict[str, object]:
     figures: dict[str, object] = {
         "path": result.name,
         "taps": result.tap_count,
