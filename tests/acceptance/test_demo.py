@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +20,12 @@ pytestmark = pytest.mark.processes
 
 PROGRAM = Path(sys.executable).parent / "tapscan-sim"
 TIMEOUT_S = 240
+SPENDABLE = re.compile(
+    r"\b47\d{16}\b"  # a numeric payment code
+    r"|\b04[0-9A-Fa-f]{12}\b"  # a card's UID
+    r"|[0-9A-Fa-f]{24,}"  # a link's parameters, a key
+    r"|[A-Za-z0-9+/_-]{60,}"  # a token, in any of its spellings
+)
 WITHOUT_PCSC = bool(find_missing())
 
 ONE_TAP = """
@@ -81,6 +88,17 @@ def expected_counts() -> tuple[Counter[str], Counter[str]]:
     return payments, declined
 
 
+def spendable_texts(folder: Path) -> list[str]:
+    """Return what looks like a token, link, numeric code, card number or key in any log or journal."""
+    files = [*folder.glob("logs/*.log"), *folder.glob("till-*/*.journal")]
+    assert len(files) >= 7, "a log or journal is missing, so this would prove nothing"
+    return [
+        f"{path.name}: {match[:8]}…"
+        for path in files
+        for match in SPENDABLE.findall(path.read_text(encoding="utf-8"))
+    ]
+
+
 def test_the_scenario_settles_every_entry_mode_and_refuses_every_fraud(tmp_path: Path) -> None:
     result = run_demo(tmp_path)
 
@@ -93,6 +111,7 @@ def test_the_scenario_settles_every_entry_mode_and_refuses_every_fraud(tmp_path:
     assert summary["audit"] == "ok"
     assert isinstance(summary["p50_tap_to_answer_ms"], int)
     assert processes_of(tmp_path) == []
+    assert spendable_texts(tmp_path) == []
 
 
 def test_an_outcome_that_was_not_expected_fails_and_says_where_to_look(tmp_path: Path) -> None:
