@@ -96,7 +96,10 @@ class SqliteAuditSource:
 
     def _rows(self, name: str) -> Iterator[sqlite3.Row]:
         with translated_errors():
-            yield from self._connection.execute(SQL[name], {"day_ms": DAY_MS})
+            # No `yield from`: it would hand a late close() on to the cursor, whose database an audit that
+            # stopped at a break has closed by then.
+            for row in self._connection.execute(SQL[name], {"day_ms": DAY_MS}):  # noqa: UP028
+                yield row
 
 
 @contextlib.contextmanager
