@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Final
 
@@ -46,11 +47,35 @@ _REASONS: Final = {
 }
 
 
+def choose_reader(wanted: str, names: Sequence[str]) -> str:
+    """Return the reader meant: the one of that name, or the only one that begins with it.
+
+    >>> choose_reader("ACS ACR122U PICC Interface", ["ACS ACR122U PICC Interface 01 00"])
+    'ACS ACR122U PICC Interface 01 00'
+
+    Raises:
+        ReaderUnavailable: none or several begin with it.
+    """
+    if wanted in names:
+        return wanted
+    candidates = [name for name in names if name.startswith(f"{wanted} ")]
+    if len(candidates) > 1:
+        raise ReaderUnavailable("several readers begin with this name: give the whole one")
+    if not candidates:
+        raise ReaderUnavailable("no such reader")
+    return candidates[0]
+
+
 class PcscReader:
-    """One reader of pcscd, chosen by its full name."""
+    """One reader of pcscd, chosen by its full name or by its beginning.
+
+    pcscd ends each name with two numbers that change with the order of plugging in, so
+    `ACS ACR122U PICC Interface` is the better name for a till's only one of that kind.
+    """
 
     def __init__(self, name: str) -> None:
         self.path = f"pcsc:{name}"
+        self._wanted = name
         self._name = name
         self._scard: ModuleType | None = None
         self._context: int | None = None
@@ -65,6 +90,7 @@ class PcscReader:
         result, context = self._scard.SCardEstablishContext(self._scard.SCARD_SCOPE_USER)
         _check(result)
         self._context = context
+        self._name = choose_reader(self._wanted, self._scard.SCardListReaders(context, [])[1])
         self._change(0, self._scard.SCARD_STATE_UNAWARE)
 
     def wait_for_card(self, timeout_ms: int) -> PcscConnection | None:

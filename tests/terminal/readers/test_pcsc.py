@@ -20,7 +20,7 @@ from simulators.fields.private_pcscd import PrivatePcscd, VirtualSlot, find_miss
 from simulators.fields.vpcd import VpcdSlot
 from terminal.errors import CardRemoved, PresentationRefused, ReaderNotInstalled, ReaderUnavailable
 from terminal.readers.card_reader import CardTechnology
-from terminal.readers.pcsc import PcscConnection, PcscReader
+from terminal.readers.pcsc import PcscConnection, PcscReader, choose_reader
 
 pytestmark = pytest.mark.pcsc
 
@@ -92,6 +92,22 @@ def test_path_names_the_reader() -> None:
 def test_reader_that_is_not_there_is_unavailable(pcscd: PrivatePcscd) -> None:
     reader = PcscReader("No Such Reader 00 00")
     with pytest.raises(ReaderUnavailable, match="no such reader"):
+        reader.open()
+    reader.close()
+
+
+def test_whole_name_goes_before_a_beginning_and_numbers_may_change() -> None:
+    names = ["ACS ACR122U 00 00", "ACS ACR122U 00 00 00 01", "Dual 01 00", "Dual 01 01"]
+    assert choose_reader("ACS ACR122U 00 00", names) == "ACS ACR122U 00 00"
+    assert choose_reader("Dual 01 01", names) == "Dual 01 01"
+    assert choose_reader("ACS ACR122U", ["ACS ACR122U 02 00"]) == "ACS ACR122U 02 00"
+    with pytest.raises(ReaderUnavailable, match="no such reader"):
+        choose_reader("ACS ACR", ["ACS ACR122U 02 00"])
+
+
+def test_beginning_of_several_names_is_refused(pcscd: PrivatePcscd, address: VirtualSlot) -> None:
+    reader = PcscReader(address.reader_name.rsplit(" ", 2)[0])
+    with pytest.raises(ReaderUnavailable, match="several"):
         reader.open()
     reader.close()
 
