@@ -17,7 +17,6 @@ from tests.terminal.conftest import (
     ENROLMENT,
     GatewayStandIn,
     Process,
-    be_busy,
     hold,
     lose_answer,
     make_client,
@@ -31,7 +30,7 @@ from wire.ids import make_ulid
 from wire.messages.enrolment import EnrolmentRequest
 from wire.messages.payments import EntryMode, PaymentAnswer
 
-DEADLINE_MS = 600
+DEADLINE_MS = 1_500
 OTHER_ID = make_ulid(1, bytes(10))
 
 Respond = Callable[[Process], web.StreamResponse]
@@ -161,9 +160,12 @@ async def test_refusal_of_an_attempt_sent_in_an_earlier_life_proves_nothing(
 async def test_gateway_that_stays_busy_is_a_refusal_and_not_unknown(
     client: GatewayClient, gateway: GatewayStandIn
 ) -> None:
-    gateway.faults.extend([be_busy] * 1_000)
+    # It asks for a minute: the deadline then falls into the pause, and never into a send, whose outcome
+    # would rightly be called unknown.
+    busy = make_problem("gateway_busy", 503, {"Retry-After": "60"})
+    gateway.faults.append(answer_with(lambda _: busy))
     with pytest.raises(GatewayRefused) as caught:
-        await client.pay(make_request(), deadline_ms=100)
+        await client.pay(make_request(), deadline_ms=DEADLINE_MS)
     assert caught.value.code == "gateway_busy"
     assert gateway.booked == {}
 
