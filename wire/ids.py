@@ -13,7 +13,6 @@ from typing import Final
 from wire.errors import IdError
 
 ENTROPY_BYTES: Final = 10
-ULID_CHARS: Final = 26
 TIME_MS_MAX: Final = (1 << 48) - 1
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

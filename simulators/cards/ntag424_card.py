@@ -38,7 +38,6 @@ _PICC_NAME: Final = bytes.fromhex("D2760000850100")
 _PICC_ID: Final = 0x3F00
 _APPLICATION_ID: Final = 0xE110
 _PROPRIETARY_FILE_ID: Final = 0xE105
-_PROPRIETARY_FILE_BYTES: Final = 128
 _FILE_IDS: Final = (CAPABILITY_FILE_ID, NDEF_FILE_ID, _PROPRIETARY_FILE_ID)
 _FILE_ID_BASE: Final = 0xE100
 """A short file id is the low five bits of the long one."""

@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.cmac import CMAC
 
 KEY_BYTES: Final = 16
-CMAC_BYTES: Final = 16
 
 
 def aes_cmac(key: bytes, message: bytes) -> bytes:
