@@ -9,6 +9,6 @@ lock() {
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
         --no-emit-index-url --custom-compile-command "make lock" --output-file "$out" "$@" pyproject.toml
 }
-lock requirements.lock --extra terminal --extra simulators --group dev --group pcsc-build
+lock requirements.lock --extra terminal --extra simulators --extra postgres --group dev --group pcsc-build
 # Constrained by the first, so that one environment can hold both.
 lock requirements-pcsc.lock --extra pcsc --constraint requirements.lock
