@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -136,7 +137,7 @@ class Shop:
             verdict=Verified(self.instrument.instrument_id, self.token_use(number)),
             now_ms=self.now_ms,
         )
-        return replace(booking, **changes)
+        return msgspec.structs.replace(booking, **changes)
 
 
 @pytest.fixture(scope="session")

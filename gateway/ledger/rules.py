@@ -1,19 +1,18 @@
-"""The ledger's judgements as pure functions.
+"""The ledger's judgements as pure functions, in the order of precedence of gateway/ledger/outcomes.py.
 
-A store decides by conditional statements whose row count is the verdict; these functions name the reason
-once a statement did not match, and say what a transfer changes. They never decide about money by
-themselves.
+They judge a batch in memory, and every store judges the same once more: each statement that moves a counter
+repeats its check in its own WHERE (docs/adr/0005).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.ledger.model import (
     AMOUNT_MINOR_MAX,
     COUNTER_MAX,
-    Account,
     GroupPurpose,
     PendingState,
     Transfer,
@@ -29,6 +28,31 @@ class Movement:
 
     pending_minor: int
     posted_minor: int
+
+
+class Counters(Protocol):
+    """What is judged of an account: an `Account`, or one in the middle of a batch."""
+
+    @property
+    def currency(self) -> str: ...
+
+    @property
+    def debits_must_not_exceed_credits(self) -> bool: ...
+
+    @property
+    def frozen(self) -> bool: ...
+
+    @property
+    def debits_pending(self) -> int: ...
+
+    @property
+    def debits_posted(self) -> int: ...
+
+    @property
+    def credits_pending(self) -> int: ...
+
+    @property
+    def credits_posted(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +139,7 @@ def judge_pending(transfer: Transfer, pending: Pending | None, now_ms: int) -> O
 
 
 def judge_accounts(
-    transfer: Transfer, movement: Movement, debit: Account | None, credit: Account | None
+    transfer: Transfer, movement: Movement, debit: Counters | None, credit: Counters | None
 ) -> Outcome:
     """Say whether the accounts allow a transfer (`BOOKED`: they do), or why not."""
     if debit is None or credit is None:

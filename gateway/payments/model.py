@@ -1,15 +1,19 @@
-"""What a payment is while it is decided and once it is."""
+"""What a payment is while it is decided and once it is.
+
+Structs rather than dataclasses: they are made once or more for every payment, and travel between the
+processes of one gateway as they are.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from wire.messages.payments import EntryMode
 
 
-@dataclass(frozen=True, slots=True)
-class TokenUse:
+class TokenUse(msgspec.Struct, frozen=True, tag=True):
     """The single use of a signed token, UNIQUE on (key_id, counter) in the store.
 
     Never keyed on the token's bytes: ECDSA is malleable, so one token has two valid spellings.
@@ -24,15 +28,13 @@ class TokenUse:
     """For NFC: UNIQUE with the terminal id; a repeated nonce is refused as a replay."""
 
 
-@dataclass(frozen=True, slots=True)
-class CardCounter:
+class CardCounter(msgspec.Struct, frozen=True, tag=True):
     """An NTAG 424 tap: the stored counter must rise to this, in one conditional statement."""
 
     counter: int
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentCodeUse:
+class PaymentCodeUse(msgspec.Struct, frozen=True, tag=True):
     """A numeric code: taken in one conditional statement, or refused."""
 
     code_hash: bytes
@@ -41,16 +43,14 @@ class PaymentCodeUse:
 SingleUse = TokenUse | CardCounter | PaymentCodeUse
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(msgspec.Struct, frozen=True, tag=True):
     """The presentation is authentic and fits the request; money and limits are still to be judged."""
 
     instrument_id: str
     single_use: SingleUse
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, tag=True):
     """The presentation must be declined with this code (wire/notices.py, kind decline).
 
     `spent` is the use that this refusal consumes: an authentic token is spent by the attempt that
@@ -62,8 +62,7 @@ class Refused:
     spent: SingleUse | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentBooking:
+class PaymentBooking(msgspec.Struct, frozen=True):
     """One attempt, verified or refused, ready to become durable in one transaction."""
 
     payment_id: str
@@ -82,8 +81,7 @@ class PaymentBooking:
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentRecord:
+class PaymentRecord(msgspec.Struct, frozen=True):
     """A decided attempt, as it is stored and answered for ever."""
 
     payment_id: str

@@ -7,8 +7,10 @@ from typing import Final
 
 from gateway.ledger.model import ID_BYTES, GroupPurpose, Transfer, TransferGroup, TransferKind
 from gateway.payments.model import PaymentBooking
+from wire.ids import ulid_to_bytes
 
 BASIS_POINTS: Final = 10_000
+HALF_ID_BYTES: Final = ID_BYTES // 2
 DAY_MS: Final = 86_400_000
 RECEIPT_DIGITS: Final = 6
 """Receipt numbers are padded to this many digits and grow beyond it."""
@@ -61,9 +63,12 @@ def fee_of(amount_minor: int, fee_basis_points: int) -> int:
 
 
 def transfer_id_of(payment_id: str, leg_index: int) -> bytes:
-    """Return the id of a leg of a payment: the first 16 bytes of a SHA-256 over both."""
-    text = f"tapscan payment\0{payment_id}\0{leg_index}"
-    return hashlib.sha256(text.encode("ascii")).digest()[:ID_BYTES]
+    """Return the id of a leg of a payment: half the payment's ULID, half a SHA-256 over both.
+
+    The first half holds the time, so that ids rise with it and an index of them grows at its edge.
+    """
+    digest = hashlib.sha256(f"tapscan payment\0{payment_id}\0{leg_index}".encode("ascii")).digest()
+    return ulid_to_bytes(payment_id)[:HALF_ID_BYTES] + digest[:HALF_ID_BYTES]
 
 
 def utc_day_of(now_ms: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from gateway.errors import (
     AuthenticationFailed,
@@ -87,7 +88,9 @@ async def test_payment_is_approved_and_moves_money_once(store: Store, shop: Shop
 
 async def test_repeat_returns_the_first_decision_and_changes_nothing(store: Store, shop: Shop) -> None:
     first = await store.book_payment(shop.booking(1))
-    again = replace(shop.booking(1), payment_id="0ANOTHER000000000000000000", now_ms=shop.now_ms + 5_000)
+    again = structs.replace(
+        shop.booking(1), payment_id="0ANOTHER000000000000000000", now_ms=shop.now_ms + 5_000
+    )
     assert await store.book_payment(again) == first
     assert await balance_of(store, shop) == shop.funds_minor - 1_250
 
@@ -103,7 +106,7 @@ async def test_repeat_of_a_decline_stays_declined_after_its_reason_is_gone(store
 async def test_attempt_id_with_another_request_is_a_conflict(store: Store, shop: Shop) -> None:
     first = await store.book_payment(shop.booking(1))
     with pytest.raises(IdempotencyConflict):
-        await store.book_payment(replace(shop.booking(1), request_digest=bytes(32)))
+        await store.book_payment(structs.replace(shop.booking(1), request_digest=bytes(32)))
     assert await store.find_payment_by_attempt("TERMNA01", first.attempt_id) == first
 
 
@@ -194,7 +197,7 @@ async def test_entry_mode_weaker_than_the_instruments_minimum_is_declined(
     await shop.furnish(store)
     strict = replace(shop.instrument, instrument_id="STRICT", key_id=b"strict-k", weakest_entry_mode=weakest)
     await store.add_instrument(strict)
-    verdict = Verified("STRICT", replace(shop.token_use(1), key_id=b"strict-k"))
+    verdict = Verified("STRICT", structs.replace(shop.token_use(1), key_id=b"strict-k"))
     record = await store.book_payment(shop.booking(1, entry_mode=presented, verdict=verdict))
     order = list(EntryMode)
     expected = None if order.index(presented) <= order.index(weakest) else "entry_mode_not_allowed"
@@ -249,7 +252,7 @@ async def test_token_is_spent_by_a_refusal_that_names_it(store: Store, shop: Sho
 
 async def test_two_claims_under_one_counter_suspend_the_instrument(store: Store, shop: Shop) -> None:
     await store.book_payment(shop.booking(1))
-    forged = replace(shop.token_use(1), claims_digest=bytes(32), terminal_nonce=b"other-no")
+    forged = structs.replace(shop.token_use(1), claims_digest=bytes(32), terminal_nonce=b"other-no")
     clone = await store.book_payment(shop.booking(2, verdict=Verified("INSTRUMENT1", forged)))
     assert clone.decline_code == "instrument_cloned"
     assert (await store.book_payment(shop.booking(3))).decline_code == "instrument_suspended"
@@ -260,14 +263,14 @@ async def test_two_claims_under_one_counter_suspend_the_instrument(store: Store,
 
 async def test_copied_key_is_reported_even_when_the_presentation_is_refused(store: Store, shop: Shop) -> None:
     await store.book_payment(shop.booking(1))
-    forged = replace(shop.token_use(1), claims_digest=bytes(32))
+    forged = structs.replace(shop.token_use(1), claims_digest=bytes(32))
     verdict = Refused("amount_mismatch", "INSTRUMENT1", forged)
     assert (await store.book_payment(shop.booking(2, verdict=verdict))).decline_code == "instrument_cloned"
 
 
 async def test_terminal_nonce_is_good_for_one_token_and_both_are_spent(store: Store, shop: Shop) -> None:
     await store.book_payment(shop.booking(1))
-    same_nonce = replace(shop.token_use(2), terminal_nonce=shop.token_use(1).terminal_nonce)
+    same_nonce = structs.replace(shop.token_use(2), terminal_nonce=shop.token_use(1).terminal_nonce)
     for number in (2, 3):
         record = await store.book_payment(shop.booking(number, verdict=Verified("INSTRUMENT1", same_nonce)))
         assert record.decline_code == "token_replayed"
@@ -275,7 +278,7 @@ async def test_terminal_nonce_is_good_for_one_token_and_both_are_spent(store: St
 
 async def test_tokens_without_a_nonce_do_not_meet(store: Store, shop: Shop) -> None:
     for number in (1, 2):
-        use = replace(shop.token_use(number), terminal_nonce=None)
+        use = structs.replace(shop.token_use(number), terminal_nonce=None)
         verdict = Verified("INSTRUMENT1", use)
         record = await store.book_payment(
             shop.booking(number, verdict=verdict, entry_mode=EntryMode.QR_CONSUMER)
@@ -357,7 +360,7 @@ async def test_daily_limit_begins_anew_at_midnight_utc(store: Store, shop: Shop)
 async def test_daily_limit_below_the_first_payment_declines(store: Store, shop: Shop) -> None:
     tight = replace(shop.instrument, instrument_id="TIGHT", key_id=b"tight-ke", limits=Limits(50_000, 1_000))
     await store.add_instrument(tight)
-    verdict = Verified("TIGHT", replace(shop.token_use(1), key_id=b"tight-ke"))
+    verdict = Verified("TIGHT", structs.replace(shop.token_use(1), key_id=b"tight-ke"))
     record = await store.book_payment(shop.booking(1, amount_minor=1_001, verdict=verdict))
     assert record.decline_code == "limit_per_day_exceeded"
 
@@ -418,7 +421,7 @@ async def test_many_attempts_on_one_order_at_once_pay_once(store: Store, shop: S
 async def test_many_sends_of_one_attempt_at_once_are_decided_once(store: Store, shop: Shop) -> None:
     records = await asyncio.gather(
         *(
-            store.book_payment(replace(shop.booking(1), payment_id=f"0PAYMENT{number:018d}"))
+            store.book_payment(structs.replace(shop.booking(1), payment_id=f"0PAYMENT{number:018d}"))
             for number in range(50)
         )
     )

@@ -56,7 +56,11 @@ def test_legs_have_ids_that_follow_from_the_payment_and_never_meet(shop: Shop) -
     assert [leg.transfer_id for leg in group.legs] == [
         transfer_id_of(shop.booking(1).payment_id, index) for index in (0, 1)
     ]
-    ids = {transfer_id_of(payment_id, index) for payment_id in ("A", "A1", "B") for index in (0, 1, 10)}
+    ids = {
+        transfer_id_of(payment_id, index)
+        for payment_id in ("0" * 26, "0" * 25 + "1", "7" + "Z" * 25)
+        for index in (0, 1, 10)
+    }
     assert len(ids) == 9
 
 
