@@ -1,0 +1,118 @@
+"""What a batch of attempts changes beside the ledger, and what must be so for it to be written.
+
+A store writes all of it or nothing, each row by a statement that repeats its condition (docs/adr/0005).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.payments.facts import DayKey, OrderKey, Payer, Site
+from gateway.payments.model import PaymentBooking, PaymentRecord, TokenUse
+from gateway.payments.settlement import receipt_number_text
+from wire.messages.payments import EntryMode
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A new decision; its receipt number is known once the merchant's count is."""
+
+    booking: PaymentBooking
+    site: Site
+    payer: Payer | None
+    decline_code: str | None
+    group_index: int | None
+    """Which of the batch's new groups moves its money, from 0; None when declined."""
+    receipt_index: int | None
+    """Which of the merchant's new receipts of the batch is its own, from 1; None when declined."""
+
+    def receipt_number(self, receipt_counts: Mapping[str, int]) -> int | None:
+        """Return the receipt's number, given how many receipts each merchant had before the batch."""
+        if self.receipt_index is None:
+            return None
+        return receipt_counts[self.site.merchant_id] + self.receipt_index
+
+    def record(self, receipt_counts: Mapping[str, int]) -> PaymentRecord:
+        """Return the decision as it is stored."""
+        booking, site, payer = self.booking, self.site, self.payer
+        number = self.receipt_number(receipt_counts)
+        return PaymentRecord(
+            payment_id=booking.payment_id,
+            attempt_id=booking.attempt_id,
+            terminal_id=booking.terminal_id,
+            merchant_id=booking.merchant_id,
+            order_id=booking.order_id,
+            outcome="approved" if self.decline_code is None else "declined",
+            decline_code=self.decline_code,
+            amount_minor=booking.amount_minor,
+            currency=booking.currency,
+            entry_mode=booking.entry_mode,
+            instrument_id=payer.instrument_id if payer else None,
+            instrument_label=payer.label if payer else None,
+            merchant_name=site.merchant_name,
+            location_name=site.location_name,
+            receipt_number=None if number is None else receipt_number_text(number),
+            decided_ms=booking.now_ms,
+        )
+
+
+@dataclass(slots=True)
+class OrderChange:
+    """What a batch approved of an order; together with what was, it may not pass `amount_minor`."""
+
+    amount_minor: int
+    """What the order is for, should it be new."""
+    approved_minor: int
+
+
+@dataclass(slots=True)
+class SpendChange:
+    """What a batch spent of an instrument's day; all of its limits must hold, and it must be active."""
+
+    spent_minor: int
+    largest_minor: int
+    weakest_entry_mode: EntryMode
+
+
+@dataclass(slots=True)
+class CardChange:
+    """A card's counter goes to `last`; it must have been below `first`."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSpent:
+    """A token's single use; (key id, counter) and (nonce, terminal id) must be new."""
+
+    use: TokenUse
+    terminal_id: str
+    terminal_nonce: bytes | None
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSpent:
+    """A code's single use; it must be unused and not expired at `now_ms`."""
+
+    code_hash: bytes
+    payment_id: str
+    now_ms: int
+
+
+@dataclass(slots=True)
+class PaymentChanges:
+    """Everything a batch of attempts changes beside the ledger, written whole or not at all."""
+
+    drafts: list[Draft] = field(default_factory=list)
+    """Their attempts must be new, and their terminals active."""
+    tokens: list[TokenSpent] = field(default_factory=list)
+    codes: list[CodeSpent] = field(default_factory=list)
+    cards: dict[str, CardChange] = field(default_factory=dict)
+    suspended_key_ids: set[bytes] = field(default_factory=set)
+    orders: dict[OrderKey, OrderChange] = field(default_factory=dict)
+    spent_days: dict[DayKey, SpendChange] = field(default_factory=dict)
+    receipts: dict[str, int] = field(default_factory=dict)
+    """How many new receipts each merchant gives; a merchant in here must be active."""

@@ -1,0 +1,88 @@
+"""What is stored about everything a batch of attempts names; a store reads it, set by set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.holders.model import InstrumentStatus
+from gateway.merchants.model import MerchantStatus, TerminalStatus
+from gateway.payments.model import PaymentRecord
+from wire.messages.payments import EntryMode
+
+AttemptKey = tuple[str, str]
+"""Attempt id, terminal id."""
+OrderKey = tuple[str, str]
+"""Order id, merchant id."""
+DayKey = tuple[int, str]
+"""Day of UTC, instrument id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an attempt is made, and whose money it will be."""
+
+    terminal_id: str
+    terminal_status: TerminalStatus
+    merchant_id: str
+    merchant_status: MerchantStatus
+    merchant_name: str
+    merchant_account_id: bytes
+    fee_basis_points: int
+    receipt_count: int
+    """Receipts the merchant has given so far."""
+    location_name: str
+
+
+@dataclass(slots=True)
+class Payer:
+    """An instrument and its wallet's account; status and counter as the batch leaves them so far."""
+
+    instrument_id: str
+    key_id: bytes
+    label: str
+    status: InstrumentStatus
+    weakest_entry_mode: EntryMode
+    per_payment_minor: int
+    per_day_minor: int
+    card_counter: int
+    wallet_account_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAttempt:
+    """An attempt that was decided before."""
+
+    request_digest: bytes
+    record: PaymentRecord
+
+
+@dataclass(slots=True)
+class CodeState:
+    """A numeric payment code."""
+
+    expires_ms: int
+    is_used: bool
+
+
+@dataclass(slots=True)
+class OrderState:
+    """What an order is for and what of it is paid."""
+
+    amount_minor: int
+    approved_minor: int
+
+
+@dataclass(slots=True)
+class PaymentFacts:
+    """What is stored about everything a batch names; what is missing does not exist."""
+
+    attempts: dict[AttemptKey, KnownAttempt] = field(default_factory=dict)
+    sites: dict[str, Site] = field(default_factory=dict)
+    payers: dict[str, Payer] = field(default_factory=dict)
+    token_uses: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
+    """Claims digests by key id and counter."""
+    terminal_nonces: set[tuple[bytes, str]] = field(default_factory=set)
+    """Nonce, terminal id."""
+    codes: dict[bytes, CodeState] = field(default_factory=dict)
+    orders: dict[OrderKey, OrderState] = field(default_factory=dict)
+    spent_minor: dict[DayKey, int] = field(default_factory=dict)
