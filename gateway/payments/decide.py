@@ -39,7 +39,6 @@ from gateway.payments.model import (
     PaymentCodeUse,
     PaymentRecord,
     Refused,
-    SingleUse,
     TokenUse,
     Verified,
 )
@@ -152,7 +151,7 @@ class Register:
 
     def _spend(self, booking: PaymentBooking, payer: Payer | None) -> str | None:
         """Use up what was presented; return the decline code if it was used before."""
-        use = _single_use(booking)
+        use = booking.single_use
         if isinstance(use, TokenUse):
             return self._spend_token(booking, use)
         if isinstance(use, CardCounter):
@@ -260,11 +259,6 @@ class Register:
         count = self.changes.receipts.get(site.merchant_id, 0) + 1
         self.changes.receipts[site.merchant_id] = count
         return count
-
-
-def _single_use(booking: PaymentBooking) -> SingleUse | None:
-    verdict = booking.verdict
-    return verdict.single_use if isinstance(verdict, Verified) else verdict.spent
 
 
 def _require_same(booking: PaymentBooking, request_digest: bytes) -> None:

@@ -80,6 +80,11 @@ class PaymentBooking(msgspec.Struct, frozen=True):
     verdict: Verified | Refused
     now_ms: int
 
+    @property
+    def single_use(self) -> SingleUse | None:
+        """What this attempt uses up if it is new, approved or not."""
+        return self.verdict.single_use if isinstance(self.verdict, Verified) else self.verdict.spent
+
 
 class PaymentRecord(msgspec.Struct, frozen=True):
     """A decided attempt, as it is stored and answered for ever."""

@@ -18,6 +18,7 @@ from gateway.holders.model import (
     Wallet,
     WalletStatus,
 )
+from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.model import Account, AccountKind, GroupPurpose, Transfer, TransferGroup, TransferKind
 from gateway.ledger.outcomes import Outcome
 from gateway.merchants.model import (
@@ -162,7 +163,7 @@ def fund_wallet(
     leg = Transfer(
         transfer_id=transfer_id,
         kind=TransferKind.SINGLE,
-        debit_account_id=ledger.operator_account_id(AccountKind.OUTSIDE, currency),
+        debit_account_id=operator_account_id(AccountKind.OUTSIDE, currency),
         credit_account_id=balance.wallet.account_id,
         amount_minor=amount_minor,
         currency=currency,

@@ -1,22 +1,24 @@
 """The ledger's book in SQLite: functions that run inside the writer's transaction.
 
-A counter is checked by the WHERE of the very UPDATE that moves it; its row count is the verdict. Only
-when it did not match are the accounts read, to name the reason (gateway/ledger/rules.py).
+A batch is read set by set, decided in memory (gateway/ledger/workbook.py), and written set by set; every
+counter is checked once more by the WHERE of the very UPDATE that moves it. Under the write lock such a guard
+never refuses what was decided on facts read under that lock: one that does is our own bug, and undoes all.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from gateway.errors import NotFound
+from gateway.errors import GatewayError, NotFound
 from gateway.ledger import rules
+from gateway.ledger.accounts import expiry_of, operator_account_id
 from gateway.ledger.book import EXPIRIES_PER_BOOKING_MAX
 from gateway.ledger.chain import GENESIS, hash_group
 from gateway.ledger.model import (
     COUNTER_MAX,
-    ID_BYTES,
     Account,
     AccountKind,
     GroupPurpose,
@@ -25,16 +27,38 @@ from gateway.ledger.model import (
     TransferGroup,
     TransferKind,
 )
-from gateway.ledger.outcomes import GroupOutcome, Outcome, fail_group
-from gateway.storage.sqlite.database import insert, savepoint
-from gateway.storage.sqlite.queries import load_queries
+from gateway.ledger.outcomes import GroupOutcome, Outcome
+from gateway.ledger.workbook import (
+    BookedGroup,
+    LedgerChanges,
+    LedgerFacts,
+    PendingEnd,
+    Workbook,
+    ids_of,
+)
+from gateway.storage.sqlite.database import insert
+from gateway.storage.sqlite.queries import Row, list_rows, load_queries, write_rows
 
 SQL = load_queries("ledger")
 
+_TRANSFER_COLUMNS: Final = (
+    "transfer_id",
+    "kind",
+    "debit_account_id",
+    "credit_account_id",
+    "amount_minor",
+    "currency",
+    "pending_id",
+    "expires_ms",
+)
 
-def operator_account_id(kind: AccountKind, currency: str) -> bytes:
-    """Return the id of the operator's own account of this kind and currency; always the same."""
-    return _derive_id("account", f"{kind} {currency}".encode("ascii"))
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """The last group in the ledger; before the first one, its place is 0."""
+
+    sequence: int
+    hash: bytes
 
 
 def open_account(connection: sqlite3.Connection, account: Account, now_ms: int) -> None:
@@ -80,6 +104,11 @@ def read_account(row: sqlite3.Row) -> Account:
     )
 
 
+def read_transfer(row: sqlite3.Row) -> Transfer:
+    """Return the transfer in a row that holds all columns of transfers."""
+    return _transfer(tuple(row[name] for name in _TRANSFER_COLUMNS))
+
+
 def set_account_frozen(connection: sqlite3.Connection, account_id: bytes, frozen: bool) -> None:
     """Freeze or unfreeze an account; NotFound if there is none."""
     values = {"account_id": account_id, "frozen": frozen}
@@ -89,180 +118,146 @@ def set_account_frozen(connection: sqlite3.Connection, account_id: bytes, frozen
 
 def book(connection: sqlite3.Connection, groups: Sequence[TransferGroup], now_ms: int) -> list[GroupOutcome]:
     """Let go of due holds, then book groups in order, each all or nothing."""
-    expire_pendings(connection, now_ms)
-    return [book_group(connection, group, now_ms) for group in groups]
+    expiries = list_due_expiries(connection, now_ms)
+    facts = read_facts(connection, [*expiries, *groups])
+    head = find_chain_head(connection)
+    workbook = Workbook(facts, head.sequence + 1)
+    let_go(workbook, expiries, now_ms)
+    outcomes = [workbook.book_group(group, now_ms) for group in groups]
+    write_changes(connection, workbook.changes(), head)
+    return outcomes
 
 
 def expire_pendings(connection: sqlite3.Connection, now_ms: int) -> int:
     """Book the expiry of up to EXPIRIES_PER_BOOKING_MAX due holds; return how many."""
+    expiries = list_due_expiries(connection, now_ms)
+    if expiries:
+        book(connection, [], now_ms)
+    return len(expiries)
+
+
+def list_due_expiries(connection: sqlite3.Connection, now_ms: int) -> list[TransferGroup]:
+    """Return the groups that let go of due holds, longest due first, EXPIRIES_PER_BOOKING_MAX at most."""
     values = {"now_ms": now_ms, "rows_max": EXPIRIES_PER_BOOKING_MAX}
-    due = [read_transfer(row) for row in connection.execute(SQL["list_due_pendings"], values)]
-    for pending in due:
-        answer = book_group(connection, _expiry_of(pending), now_ms)
+    rows = connection.execute(SQL["list_due_pendings"], values)
+    return [expiry_of(_transfer(tuple(row))) for row in rows]
+
+
+def let_go(workbook: Workbook, expiries: Iterable[TransferGroup], now_ms: int) -> None:
+    """Book the expiry of holds that are due."""
+    for expiry in expiries:
+        answer = workbook.book_group(expiry, now_ms)
         assert answer.outcome is Outcome.BOOKED, "a due hold is always let go"
-    return len(due)
 
 
-def book_group(connection: sqlite3.Connection, group: TransferGroup, now_ms: int) -> GroupOutcome:
-    """Book one group, all or nothing; the caller has seen to due holds."""
-    known = rules.check_form(group) or rules.check_repeat(group, _find_booked_legs(connection, group))
-    if known is not None:
-        return known
-    try:
-        with savepoint(connection):
-            return _book_new(connection, group, now_ms)
-    except _LegRefused as refused:
-        return fail_group(len(group.legs), refused.leg_index, refused.outcome)
+def find_chain_head(connection: sqlite3.Connection) -> ChainHead:
+    """Return the last group; read inside the transaction, since another process may have booked."""
+    row = connection.execute(SQL["find_chain_head"]).fetchone()
+    return ChainHead(0, GENESIS) if row is None else ChainHead(row["sequence"], row["hash"])
 
 
-def read_transfer(row: sqlite3.Row) -> Transfer:
-    """Return the transfer in a row that holds all columns of transfers."""
-    return Transfer(
-        transfer_id=row["transfer_id"],
-        kind=TransferKind(row["kind"]),
-        debit_account_id=row["debit_account_id"],
-        credit_account_id=row["credit_account_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        pending_id=row["pending_id"],
-        expires_ms=row["expires_ms"],
+def read_facts(connection: sqlite3.Connection, groups: Iterable[TransferGroup]) -> LedgerFacts:
+    """Read everything that groups name."""
+    transfer_ids, pending_ids, account_ids = ids_of(groups)
+    return LedgerFacts(
+        accounts=read_accounts(connection, account_ids),
+        booked_legs={row[0]: _booked_leg(row) for row in _list(connection, "list_booked_legs", transfer_ids)},
+        pendings={
+            row[0]: rules.Pending(_transfer(row), PendingState(row[8]))
+            for row in _list(connection, "list_pendings", pending_ids)
+        },
     )
 
 
-class _LegRefused(Exception):
-    """Unwinds the savepoint of a group whose leg can't be booked."""
-
-    def __init__(self, leg_index: int, outcome: Outcome) -> None:
-        super().__init__(outcome.name)
-        self.leg_index = leg_index
-        self.outcome = outcome
+def read_accounts(connection: sqlite3.Connection, account_ids: Collection[bytes]) -> dict[bytes, Account]:
+    """Read accounts as they stand, by id."""
+    return {row[0]: _account(row) for row in _list(connection, "list_accounts", account_ids)}
 
 
-def _find_booked_legs(connection: sqlite3.Connection, group: TransferGroup) -> list[rules.BookedLeg | None]:
-    return [_find_booked_leg(connection, leg.transfer_id) for leg in group.legs]
+def write_changes(connection: sqlite3.Connection, changes: LedgerChanges, head: ChainHead) -> None:
+    """Write what a batch changes, its groups following the head.
+
+    Raises:
+        GatewayError: a guard refused what was decided under the same lock: our own bug.
+    """
+    _add_groups(connection, changes.groups, head)
+    rows = [
+        (
+            change.account_id,
+            change.currency,
+            change.debits_pending,
+            change.debits_posted,
+            change.credits_pending,
+            change.credits_posted,
+            change.needed_minor,
+            change.needs_unfrozen,
+            COUNTER_MAX,
+        )
+        for change in changes.accounts
+    ]
+    require_all(write_rows(connection, SQL["change_account"], rows), rows, "change_account")
+    ends = [_end_row(end) for end in changes.ended_pendings]
+    require_all(write_rows(connection, SQL["end_pending"], ends), ends, "end_pending")
 
 
-def _find_booked_leg(connection: sqlite3.Connection, transfer_id: bytes) -> rules.BookedLeg | None:
-    row = connection.execute(SQL["find_booked_leg"], {"transfer_id": transfer_id}).fetchone()
-    if row is None:
-        return None
-    return rules.BookedLeg(
-        transfer=read_transfer(row),
-        sequence=row["group_sequence"],
-        leg_index=row["leg_index"],
-        leg_count=row["leg_count"],
-        purpose=GroupPurpose(row["purpose"]),
+def require_all(changed_count: int, rows: Collection[object], guard: str) -> None:
+    """Return if a guarded statement changed one row for each of `rows`.
+
+    Raises:
+        GatewayError: it did not, though it was decided so under this very lock.
+    """
+    if changed_count != len(rows):
+        raise GatewayError(f"the guard of {guard} refused what was decided under its lock")
+
+
+def _list(connection: sqlite3.Connection, name: str, ids: Collection[bytes]) -> Iterable[Row]:
+    return list_rows(connection, SQL[name], [(one,) for one in ids])
+
+
+def _add_groups(connection: sqlite3.Connection, groups: Sequence[BookedGroup], head: ChainHead) -> None:
+    group_rows, transfer_rows, pending_rows = [], [], []
+    sequence, previous_hash = head.sequence, head.hash
+    for booked in groups:
+        group, booked_ms = booked.group, booked.booked_ms
+        sequence += 1
+        previous_hash = hash_group(previous_hash, sequence, booked_ms, group)
+        group_rows.append((sequence, group.purpose, booked_ms, len(group.legs), previous_hash))
+        for leg_index, leg in enumerate(group.legs):
+            transfer_rows.append(_transfer_row(leg, sequence, leg_index))
+            if leg.kind is TransferKind.PENDING:
+                pending_rows.append((leg.transfer_id, leg.expires_ms))
+    write_rows(connection, SQL["add_group"], group_rows)
+    write_rows(connection, SQL["add_transfer"], transfer_rows)
+    write_rows(connection, SQL["add_pending"], pending_rows)
+
+
+def _transfer_row(leg: Transfer, sequence: int, leg_index: int) -> Row:
+    return (
+        sequence,
+        leg_index,
+        leg.transfer_id,
+        leg.kind,
+        leg.debit_account_id,
+        leg.credit_account_id,
+        leg.amount_minor,
+        leg.currency,
+        leg.pending_id,
+        leg.expires_ms,
     )
 
 
-def _book_new(connection: sqlite3.Connection, group: TransferGroup, now_ms: int) -> GroupOutcome:
-    # The head is read inside the transaction, since another process may have booked since ours did.
-    head = connection.execute(SQL["find_chain_head"]).fetchone()
-    sequence, previous_hash = (head["sequence"] + 1, head["hash"]) if head else (1, GENESIS)
-    values = {
-        "sequence": sequence,
-        "purpose": group.purpose,
-        "booked_ms": now_ms,
-        "leg_count": len(group.legs),
-        "hash": hash_group(previous_hash, sequence, now_ms, group),
-    }
-    connection.execute(SQL["add_group"], values)
-    for leg_index, leg in enumerate(group.legs):
-        outcome = _book_leg(connection, leg, sequence, leg_index, now_ms)
-        if outcome is not Outcome.BOOKED:
-            raise _LegRefused(leg_index, outcome)
-    return GroupOutcome((Outcome.BOOKED,) * len(group.legs), sequence)
+def _end_row(end: PendingEnd) -> Row:
+    return end.pending_id, rules.state_after(end.kind), end.now_ms, end.kind is TransferKind.EXPIRE
 
 
-def _book_leg(
-    connection: sqlite3.Connection, leg: Transfer, sequence: int, leg_index: int, now_ms: int
-) -> Outcome:
-    if leg.expires_ms is not None and leg.expires_ms <= now_ms:
-        return Outcome.EXPIRY_HAS_PASSED
-    held_minor = 0
-    if leg.resolves_pending:
-        outcome, held_minor = _resolve_pending(connection, leg, now_ms)
-        if outcome is not Outcome.BOOKED:
-            return outcome
-    outcome = _move(connection, leg, rules.movement_of(leg, held_minor))
-    if outcome is Outcome.BOOKED:
-        _add_transfer(connection, leg, sequence, leg_index)
-    return outcome
+def _account(row: Row) -> Account:
+    return Account(row[0], AccountKind(row[1]), row[2], bool(row[3]), bool(row[4]), *row[5:9])
 
 
-def _resolve_pending(connection: sqlite3.Connection, leg: Transfer, now_ms: int) -> tuple[Outcome, int]:
-    row = connection.execute(SQL["find_pending"], {"pending_id": leg.pending_id}).fetchone()
-    pending = None if row is None else rules.Pending(read_transfer(row), PendingState(row["state"]))
-    outcome = rules.judge_pending(leg, pending, now_ms)
-    if outcome is not Outcome.BOOKED or pending is None:
-        return outcome, 0
-    values = {
-        "pending_id": leg.pending_id,
-        "state": rules.state_after(leg.kind),
-        "now_ms": now_ms,
-        "is_expiry": leg.kind is TransferKind.EXPIRE,
-    }
-    changed = connection.execute(SQL["resolve_pending"], values).rowcount
-    assert changed == 1, "what was judged open under the write lock is open"
-    return Outcome.BOOKED, pending.transfer.amount_minor
+def _transfer(row: Row) -> Transfer:
+    return Transfer(row[0], TransferKind(row[1]), *row[2:8])
 
 
-def _move(connection: sqlite3.Connection, leg: Transfer, movement: rules.Movement) -> Outcome:
-    values = {
-        "pending_minor": movement.pending_minor,
-        "posted_minor": movement.posted_minor,
-        "currency": leg.currency,
-        "counter_max": COUNTER_MAX,
-    }
-    debit = values | {"account_id": leg.debit_account_id, "lets_go": leg.lets_go}
-    credit = values | {"account_id": leg.credit_account_id}
-    # Where only the credit side fails, the debit has moved when the reason is looked for; that can only
-    # add reasons that rank below every one the credit side can have.
-    if connection.execute(SQL["debit_account"], debit).rowcount == 0:
-        return _refusal(connection, leg, movement)
-    if connection.execute(SQL["credit_account"], credit).rowcount == 0:
-        return _refusal(connection, leg, movement)
-    return Outcome.BOOKED
-
-
-def _refusal(connection: sqlite3.Connection, leg: Transfer, movement: rules.Movement) -> Outcome:
-    debit = find_account(connection, leg.debit_account_id)
-    credit = find_account(connection, leg.credit_account_id)
-    outcome = rules.judge_accounts(leg, movement, debit, credit)
-    assert outcome is not Outcome.BOOKED, "the rules and the statement disagree"
-    return outcome
-
-
-def _add_transfer(connection: sqlite3.Connection, leg: Transfer, sequence: int, leg_index: int) -> None:
-    values = {
-        "group_sequence": sequence,
-        "leg_index": leg_index,
-        "transfer_id": leg.transfer_id,
-        "kind": leg.kind,
-        "debit_account_id": leg.debit_account_id,
-        "credit_account_id": leg.credit_account_id,
-        "amount_minor": leg.amount_minor,
-        "currency": leg.currency,
-        "pending_id": leg.pending_id,
-        "expires_ms": leg.expires_ms,
-    }
-    connection.execute(SQL["add_transfer"], values)
-    if leg.kind is TransferKind.PENDING:
-        connection.execute(SQL["add_pending"], values)
-
-
-def _expiry_of(pending: Transfer) -> TransferGroup:
-    expiry = Transfer(
-        transfer_id=_derive_id("expiry", pending.transfer_id),
-        kind=TransferKind.EXPIRE,
-        debit_account_id=pending.debit_account_id,
-        credit_account_id=pending.credit_account_id,
-        amount_minor=pending.amount_minor,
-        currency=pending.currency,
-        pending_id=pending.transfer_id,
-    )
-    return TransferGroup((expiry,), GroupPurpose.EXPIRY)
-
-
-def _derive_id(use: str, of: bytes) -> bytes:
-    return hashlib.sha256(f"tapscan {use}\0".encode("ascii") + of).digest()[:ID_BYTES]
+def _booked_leg(row: Row) -> rules.BookedLeg:
+    sequence, leg_index, leg_count, purpose = row[8:12]
+    return rules.BookedLeg(_transfer(row), sequence, leg_index, leg_count, GroupPurpose(purpose))

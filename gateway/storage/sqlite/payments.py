@@ -1,63 +1,62 @@
-"""One attempt, decided and booked inside the writer's transaction.
+"""Attempts, decided and booked batch by batch inside the writer's transaction.
 
-The order of what can be wrong, the first found being the answer: a copied key, a suspended merchant, what
-verification refused, an order already paid, a second use, a suspended instrument, too weak an entry mode,
-limits, and what the ledger says of the wallet.
-
-What presented itself is spent before anything else is judged, and outside the part that a decline undoes:
-so a declined attempt uses up its token, and nothing of an allowance, an order or a balance.
+What a batch names is read set by set, decided in memory (gateway/payments/decide.py), and written set by
+set, each row by a statement that carries its own guard.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
 
-from gateway.errors import AuthenticationFailed, GatewayError, IdempotencyConflict
+from gateway.errors import GatewayError
 from gateway.holders.model import InstrumentStatus
-from gateway.ledger.model import AccountKind
-from gateway.ledger.outcomes import Outcome
+from gateway.ledger.accounts import operator_account_id
+from gateway.ledger.model import AccountKind, TransferGroup
+from gateway.ledger.workbook import Workbook
 from gateway.merchants.model import MerchantStatus, TerminalStatus
-from gateway.payments.model import (
-    CardCounter,
-    PaymentBooking,
-    PaymentCodeUse,
-    PaymentRecord,
-    Refused,
-    TokenUse,
-    Verified,
+from gateway.payments.changes import Draft, PaymentChanges
+from gateway.payments.decide import Register
+from gateway.payments.facts import (
+    AttemptKey,
+    CodeState,
+    KnownAttempt,
+    OrderState,
+    Payer,
+    PaymentFacts,
+    Site,
 )
-from gateway.payments.settlement import receipt_number_text, settle, utc_day_of
+from gateway.payments.model import PaymentBooking, PaymentCodeUse, PaymentRecord, TokenUse
+from gateway.payments.settlement import receipt_number_text, utc_day_of
 from gateway.storage.sqlite import ledger
-from gateway.storage.sqlite.database import savepoint
-from gateway.storage.sqlite.queries import load_queries
+from gateway.storage.sqlite.ledger import require_all
+from gateway.storage.sqlite.queries import Row, list_rows, load_queries, write_rows
 from wire.messages.payments import EntryMode
 
 SQL = load_queries("payments")
 
-_DECLINE_OF: Final = {
-    Outcome.ACCOUNT_FROZEN: "wallet_frozen",
-    Outcome.CURRENCY_MISMATCH: "currency_mismatch",
-    Outcome.INSUFFICIENT_FUNDS: "insufficient_funds",
-}
 
+def book_payments(
+    connection: sqlite3.Connection, bookings: Sequence[PaymentBooking]
+) -> list[PaymentRecord | GatewayError]:
+    """Decide attempts and store the decisions, each answered by its record or by its own error.
 
-def book_payment(connection: sqlite3.Connection, booking: PaymentBooking) -> PaymentRecord:
-    """Decide one attempt and store the decision, or return the decision it already got."""
-    known = _find_attempt_row(connection, booking.terminal_id, booking.attempt_id)
-    if known is not None:
-        if known["request_digest"] != booking.request_digest:
-            raise IdempotencyConflict("the attempt id was used for another request")
-        return _record(known)
-    site = _find_site(connection, booking)
-    payer = _find_payer(connection, booking)
-    decision = _decide(connection, booking, site, payer)
-    connection.execute(SQL["add_payment"], _row_values(booking, site, payer, decision))
-    stored = _find_attempt_row(connection, booking.terminal_id, booking.attempt_id)
-    assert stored is not None
-    return _record(stored)
+    Raises:
+        GatewayError, sqlite3.Error: one of them can't be booked for a reason of our own; nothing may stay
+            of the batch, and whoever is innocent is to be booked without it.
+    """
+    now_ms = max(booking.now_ms for booking in bookings)
+    facts = _read_facts(connection, bookings)
+    expiries = ledger.list_due_expiries(connection, now_ms)
+    head = ledger.find_chain_head(connection)
+    workbook = _open_workbook(connection, facts, expiries, head.sequence + 1)
+    ledger.let_go(workbook, expiries, now_ms)
+    register = Register(facts, workbook)
+    decisions = [register.decide(booking) for booking in bookings]
+    receipt_counts = {site.merchant_id: site.receipt_count for site in facts.sites.values()}
+    ledger.write_changes(connection, workbook.changes(), head)
+    _write_changes(connection, register.changes, head.sequence + 1, receipt_counts)
+    return [one.record(receipt_counts) if isinstance(one, Draft) else one for one in decisions]
 
 
 def find_payment(connection: sqlite3.Connection, terminal_id: str, payment_id: str) -> PaymentRecord | None:
@@ -71,202 +70,202 @@ def find_payment_by_attempt(
     connection: sqlite3.Connection, terminal_id: str, attempt_id: str
 ) -> PaymentRecord | None:
     """Return what became of an attempt of this terminal, or None."""
-    row = _find_attempt_row(connection, terminal_id, attempt_id)
+    values = {"terminal_id": terminal_id, "attempt_id": attempt_id}
+    row = connection.execute(SQL["find_attempt"], values).fetchone()
     return None if row is None else _record(row)
 
 
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    decline_code: str | None = None
-    group_sequence: int | None = None
-    receipt_number: int | None = None
+# Facts
 
 
-class _Declined(Exception):
-    """Unwinds the savepoint of everything a decline must not change."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def _decide(
-    connection: sqlite3.Connection, booking: PaymentBooking, site: sqlite3.Row, payer: sqlite3.Row | None
-) -> _Decision:
-    spending = _spend(connection, booking)
-    if spending == "instrument_cloned":
-        return _Decision(spending)
-    if site["merchant_status"] != MerchantStatus.ACTIVE:
-        return _Decision("merchant_suspended")
-    if isinstance(booking.verdict, Refused):
-        return _Decision(booking.verdict.code)
-    if payer is None:
-        raise GatewayError("the verified instrument does not exist")
-    # Before the savepoint: holds that are due stay let go even if this payment is then declined.
-    ledger.expire_pendings(connection, booking.now_ms)
-    try:
-        with savepoint(connection):
-            return _charge(connection, booking, site, payer, spending)
-    except _Declined as declined:
-        return _Decision(declined.code)
-
-
-def _spend(connection: sqlite3.Connection, booking: PaymentBooking) -> str | None:
-    """Use up what was presented; return the decline code if it was used before."""
-    use = booking.verdict.single_use if isinstance(booking.verdict, Verified) else booking.verdict.spent
-    if isinstance(use, TokenUse):
-        return _spend_token(connection, booking, use)
-    if isinstance(use, CardCounter):
-        values = {"instrument_id": booking.verdict.instrument_id, "counter": use.counter}
-        return _unless_changed(connection, "raise_card_counter", values, "card_counter_old")
-    if isinstance(use, PaymentCodeUse):
-        code = {
-            "code_hash": use.code_hash,
-            "payment_id": booking.payment_id,
-            "now_ms": booking.now_ms,
-        }
-        return _unless_changed(connection, "use_payment_code", code, "payment_code_invalid")
-    return None
-
-
-def _unless_changed(
-    connection: sqlite3.Connection, name: str, values: Mapping[str, object], code: str
-) -> str | None:
-    return None if connection.execute(SQL[name], values).rowcount else code
-
-
-def _spend_token(connection: sqlite3.Connection, booking: PaymentBooking, use: TokenUse) -> str | None:
-    values = {
-        "key_id": use.key_id,
-        "counter": use.counter,
-        "claims_digest": use.claims_digest,
-        "terminal_id": booking.terminal_id,
-        "terminal_nonce": use.terminal_nonce,
-        "payment_id": booking.payment_id,
+def _read_facts(connection: sqlite3.Connection, bookings: Sequence[PaymentBooking]) -> PaymentFacts:
+    uses = [booking.single_use for booking in bookings]
+    tokens = {(use.key_id, use.counter) for use in uses if isinstance(use, TokenUse)}
+    nonces = {
+        (booking.single_use.terminal_nonce, booking.terminal_id)
+        for booking in bookings
+        if isinstance(booking.single_use, TokenUse) and booking.single_use.terminal_nonce is not None
     }
-    if connection.execute(SQL["spend_token"], values).rowcount:
-        return None
-    earlier = connection.execute(SQL["find_token_use"], values).fetchone()
-    if earlier is None:
-        # Only the terminal's nonce was seen before: the token is refused, and spent like any other.
-        connection.execute(SQL["spend_token"], values | {"terminal_nonce": None})
-        return "token_replayed"
-    if earlier["claims_digest"] == use.claims_digest:
-        return "token_replayed"
-    connection.execute(SQL["suspend_key"], values)
-    return "instrument_cloned"
-
-
-def _charge(
-    connection: sqlite3.Connection,
-    booking: PaymentBooking,
-    site: sqlite3.Row,
-    payer: sqlite3.Row,
-    spending: str | None,
-) -> _Decision:
-    """Take everything an approval takes, or raise _Declined so that nothing of it stays."""
-    order = {
-        "merchant_id": booking.merchant_id,
-        "order_id": booking.order_id,
-        "amount_minor": booking.amount_minor,
-    }
-    if connection.execute(SQL["approve_order"], order).rowcount == 0:
-        raise _Declined("order_already_paid")
-    if spending is not None:
-        raise _Declined(spending)
-    _take_allowance(connection, booking, payer)
-    sequence = _move_money(connection, booking, site, payer)
-    (receipt_number,) = connection.execute(SQL["take_receipt_number"], order).fetchone()
-    return _Decision(None, sequence, receipt_number)
-
-
-def _take_allowance(connection: sqlite3.Connection, booking: PaymentBooking, payer: sqlite3.Row) -> None:
-    values = {
-        "instrument_id": payer["instrument_id"],
-        "day": utc_day_of(booking.now_ms),
-        "amount_minor": booking.amount_minor,
-        "entry_mode": booking.entry_mode,
-    }
-    if connection.execute(SQL["take_allowance"], values).rowcount:
-        return
-    if payer["status"] != InstrumentStatus.ACTIVE:
-        raise _Declined("instrument_suspended")
-    if not payer["is_strong_enough"]:
-        raise _Declined("entry_mode_not_allowed")
-    if booking.amount_minor > payer["per_payment_minor"]:
-        raise _Declined("limit_per_payment_exceeded")
-    raise _Declined("limit_per_day_exceeded")
-
-
-def _move_money(
-    connection: sqlite3.Connection, booking: PaymentBooking, site: sqlite3.Row, payer: sqlite3.Row
-) -> int:
-    group = settle(
-        booking,
-        wallet_account_id=payer["account_id"],
-        merchant_account_id=site["account_id"],
-        fees_account_id=ledger.operator_account_id(AccountKind.FEES, booking.currency),
-        fee_basis_points=site["fee_basis_points"],
+    codes = {(use.code_hash,) for use in uses if isinstance(use, PaymentCodeUse)}
+    orders = {(booking.order_id, booking.merchant_id) for booking in bookings}
+    return PaymentFacts(
+        attempts=_read_attempts(connection, {(one.attempt_id, one.terminal_id) for one in bookings}),
+        sites={row[0]: _site(row) for row in _list(connection, "list_sites", _terminals(bookings))},
+        payers=_read_payers(connection, bookings),
+        token_uses={row[:2]: row[2] for row in _list(connection, "list_token_uses", tokens)},
+        terminal_nonces={row[:2] for row in _list(connection, "list_terminal_nonces", nonces)},
+        codes={row[0]: CodeState(row[1], bool(row[2])) for row in _list(connection, "list_codes", codes)},
+        orders={row[:2]: OrderState(*row[2:]) for row in _list(connection, "list_orders", orders)},
+        spent_minor={row[:2]: row[2] for row in _list(connection, "list_spent_days", _days(bookings))},
     )
-    answer = ledger.book_group(connection, group, booking.now_ms)
-    if answer.outcome in _DECLINE_OF:
-        raise _Declined(_DECLINE_OF[answer.outcome])
-    if answer.outcome is not Outcome.BOOKED or answer.sequence is None:
-        raise GatewayError(f"the ledger answered {answer.outcome.name} to a payment")
-    return answer.sequence
 
 
-def _find_attempt_row(
-    connection: sqlite3.Connection, terminal_id: str, attempt_id: str
-) -> sqlite3.Row | None:
-    values = {"terminal_id": terminal_id, "attempt_id": attempt_id}
-    row: sqlite3.Row | None = connection.execute(SQL["find_attempt"], values).fetchone()
-    return row
+def _read_attempts(
+    connection: sqlite3.Connection, keys: Collection[AttemptKey]
+) -> dict[AttemptKey, KnownAttempt]:
+    # Almost never is there any, so the few are read by name.
+    found = {(row[1], row[3]) for row in _list(connection, "list_attempts", keys)}
+    known = {}
+    for attempt_id, terminal_id in found:
+        values = {"attempt_id": attempt_id, "terminal_id": terminal_id}
+        row = connection.execute(SQL["find_attempt"], values).fetchone()
+        known[attempt_id, terminal_id] = KnownAttempt(row["request_digest"], _record(row))
+    return known
 
 
-def _find_site(connection: sqlite3.Connection, booking: PaymentBooking) -> sqlite3.Row:
-    site: sqlite3.Row | None = connection.execute(
-        SQL["find_site"], {"terminal_id": booking.terminal_id}
-    ).fetchone()
-    if site is None:
-        raise AuthenticationFailed("there is no such terminal", code="terminal_unknown")
-    if site["terminal_status"] != TerminalStatus.ACTIVE:
-        raise AuthenticationFailed("the terminal was withdrawn", code="terminal_revoked")
-    assert site["merchant_id"] == booking.merchant_id, "a terminal never changes its merchant"
-    return site
+def _read_payers(connection: sqlite3.Connection, bookings: Sequence[PaymentBooking]) -> dict[str, Payer]:
+    ids = {booking.verdict.instrument_id for booking in bookings} - {None}
+    rows = _list(connection, "list_payers", {(one,) for one in ids})
+    return {row[0]: _payer(row) for row in rows}
 
 
-def _find_payer(connection: sqlite3.Connection, booking: PaymentBooking) -> sqlite3.Row | None:
-    values = {"instrument_id": booking.verdict.instrument_id, "entry_mode": booking.entry_mode}
-    payer: sqlite3.Row | None = connection.execute(SQL["find_payer"], values).fetchone()
-    return payer
+def _open_workbook(
+    connection: sqlite3.Connection,
+    facts: PaymentFacts,
+    expiries: Sequence[TransferGroup],
+    first_sequence: int,
+) -> Workbook:
+    """Read the accounts that payments move money between, and what is needed to let go of due holds.
+
+    Whether a payment's transfers exist is not asked: their ids follow from a payment id that is new, and
+    are UNIQUE.
+    """
+    ledger_facts = ledger.read_facts(connection, expiries)
+    account_ids = {payer.wallet_account_id for payer in facts.payers.values()}
+    account_ids |= {site.merchant_account_id for site in facts.sites.values()}
+    accounts = ledger.read_accounts(connection, account_ids)
+    fees = {operator_account_id(AccountKind.FEES, account.currency) for account in accounts.values()}
+    ledger_facts.accounts |= accounts | ledger.read_accounts(connection, fees)
+    return Workbook(ledger_facts, first_sequence)
 
 
-def _row_values(
-    booking: PaymentBooking, site: sqlite3.Row, payer: sqlite3.Row | None, decision: _Decision
-) -> dict[str, object]:
+def _terminals(bookings: Sequence[PaymentBooking]) -> set[tuple[str]]:
+    return {(booking.terminal_id,) for booking in bookings}
+
+
+def _days(bookings: Sequence[PaymentBooking]) -> set[tuple[int, str]]:
     return {
-        "payment_id": booking.payment_id,
-        "attempt_id": booking.attempt_id,
-        "request_digest": booking.request_digest,
-        "terminal_id": booking.terminal_id,
-        "merchant_id": booking.merchant_id,
-        "order_id": booking.order_id,
-        "outcome": "approved" if decision.decline_code is None else "declined",
-        "decline_code": decision.decline_code,
-        "amount_minor": booking.amount_minor,
-        "currency": booking.currency,
-        "entry_mode": booking.entry_mode,
-        "instrument_id": payer["instrument_id"] if payer else None,
-        "instrument_label": payer["label"] if payer else None,
-        "merchant_name": site["merchant_name"],
-        "location_name": site["location_name"],
-        "receipt_number": decision.receipt_number,
-        "group_sequence": decision.group_sequence,
-        "presented_ms": booking.presented_ms,
-        "card_exchange_ms": booking.card_exchange_ms,
-        "decided_ms": booking.now_ms,
+        (utc_day_of(booking.now_ms), booking.verdict.instrument_id)
+        for booking in bookings
+        if booking.verdict.instrument_id is not None
     }
+
+
+def _list(connection: sqlite3.Connection, name: str, keys: Collection[Sequence[object]]) -> list[Row]:
+    return list(list_rows(connection, SQL[name], keys))
+
+
+# Changes
+
+
+def _write_changes(
+    connection: sqlite3.Connection,
+    changes: PaymentChanges,
+    first_sequence: int,
+    receipt_counts: Mapping[str, int],
+) -> None:
+    drafts = changes.drafts
+    withdrawn = _list(connection, "list_withdrawn_terminals", {(one.site.terminal_id,) for one in drafts})
+    require_all(len(withdrawn), (), "list_withdrawn_terminals")
+    _write_single_uses(connection, changes)
+    _write_approvals(connection, changes, receipt_counts)
+    # Last, because what was approved in this batch before a copy was seen stays approved.
+    write_rows(connection, SQL["suspend_key"], [(key_id,) for key_id in changes.suspended_key_ids])
+    rows = [_payment_row(draft, first_sequence, receipt_counts) for draft in drafts]
+    write_rows(connection, SQL["add_payment"], rows)
+
+
+def _write_single_uses(connection: sqlite3.Connection, changes: PaymentChanges) -> None:
+    tokens = [
+        (
+            one.use.key_id,
+            one.use.counter,
+            one.use.claims_digest,
+            one.terminal_id,
+            one.terminal_nonce,
+            one.payment_id,
+        )
+        for one in changes.tokens
+    ]
+    write_rows(connection, SQL["spend_token"], tokens)
+    codes = [(one.code_hash, one.payment_id, one.now_ms) for one in changes.codes]
+    require_all(write_rows(connection, SQL["spend_code"], codes), codes, "spend_code")
+    cards = [(instrument_id, card.first, card.last) for instrument_id, card in changes.cards.items()]
+    require_all(write_rows(connection, SQL["raise_card_counter"], cards), cards, "raise_card_counter")
+
+
+def _write_approvals(
+    connection: sqlite3.Connection, changes: PaymentChanges, receipt_counts: Mapping[str, int]
+) -> None:
+    orders = [(*key, order.amount_minor, order.approved_minor) for key, order in changes.orders.items()]
+    require_all(write_rows(connection, SQL["approve_order"], orders), orders, "approve_order")
+    days = [
+        (*key, spend.spent_minor, spend.largest_minor, spend.weakest_entry_mode)
+        for key, spend in changes.spent_days.items()
+    ]
+    require_all(write_rows(connection, SQL["take_allowance"], days), days, "take_allowance")
+    receipts = [
+        (merchant_id, count, receipt_counts[merchant_id]) for merchant_id, count in changes.receipts.items()
+    ]
+    require_all(
+        write_rows(connection, SQL["take_receipt_numbers"], receipts), receipts, "take_receipt_numbers"
+    )
+
+
+def _payment_row(draft: Draft, first_sequence: int, receipt_counts: Mapping[str, int]) -> Row:
+    booking, site, payer = draft.booking, draft.site, draft.payer
+    return (
+        booking.payment_id,
+        booking.attempt_id,
+        booking.request_digest,
+        booking.terminal_id,
+        booking.merchant_id,
+        booking.order_id,
+        "approved" if draft.decline_code is None else "declined",
+        draft.decline_code,
+        booking.amount_minor,
+        booking.currency,
+        booking.entry_mode,
+        payer.instrument_id if payer else None,
+        payer.label if payer else None,
+        site.merchant_name,
+        site.location_name,
+        draft.receipt_number(receipt_counts),
+        None if draft.group_index is None else first_sequence + draft.group_index,
+        booking.presented_ms,
+        booking.card_exchange_ms,
+        booking.now_ms,
+    )
+
+
+def _site(row: Row) -> Site:
+    terminal_id, terminal_status, merchant_id, merchant_status, name, account_id, fee, receipts, place = row
+    return Site(
+        terminal_id=terminal_id,
+        terminal_status=TerminalStatus(terminal_status),
+        merchant_id=merchant_id,
+        merchant_status=MerchantStatus(merchant_status),
+        merchant_name=name,
+        merchant_account_id=account_id,
+        fee_basis_points=fee,
+        receipt_count=receipts,
+        location_name=place,
+    )
+
+
+def _payer(row: Row) -> Payer:
+    instrument_id, key_id, label, status, weakest, per_payment, per_day, card_counter, account_id = row
+    return Payer(
+        instrument_id=instrument_id,
+        key_id=key_id,
+        label=label,
+        status=InstrumentStatus(status),
+        weakest_entry_mode=EntryMode(weakest),
+        per_payment_minor=per_payment,
+        per_day_minor=per_day,
+        card_counter=card_counter,
+        wallet_account_id=account_id,
+    )
 
 
 def _record(row: sqlite3.Row) -> PaymentRecord:

@@ -51,7 +51,7 @@ class SqliteStore:
     # Payments
 
     async def book_payment(self, booking: PaymentBooking) -> PaymentRecord:
-        return await self._writer.submit(lambda connection: payments.book_payment(connection, booking))
+        return await self._writer.submit_booking(booking)
 
     async def find_payment(self, terminal_id: str, payment_id: str) -> PaymentRecord | None:
         return await self._readers.read(lambda c: payments.find_payment(c, terminal_id, payment_id))
