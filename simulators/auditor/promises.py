@@ -1,0 +1,75 @@
+"""What clients were told, held against the books: nothing answered is lost, doubled, or made up.
+
+A client writes down every attempt before it is sent and every answer after it came. `check_promises`
+then finds what the books owe to whom.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+
+from simulators.auditor.books import Books, Finding, StoredPayment
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A decision as a client read it."""
+
+    payment_id: str
+    approved: bool
+    decline_code: str | None = None
+
+
+@dataclass(slots=True)
+class Promise:
+    """One attempt of one client, with everything it heard about it."""
+
+    terminal_id: str
+    attempt_id: str
+    amount_minor: int
+    told: Told | None = None
+    """The first decision that reached the client; None while it knows nothing."""
+    refused: bool = False
+    """It was told that nothing was booked, and never asked again."""
+    use: Hashable | None = None
+    """What was presented, where it may pay only once: a token, a tap, a code."""
+
+
+def check_promises(promises: Iterable[Promise], books: Books) -> list[Finding]:
+    """Return every promise that the books do not keep, and every payment nobody asked for.
+
+    A promise that was neither answered nor refused may stand once, or not at all. What may be used once
+    must be the same value in every promise that presents it.
+    """
+    standing: dict[tuple[str, str], list[StoredPayment]] = defaultdict(list)
+    for payment in books.payments:
+        standing[payment.terminal_id, payment.attempt_id].append(payment)
+    findings: list[Finding] = []
+    paid_by: Counter[Hashable] = Counter()
+    for promise in promises:
+        found = standing.pop((promise.terminal_id, promise.attempt_id), [])
+        findings += _check(promise, found)
+        paid_by[promise.use] += sum(payment.approved for payment in found)
+    del paid_by[None]
+    findings += [Finding("used_twice", repr(use)) for use, count in paid_by.items() if count > 1]
+    return findings + [Finding("nobody_asked", attempt_id) for _, attempt_id in standing]
+
+
+def _check(promise: Promise, found: list[StoredPayment]) -> Iterator[Finding]:
+    if len(found) > 1:
+        yield Finding("doubled", promise.attempt_id)
+    if promise.told is not None and not found:
+        yield Finding("lost", promise.attempt_id)
+    if promise.refused and found:
+        yield Finding("refused_but_booked", promise.attempt_id)
+    for payment in found:
+        if payment.amount_minor != promise.amount_minor:
+            yield Finding("other_amount", promise.attempt_id)
+        if promise.told is not None and promise.told != _told_of(payment):
+            yield Finding("other_decision", promise.attempt_id)
+
+
+def _told_of(payment: StoredPayment) -> Told:
+    return Told(payment.payment_id, payment.approved, payment.decline_code)
