@@ -16,9 +16,10 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 from wire import es256
 from wire.errors import IdError, SignatureError
@@ -64,8 +65,7 @@ class SignatureTag(StrEnum):
     DEVICE = "tapscan-device"
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
+class SignedRequest(msgspec.Struct, frozen=True):
     """What a request claims, parsed but not yet verified: believe it after `verify_signed_request`."""
 
     key_id: bytes
@@ -217,7 +217,8 @@ def _require(fields: dict[str, str], name: str) -> str:
 def _check_body_fields(fields: dict[str, str], body: bytes) -> None:
     if _require(fields, "content-digest") != dump_content_digest(body):
         raise SignatureError("the digest is not the body's", code="digest_mismatch")
-    if _CONTENT_TYPE.fullmatch(_require(fields, "content-type")) is None:
+    content_type = _require(fields, "content-type")
+    if content_type != SIGNED_CONTENT_TYPE and _CONTENT_TYPE.fullmatch(content_type) is None:
         raise SignatureError("the content-type field can't be signed")
     _check_idempotency_key(_require(fields, "idempotency-key"))
 
@@ -232,8 +233,11 @@ def _check_idempotency_key(key: str) -> str:
 def _make_base(method: str, target_uri: str, body_fields: dict[str, str], params: str) -> bytes:
     if _METHOD.fullmatch(method) is None or _TARGET_URI.fullmatch(target_uri) is None:
         raise SignatureError("the method or the address can't be signed")
-    lines = [f'"@method": {method}', f'"@target-uri": {target_uri}']
+    parts = f'"@method": {method}\n"@target-uri": {target_uri}\n'
     if body_fields:
-        lines += [f'"{name}": {body_fields[name]}' for name in _BODY_FIELDS]
-    lines.append(f'"@signature-params": {params}')
-    return "\n".join(lines).encode("ascii")
+        parts += (
+            f'"content-digest": {body_fields["content-digest"]}\n'
+            f'"content-type": {body_fields["content-type"]}\n'
+            f'"idempotency-key": {body_fields["idempotency-key"]}\n'
+        )
+    return f'{parts}"@signature-params": {params}'.encode("ascii")

@@ -20,6 +20,9 @@ _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _FORM: Final = re.compile(rf"[0-7][{_ALPHABET}]{{25}}", re.ASCII)
 # Python reads base 32 with the digits 0-9 and A-V; Crockford's leave out letters that look like digits.
 _TO_BASE_32: Final = str.maketrans(_ALPHABET, "0123456789ABCDEFGHIJKLMNOPQRSTUV")
+# Written two characters at a time, since an id is drawn for every payment.
+_PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+_PAIR_SHIFTS: Final = tuple(range(120, -1, -10))
 
 
 def make_ulid(now_ms: int, entropy: bytes) -> str:
@@ -40,7 +43,7 @@ def ulid_from_bytes(raw: bytes) -> str:
     if len(raw) != 16:
         raise IdError("a ULID has 16 bytes")
     number = int.from_bytes(raw, "big")
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _PAIR_SHIFTS])
 
 
 def ulid_to_bytes(ulid: str) -> bytes:

@@ -117,10 +117,15 @@ def _ascii(raw: bytes) -> str:
 
 
 def _moment(date: bytes, clock: bytes) -> int:
-    _digits(date + clock)
+    digits = (date + clock).hex()
+    if not digits.isdecimal():
+        raise CardError("a numeric field holds a nibble above 9")
+    year, month, day = 2000 + int(digits[0:2]), int(digits[2:4]), int(digits[4:6])
     try:
-        # %y would map 69-99 to the last century; terminals of this protocol live in this one.
-        moment = datetime.strptime(f"20{date.hex()}{clock.hex()}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        # Two digits of a year mean this century; terminals of this protocol live in no other.
+        moment = datetime(
+            year, month, day, int(digits[6:8]), int(digits[8:10]), int(digits[10:12]), tzinfo=UTC
+        )
     except ValueError:
         raise CardError("9A and 9F21 are no date and time") from None
     return int(moment.timestamp())

@@ -23,7 +23,7 @@ def claims() -> QrTokenClaims:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def terms() -> PaymentTerms:
     """What a till asks a card to sign."""
     return PaymentTerms(

@@ -60,6 +60,24 @@ def test_any_signed_block_gives_terms_or_a_typed_error(device_key: PrivateKey, b
     assert claims.terms.encode() == block
 
 
+@given(offset=st.integers(0, 75), patch=st.binary(min_size=1, max_size=4))
+def test_any_patched_claims_that_are_read_say_what_their_cbor_says(
+    terms: PaymentTerms, device_key: PrivateKey, offset: int, patch: bytes
+) -> None:
+    payload = parse_sign1(mint_nfc_token(terms.encode(), 7, bytes(4), device_key)).payload
+    patched = (payload[:offset] + patch + payload[offset + len(patch) :])[: len(payload)]
+    try:
+        claims = _verify(seal_sign1(patched, NFC_TOKEN_TYPE, device_key), device_key)
+    except TokenError:
+        return
+    assert cbor2.loads(patched) == {
+        7: claims.token_id,
+        -65537: claims.terms.encode(),
+        -65538: claims.counter.to_bytes(2, "big"),
+    }
+    assert cbor2.dumps(cbor2.loads(patched), canonical=True) == patched
+
+
 def test_a_changed_amount_does_not_verify(terms: PaymentTerms, device_key: PrivateKey) -> None:
     token = mint_nfc_token(terms.encode(), 7, bytes(4), device_key)
     dearer = replace(terms, amount=Money(terms.amount.minor * 10, terms.amount.currency)).encode()

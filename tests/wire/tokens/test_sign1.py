@@ -15,6 +15,7 @@ from wire.tokens.sign1 import (
     QR_TOKEN_TYPE,
     TOKEN_BYTES_MAX,
     dump_sig_structure,
+    parse_envelope,
     parse_sign1,
     seal_sign1,
     verify_sign1,
@@ -49,6 +50,43 @@ def test_no_patched_token_verifies(offset: int, patch: bytes) -> None:
         return
     with pytest.raises(TokenError):
         verify_sign1(parse_sign1(patched), _KEY.public_key())
+
+
+@given(
+    payload=st.integers(0, 300).map(bytes),
+    offset=st.integers(0, 400),
+    patch=st.binary(min_size=1, max_size=3),
+    cut=st.integers(0, 2),
+)
+def test_the_quick_reading_takes_nothing_that_the_strict_reading_refuses(
+    payload: bytes, offset: int, patch: bytes, cut: int
+) -> None:
+    token = seal_sign1(payload, NFC_TOKEN_TYPE, _KEY)
+    at = offset % len(token)
+    patched = (token[:at] + patch + token[at + len(patch) :])[: len(token) - cut]
+    try:
+        read = parse_sign1(patched)
+    except TokenError:
+        return
+    strict = parse_envelope(patched)
+    assert strict.unprotected == {}
+    assert (strict.protected, strict.payload, strict.signature) == (
+        read.protected,
+        read.payload,
+        read.signature,
+    )
+    header = cbor2.loads(read.protected)
+    assert header in (
+        {1: -9, 4: read.key_id, 16: read.token_type},
+        {1: -7, 4: read.key_id, 16: read.token_type},
+    )
+
+
+@given(st.binary(max_size=60), st.sampled_from([0, 23, 24, 255, 256, 700]))
+def test_what_is_signed_is_the_sig_structure_of_rfc_9052(protected: bytes, payload_length: int) -> None:
+    payload = bytes(payload_length)
+    expected = cbor2.dumps(["Signature1", protected, b"", payload], canonical=True)
+    assert dump_sig_structure(protected, payload) == expected
 
 
 @given(st.binary(max_size=500), st.sampled_from([QR_TOKEN_TYPE, NFC_TOKEN_TYPE]))
