@@ -1,32 +1,41 @@
-"""The books in a SQLite file, as an auditor reads them."""
+"""The books in a SQLite file, as an auditor reads them: a connection of its own, one read transaction.
+
+The file is read in the order it is stored in. What has to be sorted (orders, days, token uses) is sorted by
+SQLite in temporary files, so memory stays at two caches of CACHE_KIB, however many payments there are;
+SQLITE_TMPDIR says where those files are made, and they take about 60 bytes a payment while they last.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sqlite3
 from collections.abc import Iterator
-from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.errors import ConfigurationError
-from gateway.ledger.model import Account, GroupPurpose, PendingState, TransferGroup
 from gateway.payments.settlement import DAY_MS
-from gateway.storage.audit_source import GroupPayment, StoredGroup, StoredPending, UnreadableRow
+from gateway.storage.audit_source import (
+    AccountRow,
+    BookedPaymentRow,
+    DayRow,
+    GroupRow,
+    MerchantRow,
+    OrderRow,
+    OrderSumRow,
+    PaymentRow,
+    TransferRow,
+)
 from gateway.storage.sqlite.database import open_connection, translated_errors
-from gateway.storage.sqlite.ledger import read_account, read_transfer
 from gateway.storage.sqlite.migrate import read_migrations
 from gateway.storage.sqlite.queries import load_queries
 
-SQL = load_queries("audit")
+CACHE_KIB: Final = 65_536
+"""Pages kept, and rows sorted at a time before they go to a temporary file."""
+OPERATIONS_PER_CHECK: Final = 200_000
+"""Steps of SQLite's machine, about ten milliseconds, after which Ctrl-C is listened to."""
 
-_DERIVED: Final = (
-    "payment_without_group",
-    "order_total_differs",
-    "day_total_differs",
-    "receipt_count_differs",
-)
+SQL = load_queries("audit")
 
 
 @contextlib.contextmanager
@@ -38,6 +47,12 @@ def open_audit_source(path: Path) -> Iterator[SqliteAuditSource]:
         StoreUnavailable: it can't be read.
     """
     with contextlib.closing(open_connection(path, writable=False)) as connection, translated_errors():
+        connection.row_factory = None
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA temp_store = FILE")
+        # Sorting ten million rows is one call of C code. A signal's exception ends that call, and is raised
+        # again in _rows: sqlite3 itself only keeps that the call was interrupted.
+        connection.set_progress_handler(_listen_to_signals, OPERATIONS_PER_CHECK)
         connection.execute("BEGIN")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != len(read_migrations()):
@@ -46,93 +61,67 @@ def open_audit_source(path: Path) -> Iterator[SqliteAuditSource]:
 
 
 class SqliteAuditSource:
-    """Keeps gateway.storage.audit_source.AuditSource over an open read transaction."""
+    """Keeps gateway.storage.audit_source.AuditSource over an open read transaction; see there."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def count_groups(self) -> int:
-        """Return how many groups are stored."""
         return self._count("count_groups")
 
-    def groups(self) -> Iterator[StoredGroup]:
-        """Yield all groups by sequence; first of all see that every transfer has one."""
-        for stray in self._rows("find_transfer_without_group"):
-            raise UnreadableRow(f"transfers of group {stray[0]}, which is missing")
-        rows = self._rows("list_groups")
-        for sequence, legs in itertools.groupby(rows, key=itemgetter("sequence")):
-            with _readable(f"group {sequence}"):
-                group = _read_group(list(legs))
-            yield group
+    def accounts(self) -> Iterator[AccountRow]:
+        return self._rows("list_accounts")
 
-    def accounts(self) -> Iterator[Account]:
-        """Yield all accounts with their stored counters."""
-        for row in self._rows("list_accounts"):
-            with _readable(f"account {bytes(row['account_id']).hex()}"):
-                account = read_account(row)
-            yield account
+    def merchants(self) -> Iterator[MerchantRow]:
+        return self._rows("list_merchants")
 
-    def pendings(self) -> Iterator[StoredPending]:
-        """Yield all pending transfers with their stored states."""
-        for row in self._rows("list_pendings"):
-            with _readable(f"pending transfer {bytes(row['transfer_id']).hex()}"):
-                pending = StoredPending(row["transfer_id"], PendingState(row["state"]))
-            yield pending
+    def groups(self) -> Iterator[GroupRow]:
+        return self._rows("list_groups")
 
-    def count_approved_payments(self) -> int:
-        """Return how many payments are stored as approved."""
-        return self._count("count_approved_payments")
+    def transfers(self) -> Iterator[TransferRow]:
+        return self._rows("list_transfers")
 
-    def find_derived_break(self) -> tuple[str, str] | None:
-        """Return code and place of the first total that does not add up, or None."""
-        for code in _DERIVED:
-            for row in self._rows(code):
-                return code, str(row[0])
-        return None
+    def booked_payments(self) -> Iterator[BookedPaymentRow]:
+        return self._rows("list_booked_payments")
+
+    def count_pendings(self) -> int:
+        return self._count("count_pendings")
+
+    def payments(self) -> Iterator[PaymentRow]:
+        return self._rows("list_payments")
+
+    def token_payment_ids(self) -> Iterator[tuple[str]]:
+        return self._rows("list_token_payment_ids")
+
+    def orders(self) -> Iterator[OrderRow]:
+        return self._rows("list_orders")
+
+    def order_sums(self) -> Iterator[OrderSumRow]:
+        return self._rows("list_order_sums")
+
+    def days(self) -> Iterator[DayRow]:
+        return self._rows("list_days")
+
+    def day_sums(self) -> Iterator[DayRow]:
+        return self._rows("list_day_sums", day_ms=DAY_MS)
 
     def _count(self, name: str) -> int:
-        (row,) = self._rows(name)
-        return int(row[0])
+        ((count,),) = self._rows(name)
+        return int(count)
 
-    def _rows(self, name: str) -> Iterator[sqlite3.Row]:
+    def _rows(self, name: str, **values: int) -> Iterator[Any]:
         with translated_errors():
-            # No `yield from`: it would hand a late close() on to the cursor, whose database an audit that
-            # stopped at a break has closed by then.
-            for row in self._connection.execute(SQL[name], {"day_ms": DAY_MS}):  # noqa: UP028
-                yield row
+            try:
+                # No `yield from`: it would hand a late close() on to the cursor, whose database an audit
+                # that stopped at a break has closed by then.
+                for row in self._connection.execute(SQL[name], values):  # noqa: UP028
+                    yield row
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+                    raise KeyboardInterrupt from None
+                raise
 
 
-@contextlib.contextmanager
-def _readable(where: str) -> Iterator[None]:
-    try:
-        yield
-    except (AssertionError, ValueError, TypeError) as error:
-        raise UnreadableRow(where) from error
-
-
-def _read_group(rows: list[sqlite3.Row]) -> StoredGroup:
-    head = rows[0]
-    legs = [read_transfer(row) for row in rows if row["transfer_id"] is not None]
-    if [row["leg_index"] for row in rows] != list(range(len(legs))):
-        raise ValueError("legs are missing")
-    return StoredGroup(
-        sequence=head["sequence"],
-        booked_ms=head["booked_ms"],
-        leg_count=head["leg_count"],
-        hash=head["hash"],
-        group=TransferGroup(tuple(legs), GroupPurpose(head["purpose"])),
-        payment=_read_payment(head),
-    )
-
-
-def _read_payment(head: sqlite3.Row) -> GroupPayment | None:
-    if head["payment_id"] is None:
-        return None
-    return GroupPayment(
-        payment_id=head["payment_id"],
-        outcome=head["outcome"],
-        amount_minor=head["paid_minor"],
-        currency=head["paid_currency"],
-        wallet_account_id=head["wallet_account_id"],
-        merchant_account_id=head["merchant_account_id"],
-    )
+def _listen_to_signals() -> int:
+    """Run a few steps of Python, before which the interpreter calls the handlers of signals that arrived."""
+    return 0

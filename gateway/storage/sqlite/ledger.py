@@ -221,7 +221,7 @@ def _add_groups(connection: sqlite3.Connection, groups: Sequence[BookedGroup], h
         group, booked_ms = booked.group, booked.booked_ms
         sequence += 1
         previous_hash = hash_group(previous_hash, sequence, booked_ms, group)
-        group_rows.append((sequence, group.purpose, booked_ms, len(group.legs), previous_hash))
+        group_rows.append((sequence, group.purpose.value, booked_ms, len(group.legs), previous_hash))
         for leg_index, leg in enumerate(group.legs):
             transfer_rows.append(_transfer_row(leg, sequence, leg_index))
             if leg.kind is TransferKind.PENDING:
@@ -236,7 +236,7 @@ def _transfer_row(leg: Transfer, sequence: int, leg_index: int) -> Row:
         sequence,
         leg_index,
         leg.transfer_id,
-        leg.kind,
+        leg.kind.value,
         leg.debit_account_id,
         leg.credit_account_id,
         leg.amount_minor,

@@ -200,7 +200,7 @@ def _write_approvals(
     orders = [(*key, order.amount_minor, order.approved_minor) for key, order in changes.orders.items()]
     require_all(write_rows(connection, SQL["approve_order"], orders), orders, "approve_order")
     days = [
-        (*key, spend.spent_minor, spend.largest_minor, spend.weakest_entry_mode)
+        (*key, spend.spent_minor, spend.largest_minor, spend.weakest_entry_mode.value)
         for key, spend in changes.spent_days.items()
     ]
     require_all(write_rows(connection, SQL["take_allowance"], days), days, "take_allowance")
@@ -225,7 +225,7 @@ def _payment_row(draft: Draft, first_sequence: int, receipt_counts: Mapping[str,
         draft.decline_code,
         booking.amount_minor,
         booking.currency,
-        booking.entry_mode,
+        booking.entry_mode.value,
         payer.instrument_id if payer else None,
         payer.label if payer else None,
         site.merchant_name,
