@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ from gateway.merchants.model import (
     TerminalStatus,
 )
 from gateway.payments.model import PaymentBooking, TokenUse, Verified
+from tests.postgres_server import PostgresServer, running_server
 from wire import es256
 from wire.messages.payments import EntryMode
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 # 2027-01-15 12:00:00 UTC, so that tests of days have room on both sides.
 NOW_MS = 1_800_014_400_000
 FUNDS_MINOR = 100_000
+DATABASE_NUMBERS = itertools.count(1)
 LIMITS = Limits(per_payment_minor=50_000, per_day_minor=80_000)
 
 
@@ -150,3 +154,34 @@ def make_shop() -> type[Shop]:
 def shop() -> Shop:
     """A shop that no store knows yet; `furnish` stores it."""
     return Shop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the tests of one process, started by the first that needs it; it syncs nothing."""
+    from gateway.storage.postgres.migrate import migrate  # only where a test needs it
+
+    with running_server() as server:
+        server.create_database("migrated")
+        migrate(server.url("migrated"))
+        yield server
+
+
+@pytest.fixture
+def make_postgres_url(postgres_server: PostgresServer) -> Iterator[Callable[[], str]]:
+    """Makes databases of the test's own, up to date and empty, gone after it; about 30 ms each."""
+    names: list[str] = []
+
+    def make() -> str:
+        names.append(f"test_{next(DATABASE_NUMBERS)}")
+        return postgres_server.create_database(names[-1], "migrated")
+
+    yield make
+    for name in names:
+        postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def postgres_url(make_postgres_url: Callable[[], str]) -> str:
+    """A database of the test's own, up to date and empty."""
+    return make_postgres_url()

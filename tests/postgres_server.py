@@ -111,7 +111,8 @@ class PostgresServer:
     def start(self) -> None:
         """Start the server, making its data folder first; return when it accepts connections.
 
-        After `kill` this is a recovery: the server replays its log before it is ready.
+        After `kill` this is a recovery: the server replays its log before it is ready. Call it from a
+        thread that lives as long as the server shall: the kernel ends the server with that thread.
 
         Raises:
             ServerDidNotStart: it ended or took longer than START_TIMEOUT_S.
@@ -159,7 +160,7 @@ class PostgresServer:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def url(self, database: str = "postgres", *, password: str = "") -> str:  # noqa: S107  none is asked for
+    def url(self, database: str = "postgres", *, password: str = "") -> str:
         """Return where a database is, as `storage.database` takes it."""
         secret = f":{quote(password, safe='')}" if password else ""
         return f"postgresql://{USER}{secret}@/{database}?host={quote(str(self.folder), safe='')}"

@@ -1,0 +1,168 @@
+"""From rows to records: columns as gateway/storage/*/schema.sql names them, the same in every store."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from gateway.holders.model import (
+    CardKeyBatch,
+    Instrument,
+    InstrumentKind,
+    InstrumentStatus,
+    Limits,
+    Wallet,
+    WalletStatus,
+)
+from gateway.ledger.model import Account, AccountKind, Transfer, TransferKind
+from gateway.merchants.model import (
+    EnrolledTerminal,
+    Location,
+    Merchant,
+    MerchantStatus,
+    Terminal,
+    TerminalStatus,
+)
+from gateway.payments.model import PaymentRecord
+from gateway.payments.settlement import receipt_number_text
+from gateway.storage.store import WalletBalance
+from wire.messages.payments import EntryMode
+
+
+class Row(Protocol):
+    """A row of either database."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """Return the value of a column."""
+
+
+def read_account(row: Row) -> Account:
+    """Return the account in a row that holds all columns of accounts."""
+    return Account(
+        account_id=row["account_id"],
+        kind=AccountKind(row["kind"]),
+        currency=row["currency"],
+        debits_must_not_exceed_credits=bool(row["debits_must_not_exceed_credits"]),
+        frozen=bool(row["frozen"]),
+        debits_pending=row["debits_pending"],
+        debits_posted=row["debits_posted"],
+        credits_pending=row["credits_pending"],
+        credits_posted=row["credits_posted"],
+    )
+
+
+def read_transfer(row: Row) -> Transfer:
+    """Return the transfer in a row that holds all columns of transfers."""
+    return Transfer(
+        transfer_id=row["transfer_id"],
+        kind=TransferKind(row["kind"]),
+        debit_account_id=row["debit_account_id"],
+        credit_account_id=row["credit_account_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        pending_id=row["pending_id"],
+        expires_ms=row["expires_ms"],
+    )
+
+
+def read_merchant(row: Row) -> Merchant:
+    """Return the merchant in a row of merchants with its account's currency."""
+    return Merchant(
+        merchant_id=row["merchant_id"],
+        name=row["name"],
+        currency=row["currency"],
+        fee_basis_points=row["fee_basis_points"],
+        account_id=row["account_id"],
+        status=MerchantStatus(row["status"]),
+        created_ms=row["created_ms"],
+    )
+
+
+def read_enrolled_terminal(row: Row) -> EnrolledTerminal:
+    """Return the terminal in a row of terminals, with its merchant's columns and its location's name."""
+    merchant = Merchant(
+        merchant_id=row["merchant_id"],
+        name=row["merchant_name"],
+        currency=row["currency"],
+        fee_basis_points=row["fee_basis_points"],
+        account_id=row["account_id"],
+        status=MerchantStatus(row["merchant_status"]),
+        created_ms=row["merchant_created_ms"],
+    )
+    location = Location(row["location_id"], row["merchant_id"], row["location_name"])
+    return EnrolledTerminal(_read_terminal(row), merchant, location)
+
+
+def read_wallet_balance(row: Row) -> WalletBalance:
+    """Return the wallet in a row of wallets with all columns of its account."""
+    account = read_account(row)
+    wallet = Wallet(
+        wallet_id=row["wallet_id"],
+        holder_name=row["holder_name"],
+        currency=account.currency,
+        account_id=account.account_id,
+        status=WalletStatus.FROZEN if account.frozen else WalletStatus.ACTIVE,
+        created_ms=row["created_ms"],
+    )
+    return WalletBalance(wallet, account.available_minor, account.debits_pending)
+
+
+def read_instrument(row: Row) -> Instrument:
+    """Return the instrument in a row of instruments."""
+    return Instrument(
+        instrument_id=row["instrument_id"],
+        wallet_id=row["wallet_id"],
+        kind=InstrumentKind(row["kind"]),
+        label=row["label"],
+        status=InstrumentStatus(row["status"]),
+        key_id=row["key_id"],
+        public_key=row["public_key"],
+        weakest_entry_mode=EntryMode(row["weakest_entry_mode"]),
+        limits=Limits(row["per_payment_minor"], row["per_day_minor"]),
+        card_counter=row["card_counter"],
+        card_key_batch=row["card_key_batch"],
+        created_ms=row["created_ms"],
+    )
+
+
+def read_card_key_batch(row: Row) -> CardKeyBatch:
+    """Return the batch in a row of card_key_batches."""
+    return CardKeyBatch(
+        row["batch_number"], row["meta_key_sealed"], row["file_master_sealed"], row["created_ms"]
+    )
+
+
+def read_payment(row: Row) -> PaymentRecord:
+    """Return the decision in a row of payments."""
+    number = row["receipt_number"]
+    return PaymentRecord(
+        payment_id=row["payment_id"],
+        attempt_id=row["attempt_id"],
+        terminal_id=row["terminal_id"],
+        merchant_id=row["merchant_id"],
+        order_id=row["order_id"],
+        outcome=row["outcome"],
+        decline_code=row["decline_code"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        entry_mode=EntryMode(row["entry_mode"]),
+        instrument_id=row["instrument_id"],
+        instrument_label=row["instrument_label"],
+        merchant_name=row["merchant_name"],
+        location_name=row["location_name"],
+        receipt_number=None if number is None else receipt_number_text(number),
+        decided_ms=row["decided_ms"],
+    )
+
+
+def _read_terminal(row: Row) -> Terminal:
+    return Terminal(
+        terminal_id=row["terminal_id"],
+        merchant_id=row["merchant_id"],
+        location_id=row["location_id"],
+        status=TerminalStatus(row["status"]),
+        key_id=row["key_id"],
+        public_key=row["public_key"],
+        software=row["software"],
+        created_ms=row["created_ms"],
+        enrolled_ms=row["enrolled_ms"],
+    )
