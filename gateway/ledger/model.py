@@ -1,5 +1,8 @@
 """What the ledger is made of: accounts with four counters, transfers, and groups of linked transfers.
 
+Structs rather than dataclasses, and members of enumerations under names of their own where they are compared
+for every transfer: Python 3.11 takes 0.2 µs to look one up, and a payment does it some fifty times.
+
 Every account counts what was debited and credited, pending and posted apart; its balance is derived.
 A wallet is what we owe its holder, so credits raise it. Money that came from outside is a debit of the
 `outside` account, which is therefore the one that goes negative.
@@ -7,9 +10,10 @@ A wallet is what we owe its holder, so credits raise it. Money that came from ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+import msgspec
 
 ID_BYTES: Final = 16
 """Length of account and transfer ids: 128 bits, made by the client before the first send."""
@@ -48,6 +52,11 @@ class TransferKind(StrEnum):
     """As void, once the pending transfer's time has passed; booked by the sweep."""
 
 
+ENDS_PENDING: Final = frozenset({TransferKind.POST, TransferKind.VOID, TransferKind.EXPIRE})
+LETS_GO: Final = frozenset({TransferKind.VOID, TransferKind.EXPIRE})
+_PENDING: Final = TransferKind.PENDING
+
+
 class GroupPurpose(StrEnum):
     """Why a group was booked; part of what the hash chain seals."""
 
@@ -68,8 +77,7 @@ class PendingState(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True, gc=False):
     """An account as it stands; all counters in minor units, never negative."""
 
     account_id: bytes
@@ -94,8 +102,7 @@ class Account:
         return self.credits_posted - self.debits_posted - self.debits_pending
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True, gc=False):
     """An amount from one account to another: debit there, credit here.
 
     A post, void or expire names its pending transfer and repeats that one's accounts and currency; a
@@ -114,25 +121,19 @@ class Transfer:
     """Unix milliseconds from which the hold is over; pending transfers only, and always."""
 
     def __post_init__(self) -> None:
-        ids = (self.transfer_id, self.debit_account_id, self.credit_account_id)
-        assert all(len(one) == ID_BYTES for one in ids), "ids have 16 bytes"
+        id_bytes = len(self.transfer_id) + len(self.debit_account_id) + len(self.credit_account_id)
+        assert id_bytes == 3 * ID_BYTES, "ids have 16 bytes"
         assert len(self.currency) == 3, "a currency has three letters"
-        assert (self.kind is TransferKind.PENDING) == (self.expires_ms is not None)
-        assert self.resolves_pending == (self.pending_id is not None)
-
-    @property
-    def resolves_pending(self) -> bool:
-        """Say whether this ends a pending transfer."""
-        return self.kind in (TransferKind.POST, TransferKind.VOID, TransferKind.EXPIRE)
+        assert (self.kind is _PENDING) == (self.expires_ms is not None)
+        assert (self.kind in ENDS_PENDING) == (self.pending_id is not None)
 
     @property
     def lets_go(self) -> bool:
         """Say whether this only releases a hold, which a frozen account may still do."""
-        return self.kind in (TransferKind.VOID, TransferKind.EXPIRE)
+        return self.kind in LETS_GO
 
 
-@dataclass(frozen=True, slots=True)
-class TransferGroup:
+class TransferGroup(msgspec.Struct, frozen=True):
     """One to sixteen linked transfers: all are booked, in order, or none is."""
 
     legs: tuple[Transfer, ...]

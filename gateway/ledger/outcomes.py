@@ -8,8 +8,9 @@ the pending transfer it names (3x) and its accounts (4x). All other legs of a fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 
 class Outcome(IntEnum):
@@ -81,8 +82,7 @@ _MAY_SUCCEED_LATER = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class GroupOutcome:
+class GroupOutcome(msgspec.Struct, frozen=True):
     """The answer to a group: one outcome a leg, in the order of the legs."""
 
     legs: tuple[Outcome, ...]
@@ -92,7 +92,13 @@ class GroupOutcome:
     @property
     def outcome(self) -> Outcome:
         """Return the outcome that decided the whole group."""
-        return next((leg for leg in self.legs if leg is not Outcome.LINKED_FAILED), self.legs[0])
+        first = self.legs[0]
+        if first is not _LINKED_FAILED:
+            return first
+        return next((leg for leg in self.legs if leg is not _LINKED_FAILED), first)
+
+
+_LINKED_FAILED = Outcome.LINKED_FAILED
 
 
 def fail_group(leg_count: int, leg_index: int, outcome: Outcome) -> GroupOutcome:

@@ -7,8 +7,9 @@ repeats its check in its own WHERE (docs/adr/0005).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from gateway.ledger.model import (
     AMOUNT_MINOR_MAX,
@@ -21,9 +22,13 @@ from gateway.ledger.model import (
 )
 from gateway.ledger.outcomes import GroupOutcome, Outcome, fail_group
 
+_BOOKED: Final = Outcome.BOOKED
+_SINGLE: Final = TransferKind.SINGLE
+_PENDING: Final = TransferKind.PENDING
+_POST: Final = TransferKind.POST
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+
+class Movement(msgspec.Struct, frozen=True):
     """What a transfer adds to the debit account's debits and to the credit account's credits."""
 
     pending_minor: int
@@ -55,16 +60,14 @@ class Counters(Protocol):
     def credits_posted(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(msgspec.Struct, frozen=True):
     """A pending transfer with what became of it."""
 
     transfer: Transfer
     state: PendingState
 
 
-@dataclass(frozen=True, slots=True)
-class BookedLeg:
+class BookedLeg(msgspec.Struct, frozen=True):
     """A transfer as it stands in the ledger, with its place."""
 
     transfer: Transfer
@@ -76,11 +79,12 @@ class BookedLeg:
 
 def movement_of(transfer: Transfer, held_minor: int) -> Movement:
     """Return the change a transfer makes; `held_minor` is the amount of the pending one it ends."""
-    if transfer.kind is TransferKind.SINGLE:
+    kind = transfer.kind
+    if kind is _SINGLE:
         return Movement(0, transfer.amount_minor)
-    if transfer.kind is TransferKind.PENDING:
+    if kind is _PENDING:
         return Movement(transfer.amount_minor, 0)
-    return Movement(-held_minor, transfer.amount_minor if transfer.kind is TransferKind.POST else 0)
+    return Movement(-held_minor, transfer.amount_minor if kind is _POST else 0)
 
 
 def state_after(kind: TransferKind) -> PendingState:
@@ -93,7 +97,7 @@ def check_form(group: TransferGroup) -> GroupOutcome | None:
     seen: set[bytes] = set()
     for index, leg in enumerate(group.legs):
         outcome = _form_outcome(leg, seen)
-        if outcome is not Outcome.BOOKED:
+        if outcome is not _BOOKED:
             return fail_group(len(group.legs), index, outcome)
         seen.add(leg.transfer_id)
     return None
@@ -151,11 +155,11 @@ def judge_accounts(
     change = movement.pending_minor + movement.posted_minor
     debits = debit.debits_pending + debit.debits_posted + change
     credits = credit.credits_pending + credit.credits_posted + change
-    if max(debits, credits) > COUNTER_MAX:
+    if debits > COUNTER_MAX or credits > COUNTER_MAX:
         return Outcome.COUNTER_OUT_OF_RANGE
     if debit.debits_must_not_exceed_credits and debits > debit.credits_posted:
         return Outcome.INSUFFICIENT_FUNDS
-    return Outcome.BOOKED
+    return _BOOKED
 
 
 _STATE_AFTER = {
@@ -179,7 +183,7 @@ def _form_outcome(leg: Transfer, seen: set[bytes]) -> Outcome:
         return Outcome.ACCOUNTS_MUST_DIFFER
     if leg.transfer_id in seen:
         return Outcome.ID_REPEATED_IN_GROUP
-    return Outcome.BOOKED
+    return _BOOKED
 
 
 def _repeat_outcome(asked: Transfer, booked: Transfer) -> Outcome:

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
 
 from gateway.ledger import rules
-from gateway.ledger.model import Account, PendingState, Transfer, TransferGroup, TransferKind
+from gateway.ledger.model import LEGS_MAX, Account, PendingState, Transfer, TransferGroup, TransferKind
 from gateway.ledger.outcomes import GroupOutcome, Outcome, fail_group
 from gateway.ledger.rules import BookedLeg, Movement, Pending
+
+_BOOKED: Final = Outcome.BOOKED
+_ALL_BOOKED: Final = tuple((Outcome.BOOKED,) * leg_count for leg_count in range(LEGS_MAX + 1))
+_PENDING: Final = TransferKind.PENDING
 
 
 @dataclass(slots=True)
@@ -25,8 +32,7 @@ class LedgerFacts:
     pendings: dict[bytes, Pending] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class AccountChange:
+class AccountChange(msgspec.Struct, frozen=True, gc=False):
     """What a batch adds to an account's counters, and what must be so for it to be added.
 
     All in minor units. A change holds if the account's currency is `currency`, none of its counter pairs
@@ -45,8 +51,7 @@ class AccountChange:
     needs_unfrozen: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PendingEnd:
+class PendingEnd(msgspec.Struct, frozen=True):
     """A hold that the batch ends; it must be open, and over at `now_ms` only if it expires."""
 
     pending_id: bytes
@@ -54,8 +59,7 @@ class PendingEnd:
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class BookedGroup:
+class BookedGroup(msgspec.Struct, frozen=True):
     """A group with its place in the batch, which is its place in the ledger from `first_sequence` on."""
 
     group: TransferGroup
@@ -78,6 +82,7 @@ class Workbook:
         """Begin a batch whose first group will be `first_sequence`, from 1, as far as is known."""
         self._pages = {account_id: _Page(account) for account_id, account in facts.accounts.items()}
         self._booked_legs = facts.booked_legs
+        self._booked_here: dict[bytes, tuple[int, int]] = {}
         self._pendings = facts.pendings
         self._first_sequence = first_sequence
         self._groups: list[BookedGroup] = []
@@ -93,14 +98,13 @@ class Workbook:
 
         The sequence in the answer is as right as `first_sequence` was.
         """
-        found = [self._booked_legs.get(leg.transfer_id) for leg in group.legs]
-        known = rules.check_form(group) or rules.check_repeat(group, found)
+        known = rules.check_form(group) or rules.check_repeat(group, self._find_booked(group))
         if known is not None:
             return known
         undo = _Undo(len(self._ended))
         for leg_index, leg in enumerate(group.legs):
             outcome = self._book_leg(leg, now_ms, undo)
-            if outcome is not Outcome.BOOKED:
+            if outcome is not _BOOKED:
                 self._undo(undo)
                 return fail_group(len(group.legs), leg_index, outcome)
         return self._keep(group, now_ms)
@@ -109,6 +113,21 @@ class Workbook:
         """Return what has to be written."""
         changed = [page.change() for page in self._pages.values() if page.is_changed]
         return LedgerChanges(self._groups, changed, self._ended)
+
+    def _find_booked(self, group: TransferGroup) -> list[BookedLeg | None]:
+        """Return what stands under each leg's id, in the ledger or in this batch."""
+        found: list[BookedLeg | None] = []
+        for leg in group.legs:
+            place = self._booked_here.get(leg.transfer_id)
+            if place is None:
+                found.append(self._booked_legs.get(leg.transfer_id))
+            else:
+                found.append(self._booked_leg(*place))
+        return found
+
+    def _booked_leg(self, group_index: int, leg_index: int) -> BookedLeg:
+        group, sequence = self._groups[group_index].group, self._first_sequence + group_index
+        return BookedLeg(group.legs[leg_index], sequence, leg_index, len(group.legs), group.purpose)
 
     def _book_leg(self, leg: Transfer, now_ms: int, undo: _Undo) -> Outcome:
         if leg.expires_ms is not None and leg.expires_ms <= now_ms:
@@ -121,14 +140,14 @@ class Workbook:
                 return outcome
             held_minor = pending.transfer.amount_minor
         outcome = self._move(leg, rules.movement_of(leg, held_minor), undo)
-        if outcome is Outcome.BOOKED:
+        if outcome is _BOOKED and (leg.kind is _PENDING or leg.pending_id is not None):
             self._settle_pending(leg, now_ms, undo)
         return outcome
 
     def _move(self, leg: Transfer, movement: Movement, undo: _Undo) -> Outcome:
         debit, credit = self._pages.get(leg.debit_account_id), self._pages.get(leg.credit_account_id)
         outcome = rules.judge_accounts(leg, movement, debit, credit)
-        if outcome is not Outcome.BOOKED or debit is None or credit is None:
+        if outcome is not _BOOKED or debit is None or credit is None:
             return outcome
         undo.pages.append((debit, debit.snapshot()))
         undo.pages.append((credit, credit.snapshot()))
@@ -137,7 +156,7 @@ class Workbook:
         return Outcome.BOOKED
 
     def _settle_pending(self, leg: Transfer, now_ms: int, undo: _Undo) -> None:
-        if leg.kind is TransferKind.PENDING:
+        if leg.kind is _PENDING:
             undo.pendings.append((leg.transfer_id, None))
             self._pendings[leg.transfer_id] = Pending(leg, PendingState.OPEN)
         elif leg.pending_id is not None:
@@ -147,11 +166,11 @@ class Workbook:
             self._ended.append(PendingEnd(leg.pending_id, leg.kind, now_ms))
 
     def _keep(self, group: TransferGroup, now_ms: int) -> GroupOutcome:
-        sequence, leg_count = self._first_sequence + len(self._groups), len(group.legs)
+        group_index = len(self._groups)
         self._groups.append(BookedGroup(group, now_ms))
         for leg_index, leg in enumerate(group.legs):
-            self._booked_legs[leg.transfer_id] = BookedLeg(leg, sequence, leg_index, leg_count, group.purpose)
-        return GroupOutcome((Outcome.BOOKED,) * leg_count, sequence)
+            self._booked_here[leg.transfer_id] = (group_index, leg_index)
+        return GroupOutcome(_ALL_BOOKED[len(group.legs)], self._first_sequence + group_index)
 
     def _undo(self, undo: _Undo) -> None:
         for page, snapshot in reversed(undo.pages):

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from gateway.payments.facts import DayKey, OrderKey, Payer, Site
 from gateway.payments.model import PaymentBooking, PaymentRecord, TokenUse
 from gateway.payments.settlement import receipt_number_text
 from wire.messages.payments import EntryMode
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A new decision; its receipt number is known once the merchant's count is."""
 
     booking: PaymentBooking
@@ -57,8 +58,7 @@ class Draft:
         )
 
 
-@dataclass(slots=True)
-class OrderChange:
+class OrderChange(msgspec.Struct):
     """What a batch approved of an order; together with what was, it may not pass `amount_minor`."""
 
     amount_minor: int
@@ -66,8 +66,7 @@ class OrderChange:
     approved_minor: int
 
 
-@dataclass(slots=True)
-class SpendChange:
+class SpendChange(msgspec.Struct):
     """What a batch spent of an instrument's day; all of its limits must hold, and it must be active."""
 
     spent_minor: int
@@ -75,16 +74,14 @@ class SpendChange:
     weakest_entry_mode: EntryMode
 
 
-@dataclass(slots=True)
-class CardChange:
+class CardChange(msgspec.Struct):
     """A card's counter goes to `last`; it must have been below `first`."""
 
     first: int
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSpent:
+class TokenSpent(msgspec.Struct, frozen=True):
     """A token's single use; (key id, counter) and (nonce, terminal id) must be new."""
 
     use: TokenUse
@@ -93,8 +90,7 @@ class TokenSpent:
     payment_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class CodeSpent:
+class CodeSpent(msgspec.Struct, frozen=True):
     """A code's single use; it must be unused and not expired at `now_ms`."""
 
     code_hash: bytes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from gateway.holders.model import InstrumentStatus
 from gateway.merchants.model import MerchantStatus, TerminalStatus
 from gateway.payments.model import PaymentRecord
@@ -17,8 +19,7 @@ DayKey = tuple[int, str]
 """Day of UTC, instrument id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """Where an attempt is made, and whose money it will be."""
 
     terminal_id: str
@@ -33,8 +34,7 @@ class Site:
     location_name: str
 
 
-@dataclass(slots=True)
-class Payer:
+class Payer(msgspec.Struct):
     """An instrument and its wallet's account; status and counter as the batch leaves them so far."""
 
     instrument_id: str
@@ -48,24 +48,21 @@ class Payer:
     wallet_account_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class KnownAttempt:
+class KnownAttempt(msgspec.Struct, frozen=True):
     """An attempt that was decided before."""
 
     request_digest: bytes
     record: PaymentRecord
 
 
-@dataclass(slots=True)
-class CodeState:
+class CodeState(msgspec.Struct):
     """A numeric payment code."""
 
     expires_ms: int
     is_used: bool
 
 
-@dataclass(slots=True)
-class OrderState:
+class OrderState(msgspec.Struct):
     """What an order is for and what of it is paid."""
 
     amount_minor: int

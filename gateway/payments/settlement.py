@@ -14,6 +14,8 @@ HALF_ID_BYTES: Final = ID_BYTES // 2
 DAY_MS: Final = 86_400_000
 RECEIPT_DIGITS: Final = 6
 """Receipt numbers are padded to this many digits and grow beyond it."""
+_SINGLE: Final = TransferKind.SINGLE
+_PAYMENT: Final = GroupPurpose.PAYMENT
 
 
 def settle(
@@ -30,25 +32,25 @@ def settle(
     auditor can tell which payment a group belongs to.
     """
     payment_leg = Transfer(
-        transfer_id=transfer_id_of(booking.payment_id, 0),
-        kind=TransferKind.SINGLE,
-        debit_account_id=wallet_account_id,
-        credit_account_id=merchant_account_id,
-        amount_minor=booking.amount_minor,
-        currency=booking.currency,
+        transfer_id_of(booking.payment_id, 0),
+        _SINGLE,
+        wallet_account_id,
+        merchant_account_id,
+        booking.amount_minor,
+        booking.currency,
     )
     fee_minor = fee_of(booking.amount_minor, fee_basis_points)
     if fee_minor == 0:
-        return TransferGroup((payment_leg,), GroupPurpose.PAYMENT)
+        return TransferGroup((payment_leg,), _PAYMENT)
     fee_leg = Transfer(
-        transfer_id=transfer_id_of(booking.payment_id, 1),
-        kind=TransferKind.SINGLE,
-        debit_account_id=merchant_account_id,
-        credit_account_id=fees_account_id,
-        amount_minor=fee_minor,
-        currency=booking.currency,
+        transfer_id_of(booking.payment_id, 1),
+        _SINGLE,
+        merchant_account_id,
+        fees_account_id,
+        fee_minor,
+        booking.currency,
     )
-    return TransferGroup((payment_leg, fee_leg), GroupPurpose.PAYMENT)
+    return TransferGroup((payment_leg, fee_leg), _PAYMENT)
 
 
 def fee_of(amount_minor: int, fee_basis_points: int) -> int:
@@ -67,8 +69,9 @@ def transfer_id_of(payment_id: str, leg_index: int) -> bytes:
 
     The first half holds the time, so that ids rise with it and an index of them grows at its edge.
     """
-    digest = hashlib.sha256(f"tapscan payment\0{payment_id}\0{leg_index}".encode("ascii")).digest()
-    return ulid_to_bytes(payment_id)[:HALF_ID_BYTES] + digest[:HALF_ID_BYTES]
+    raw = ulid_to_bytes(payment_id)
+    digest = hashlib.sha256(b"tapscan payment\0%b%d" % (raw, leg_index)).digest()
+    return raw[:HALF_ID_BYTES] + digest[:HALF_ID_BYTES]
 
 
 def utc_day_of(now_ms: int) -> int:

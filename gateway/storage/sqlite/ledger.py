@@ -41,6 +41,9 @@ from gateway.storage.sqlite.queries import Row, list_rows, load_queries, write_r
 
 SQL = load_queries("ledger")
 
+_ACCOUNT_KINDS: Final = {kind.value: kind for kind in AccountKind}
+# Plain texts: a member of an enumeration goes through sqlite3's adapters, which costs microseconds.
+_TEXT_OF: Final = {member: member.value for members in (TransferKind, GroupPurpose) for member in members}
 _TRANSFER_COLUMNS: Final = (
     "transfer_id",
     "kind",
@@ -221,7 +224,7 @@ def _add_groups(connection: sqlite3.Connection, groups: Sequence[BookedGroup], h
         group, booked_ms = booked.group, booked.booked_ms
         sequence += 1
         previous_hash = hash_group(previous_hash, sequence, booked_ms, group)
-        group_rows.append((sequence, group.purpose.value, booked_ms, len(group.legs), previous_hash))
+        group_rows.append((sequence, _TEXT_OF[group.purpose], booked_ms, len(group.legs), previous_hash))
         for leg_index, leg in enumerate(group.legs):
             transfer_rows.append(_transfer_row(leg, sequence, leg_index))
             if leg.kind is TransferKind.PENDING:
@@ -236,7 +239,7 @@ def _transfer_row(leg: Transfer, sequence: int, leg_index: int) -> Row:
         sequence,
         leg_index,
         leg.transfer_id,
-        leg.kind.value,
+        _TEXT_OF[leg.kind],
         leg.debit_account_id,
         leg.credit_account_id,
         leg.amount_minor,
@@ -251,7 +254,7 @@ def _end_row(end: PendingEnd) -> Row:
 
 
 def _account(row: Row) -> Account:
-    return Account(row[0], AccountKind(row[1]), row[2], bool(row[3]), bool(row[4]), *row[5:9])
+    return Account(row[0], _ACCOUNT_KINDS[row[1]], row[2], bool(row[3]), bool(row[4]), *row[5:9])
 
 
 def _transfer(row: Row) -> Transfer:

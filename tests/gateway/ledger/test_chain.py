@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.ledger.chain import GENESIS, encode_group, hash_group
 from gateway.ledger.model import GroupPurpose, Transfer, TransferGroup, TransferKind
