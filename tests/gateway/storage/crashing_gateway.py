@@ -33,6 +33,8 @@ async def pay_for_ever(store: SqliteStore, shop: object, number: int) -> None:
 
 
 def load_conftest() -> ModuleType:
+    # Run as a script, this process has the script's folder on its path, and not the project's.
+    sys.path.insert(0, str(Path(__file__).parents[3]))
     spec = importlib.util.spec_from_file_location("shops", Path(__file__).parents[2] / "conftest.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["shops"] = module
