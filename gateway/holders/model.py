@@ -102,3 +102,14 @@ class CardKeyBatch:
     file_master_sealed: bytes
     """Diversified per card by AN10922 into the key that makes the MAC."""
     created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestNonce:
+    """The nonce of a signed request that must work once, whichever process it meets."""
+
+    key_id: bytes
+    """Eight bytes; whose key signed the request."""
+    nonce: str
+    expires_ms: int
+    """Unix milliseconds from which the request's signature is stale anyway."""

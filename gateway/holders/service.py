@@ -23,6 +23,7 @@ from gateway.holders.model import (
     InstrumentKind,
     InstrumentStatus,
     Limits,
+    RequestNonce,
     Wallet,
     WalletStatus,
 )
@@ -206,11 +207,17 @@ class HolderService:
                     f"card key batch {batch.batch_number} was sealed with another vault key"
                 ) from None
 
-    async def issue_payment_code(self, instrument: Instrument, *, now_ms: int) -> IssuedCode:
+    async def issue_payment_code(
+        self, instrument: Instrument, *, now_ms: int, nonce: RequestNonce | None = None
+    ) -> IssuedCode:
         """Draw a fresh numeric code for a phone; its earlier unused code stops working.
 
+        Args:
+            nonce: of the phone's request, which is good for one code.
+
         Raises:
-            AuthenticationFailed: `device_unknown` for what is no phone, `device_suspended`.
+            AuthenticationFailed: `device_unknown` for what is no phone, `device_suspended`,
+                `nonce_replayed`.
             GatewayBusy: PAYMENT_CODE_DRAWS_MAX draws were all in use; practically never.
         """
         if instrument.kind is not InstrumentKind.PHONE_KEY:
@@ -222,7 +229,7 @@ class HolderService:
             code = make_numeric_code(draw_digits(self._entropy, PAYMENT_CODE_DIGITS))
             try:
                 await self._store.add_payment_code(
-                    self._vault.hash_code(code), instrument.instrument_id, expires_ms, now_ms
+                    self._vault.hash_code(code), instrument.instrument_id, expires_ms, now_ms, nonce
                 )
             except IdempotencyConflict:
                 continue

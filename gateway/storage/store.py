@@ -15,6 +15,7 @@ from gateway.holders.model import (
     CardKeyBatch,
     Instrument,
     InstrumentStatus,
+    RequestNonce,
     Wallet,
     WalletStatus,
 )
@@ -136,12 +137,21 @@ class HolderStore(Protocol):
         """Return all batches, newest first; at most 16 may exist."""
 
     async def add_payment_code(
-        self, code_hash: bytes, instrument_id: str, expires_ms: int, now_ms: int
+        self,
+        code_hash: bytes,
+        instrument_id: str,
+        expires_ms: int,
+        now_ms: int,
+        nonce: RequestNonce | None = None,
     ) -> None:
         """Store the hash of a fresh numeric code, withdrawing the instrument's earlier unused ones.
 
+        Args:
+            nonce: of the request that asks for it; remembered until it expires, if the code is stored.
+
         Raises:
             IdempotencyConflict: the code is in use by another instrument: draw another one.
+            AuthenticationFailed: `nonce_replayed`; that request got its code before.
         """
 
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:

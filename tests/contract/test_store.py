@@ -26,6 +26,7 @@ from gateway.holders.model import (
     InstrumentKind,
     InstrumentStatus,
     Limits,
+    RequestNonce,
     WalletStatus,
 )
 from gateway.ledger.model import Transfer, TransferGroup, TransferKind
@@ -671,3 +672,36 @@ async def test_hold_that_is_over_does_not_keep_money_from_a_payment(store: Store
     over = await store.book_payment(shop.booking(2, now_ms=shop.now_ms + 1_000))
     assert answer.outcome is Outcome.BOOKED
     assert (held.decline_code, over.outcome) == ("insufficient_funds", "approved")
+
+
+# Nonces of requests ----------------------------------------------------------------------------------------
+
+
+async def test_replayed_request_gets_no_second_code_from_any_process(
+    open_store: OpenStore, store: Store, shop: Shop
+) -> None:
+    nonce = RequestNonce(b"phonekey", "nonce-of-16-chars", shop.now_ms + 600_000)
+    await store.add_payment_code(b"a" * 32, "INSTRUMENT1", shop.now_ms + 60_000, shop.now_ms, nonce)
+    another = await open_store()
+    with pytest.raises(AuthenticationFailed) as refused:
+        await another.add_payment_code(b"b" * 32, "INSTRUMENT1", shop.now_ms + 60_000, shop.now_ms, nonce)
+    assert refused.value.code == "nonce_replayed"
+    assert await store.find_payment_code(b"b" * 32, shop.now_ms) is None
+    assert await store.find_payment_code(b"a" * 32, shop.now_ms) is not None, "the first code stays good"
+
+
+async def test_request_whose_code_was_not_stored_may_come_again(store: Store, shop: Shop) -> None:
+    other = replace(shop.instrument, instrument_id="INSTRUMENT2", key_id=b"otherkey")
+    await store.add_instrument(other)
+    await store.add_payment_code(b"a" * 32, "INSTRUMENT2", shop.now_ms + 60_000, shop.now_ms)
+    nonce = RequestNonce(b"phonekey", "nonce-of-16-chars", shop.now_ms + 600_000)
+    with pytest.raises(IdempotencyConflict):
+        await store.add_payment_code(b"a" * 32, "INSTRUMENT1", shop.now_ms + 60_000, shop.now_ms, nonce)
+    await store.add_payment_code(b"b" * 32, "INSTRUMENT1", shop.now_ms + 60_000, shop.now_ms, nonce)
+
+
+async def test_expired_nonces_are_forgotten(store: Store, shop: Shop) -> None:
+    nonce = RequestNonce(b"phonekey", "nonce-of-16-chars", shop.now_ms + 1_000)
+    await store.add_payment_code(b"a" * 32, "INSTRUMENT1", shop.now_ms + 60_000, shop.now_ms, nonce)
+    later_ms = shop.now_ms + 1_000
+    await store.add_payment_code(b"b" * 32, "INSTRUMENT1", later_ms + 60_000, later_ms, nonce)

@@ -8,13 +8,20 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from gateway.errors import ConfigurationError, EnrolmentRefused, IdempotencyConflict, NotFound
+from gateway.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    EnrolmentRefused,
+    IdempotencyConflict,
+    NotFound,
+)
 from gateway.holders.model import (
     CardKeyBatch,
     Instrument,
     InstrumentKind,
     InstrumentStatus,
     Limits,
+    RequestNonce,
     Wallet,
     WalletStatus,
 )
@@ -38,6 +45,9 @@ from wire.messages.payments import EntryMode
 
 CARD_KEY_BATCHES_MAX: Final = 16
 """Every tap of an NTAG 424 card may have to try them all (protocol section 3b: try few)."""
+
+NONCES_FORGOTTEN_MAX: Final = 64
+"""How many expired nonces go when one comes, so that their number stays bounded and no request pays much."""
 
 SQL = load_queries("directory")
 
@@ -252,9 +262,16 @@ def list_card_key_batches(connection: sqlite3.Connection) -> list[CardKeyBatch]:
 
 
 def add_payment_code(
-    connection: sqlite3.Connection, code_hash: bytes, instrument_id: str, expires_ms: int, now_ms: int
+    connection: sqlite3.Connection,
+    code_hash: bytes,
+    instrument_id: str,
+    expires_ms: int,
+    now_ms: int,
+    nonce: RequestNonce | None,
 ) -> None:
     """Store a fresh code, withdrawing the instrument's earlier unused ones."""
+    if nonce is not None:
+        _use_nonce(connection, nonce, now_ms)
     connection.execute(SQL["withdraw_unused_codes"], {"instrument_id": instrument_id})
     values = {
         "code_hash": code_hash,
@@ -276,6 +293,13 @@ def find_payment_code(connection: sqlite3.Connection, code_hash: bytes, now_ms: 
 def check_health(connection: sqlite3.Connection) -> None:
     """Write something that means nothing."""
     connection.execute(SQL["check_health"])
+
+
+def _use_nonce(connection: sqlite3.Connection, nonce: RequestNonce, now_ms: int) -> None:
+    connection.execute(SQL["forget_nonces"], {"now_ms": now_ms, "rows_max": NONCES_FORGOTTEN_MAX})
+    values = {"key_id": nonce.key_id, "nonce": nonce.nonce, "expires_ms": nonce.expires_ms}
+    if connection.execute(SQL["use_nonce"], values).rowcount == 0:
+        raise AuthenticationFailed("this request was seen before", code="nonce_replayed")
 
 
 def _check_funded(outcome: Outcome) -> None:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.holders.model import CardKeyBatch, Instrument, InstrumentStatus, Wallet, WalletStatus
+from gateway.holders.model import (
+    CardKeyBatch,
+    Instrument,
+    InstrumentStatus,
+    RequestNonce,
+    Wallet,
+    WalletStatus,
+)
 from gateway.ledger.book import GROUPS_PER_CALL_MAX
 from gateway.ledger.model import Account, TransferGroup
 from gateway.ledger.outcomes import GroupOutcome
@@ -129,10 +136,15 @@ class SqliteStore:
         return await self._readers.read(directory.list_card_key_batches)
 
     async def add_payment_code(
-        self, code_hash: bytes, instrument_id: str, expires_ms: int, now_ms: int
+        self,
+        code_hash: bytes,
+        instrument_id: str,
+        expires_ms: int,
+        now_ms: int,
+        nonce: RequestNonce | None = None,
     ) -> None:
         await self._writer.submit(
-            lambda c: directory.add_payment_code(c, code_hash, instrument_id, expires_ms, now_ms)
+            lambda c: directory.add_payment_code(c, code_hash, instrument_id, expires_ms, now_ms, nonce)
         )
 
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:

@@ -97,6 +97,16 @@ WHERE (SELECT count(*) FROM card_key_batches) < :batches_max
 -- name: list_card_key_batches
 SELECT * FROM card_key_batches ORDER BY batch_number DESC
 
+-- name: use_nonce
+INSERT INTO request_nonces (key_id, nonce, expires_ms) VALUES (:key_id, :nonce, :expires_ms)
+ON CONFLICT (key_id, nonce) DO NOTHING
+
+-- name: forget_nonces
+WITH over (key_id, nonce) AS (
+    SELECT key_id, nonce FROM request_nonces WHERE expires_ms <= :now_ms ORDER BY expires_ms LIMIT :rows_max
+)
+DELETE FROM request_nonces WHERE (key_id, nonce) IN over
+
 -- name: withdraw_unused_codes
 DELETE FROM payment_codes WHERE instrument_id = :instrument_id AND used_by IS NULL
 
