@@ -1,0 +1,64 @@
+"""Books read out of a gateway's database, whichever it is: the queries, and what their rows mean.
+
+Whoever has the database runs the queries, in one transaction that sees one state, and hands over the rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from simulators.auditor.books import Books, StoredGroup, StoredPayment
+from simulators.auditor.ledger import Account, Group, Leg
+
+Row = Sequence[Any]
+Query = Callable[[str], Iterable[Row]]
+
+ACCOUNTS: Final = (
+    "SELECT account_id, currency, debits_must_not_exceed_credits, frozen, debits_pending, debits_posted,"
+    " credits_pending, credits_posted FROM accounts"
+)
+GROUPS: Final = "SELECT sequence, booked_ms, purpose FROM ledger_groups ORDER BY sequence"
+TRANSFERS: Final = (
+    "SELECT group_sequence, transfer_id, kind, debit_account_id, credit_account_id, amount_minor, currency,"
+    " pending_id, expires_ms FROM transfers ORDER BY group_sequence, leg_index"
+)
+PENDINGS: Final = "SELECT transfer_id, state FROM pendings"
+PAYMENTS: Final = (
+    "SELECT payment_id, attempt_id, terminal_id, merchant_id, order_id, amount_minor, currency,"
+    " instrument_id, decline_code, receipt_number, group_sequence, decided_ms FROM payments"
+)
+
+
+def read_books(query: Query) -> Books:
+    """Return the books that a database holds.
+
+    Args:
+        query: runs one of the queries above and returns its rows, columns by position; all five must see
+            the same state.
+    """
+    legs: dict[int, list[Leg]] = defaultdict(list)
+    for sequence, *columns in query(TRANSFERS):
+        legs[sequence].append(_leg(columns))
+    return Books(
+        accounts={bytes(row[0]): _account(row[1:]) for row in query(ACCOUNTS)},
+        groups=tuple(
+            StoredGroup(sequence, booked_ms, Group(tuple(legs[sequence]), purpose))
+            for sequence, booked_ms, purpose in query(GROUPS)
+        ),
+        payments=tuple(StoredPayment(*row) for row in query(PAYMENTS)),
+        pending_states={bytes(transfer_id): state for transfer_id, state in query(PENDINGS)},
+    )
+
+
+def _account(row: Row) -> Account:
+    currency, limited, frozen, *counters = row
+    return Account(currency, bool(limited), bool(frozen), *counters)
+
+
+def _leg(row: Row) -> Leg:
+    transfer_id, kind, debit_id, credit_id, amount, currency, pending_id, expires_ms = row
+    pending = None if pending_id is None else bytes(pending_id)
+    ids = bytes(debit_id), bytes(credit_id)
+    return Leg(bytes(transfer_id), kind, *ids, amount, currency, pending, expires_ms)
