@@ -1,0 +1,76 @@
+"""Everything an audit can find, by a stable code: never renamed, never reused."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class BreakCode(StrEnum):
+    """What is not so; the first one found ends the audit."""
+
+    FILE_DAMAGED = "file_damaged"
+    """The database can't be read to its end."""
+    ROW_UNREADABLE = "row_unreadable"
+    """A row holds what no booking could have written."""
+
+    # Groups and their chain
+    SEQUENCE_GAP = "sequence_gap"
+    """A group is missing, or stands where it does not belong."""
+    LEGS_MISSING = "legs_missing"
+    """A group has fewer transfers than it was sealed with, or others."""
+    LEGS_ADDED = "legs_added"
+    """A group has more transfers than it was sealed with."""
+    TRANSFER_WITHOUT_GROUP = "transfer_without_group"
+    HASH_MISMATCH = "hash_mismatch"
+    """Something of this group, or of one before it, was changed after it was booked."""
+
+    # Transfers
+    ACCOUNT_MISSING = "account_missing"
+    ACCOUNTS_EQUAL = "accounts_equal"
+    """A transfer goes from an account to itself."""
+    CURRENCY_MISMATCH = "currency_mismatch"
+    AMOUNT_NOT_POSITIVE = "amount_not_positive"
+    AMOUNT_TOO_LARGE = "amount_too_large"
+    BALANCE_NEGATIVE = "balance_negative"
+    """An account had less than nothing that may not."""
+    COUNTER_OUT_OF_RANGE = "counter_out_of_range"
+
+    # Holds
+    PENDING_MISSING = "pending_missing"
+    """A hold was booked, and nothing is stored about what became of it."""
+    PENDING_WITHOUT_TRANSFER = "pending_without_transfer"
+    PENDING_EXPIRY_DIFFERS = "pending_expiry_differs"
+    """A hold is stored with another time of expiry than it was booked with."""
+    PENDING_STATE_DIFFERS = "pending_state_differs"
+    """A hold is stored as open, posted, voided or expired, and the transfers say otherwise."""
+    PENDING_NOT_OPEN = "pending_not_open"
+    """A transfer ends a hold that there was not, or that had ended."""
+    PENDING_DIFFERS = "pending_differs"
+    """A transfer ends a hold of other accounts, with more than it held, or at the wrong side of its time."""
+
+    # Counters
+    DEBITS_DIFFER_FROM_CREDITS = "debits_differ_from_credits"
+    COUNTERS_DIFFER = "counters_differ"
+    """An account's stored counters are not what its transfers add up to."""
+
+    # Payments
+    GROUP_WITHOUT_PAYMENT = "group_without_payment"
+    PAYMENT_WITHOUT_GROUP = "payment_without_group"
+    """A payment is approved, and no money moved."""
+    PAYMENT_OF_OTHER_GROUP = "payment_of_other_group"
+    """A payment names a group that has another, or that was not booked for a payment."""
+    PAYMENT_DIFFERS_FROM_GROUP = "payment_differs_from_group"
+    """Amount, currency, payer, merchant or fee of a payment is not what moved; or it was declined."""
+    RECEIPT_NUMBER_DIFFERS = "receipt_number_differs"
+    """A merchant's receipts are not numbered 1, 2, 3, … in the order of booking."""
+    RECEIPT_COUNT_DIFFERS = "receipt_count_differs"
+    """A merchant's count of receipts is not the last one's number."""
+    ORDER_TOTAL_DIFFERS = "order_total_differs"
+    ORDER_OVERPAID = "order_overpaid"
+    """More was approved for an order than it is for."""
+    DAY_TOTAL_DIFFERS = "day_total_differs"
+    """What an instrument is said to have spent in a day is not what its payments add up to."""
+    TOKEN_USE_MISSING = "token_use_missing"  # noqa: S105  a code, no password
+    """A payment was approved with a token that is not stored as used: it could be used again."""
+    TOKEN_USE_WITHOUT_PAYMENT = "token_use_without_payment"  # noqa: S105  a code, no password
+    """A token is stored as used by an attempt that there was not."""
