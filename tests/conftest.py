@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,6 +30,7 @@ from gateway.merchants.model import (
     TerminalStatus,
 )
 from gateway.payments.model import PaymentBooking, TokenUse, Verified
+from tests.databases import KINDS, Database, sqlite_database
 from tests.postgres_server import PostgresServer, running_server
 from wire import es256
 from wire.messages.payments import EntryMode
@@ -185,3 +187,9 @@ def make_postgres_url(postgres_server: PostgresServer) -> Iterator[Callable[[], 
 def postgres_url(make_postgres_url: Callable[[], str]) -> str:
     """A database of the test's own, up to date and empty."""
     return make_postgres_url()
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """A database of the test's own, empty and of either kind: every test that asks runs on both."""
+    return sqlite_database(tmp_path / "store.sqlite3")

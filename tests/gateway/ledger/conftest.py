@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.ledger.model import GroupPurpose, Transfer, TransferGroup, TransferKind
-from gateway.storage.sqlite.store import SqliteStore, open_sqlite_store
 from simulators.auditor.ledger import Group, Leg
+from tests.databases import Database
 
-OpenBook = Callable[[], Awaitable[SqliteStore]]
+OpenBook = Callable[[], Awaitable[Any]]
 
 
-@pytest.fixture(params=["sqlite"])
-def open_book(request: pytest.FixtureRequest, tmp_path: Path) -> OpenBook:
+@pytest.fixture
+def open_book(database: Database) -> OpenBook:
     """Opens one and the same ledger, as often as it is called; whoever opened it closes it."""
-    openers = {"sqlite": lambda: open_sqlite_store(tmp_path / "ledger.sqlite3")}
-    return openers[request.param]
+    return database.open_store
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,13 @@ from gateway.ledger.book import EXPIRIES_PER_BOOKING_MAX, LedgerBook
 from gateway.ledger.model import Account, AccountKind, TransferGroup
 from gateway.ledger.outcomes import GroupOutcome, Outcome
 from simulators.auditor import ledger as model_ledger
+from simulators.auditor.books import check_books
 from simulators.auditor.ledger import Group, LedgerModel, Leg, expiry_of
 from simulators.auditor.orders import find_serial_order
 from simulators.auditor.outcomes import NUMBERS
 
 if TYPE_CHECKING:
+    from tests.databases import Database
     from tests.gateway.ledger.conftest import OpenBook
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "80"))
@@ -395,10 +397,10 @@ def test_outcomes_are_spelt_and_numbered_alike() -> None:
 
 
 def test_ledger_and_model_agree_on_every_answer_and_every_counter(
-    open_book: OpenBook, transfer_group: Callable[[Group], TransferGroup]
+    database: Database, transfer_group: Callable[[Group], TransferGroup]
 ) -> None:
     with asyncio.Runner() as runner:
-        doors = [runner.run(open_book()), runner.run(open_book())]
+        doors = [runner.run(database.open_store()), runner.run(database.open_store())]
         run_count = 0
 
         @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -406,13 +408,14 @@ def test_ledger_and_model_agree_on_every_answer_and_every_counter(
         def agree(history: list[Step]) -> None:
             nonlocal run_count
             run_count += 1
-            runner.run(Player(run_count, open_book, transfer_group, doors).play(history))
+            runner.run(Player(run_count, database.open_store, transfer_group, doors).play(history))
 
         try:
             agree()
         finally:
             for door in doors:
                 runner.run(door.close())
+        assert check_books(runner.run(database.read_books())) == []
 
 
 async def test_more_holds_than_one_booking_lets_go(
