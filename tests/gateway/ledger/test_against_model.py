@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.ledger.book import EXPIRIES_PER_BOOKING_MAX, LedgerBook
-from gateway.ledger.model import Account, AccountKind, TransferGroup
+from gateway.ledger.model import Account, AccountKind
 from gateway.ledger.outcomes import GroupOutcome, Outcome
 from simulators.auditor import ledger as model_ledger
 from simulators.auditor.books import check_books
 from simulators.auditor.ledger import Group, LedgerModel, Leg, expiry_of
 from simulators.auditor.orders import find_serial_order
 from simulators.auditor.outcomes import NUMBERS
+from tests.gateway.translation import group_of, names_of
 
 if TYPE_CHECKING:
     from tests.databases import Database
-    from tests.gateway.ledger.conftest import OpenBook
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "80"))
 """How many histories are tried; a long campaign sets more."""
@@ -221,10 +221,6 @@ def changed(group: Group, change: str, extra: Leg) -> Group:
     return replace(group, legs=changes[change]()) if change else group
 
 
-def names_of(answer: GroupOutcome) -> tuple[str, ...]:
-    return tuple(leg.name.lower() for leg in answer.legs)
-
-
 def take_places(
     places: dict[int, int], expected: list[model_ledger.Answer], heard: list[GroupOutcome]
 ) -> bool:
@@ -249,8 +245,7 @@ class Player:
     """Plays one history in accounts and at times of its own, against the store and against the model."""
 
     run: int
-    open_book: OpenBook
-    transfer_group: Callable[[Group], TransferGroup]
+    open_book: Callable[[], Awaitable[Any]]
     doors: list[Any]
     """The open stores; shared with the histories before and after."""
     model: LedgerModel = field(default_factory=LedgerModel)
@@ -303,7 +298,7 @@ class Player:
         plain = [[self._group(one) for one in batch.groups] for batch in batches]
         answers = await asyncio.gather(
             *(
-                self.doors[door].book([self.transfer_group(group) for group in groups], self.now_ms)
+                self.doors[door].book([group_of(group) for group in groups], self.now_ms)
                 for door, groups in zip(doors, plain, strict=True)
             )
         )
@@ -397,7 +392,7 @@ def test_outcomes_are_spelt_and_numbered_alike() -> None:
 
 
 def test_ledger_and_model_agree_on_every_answer_and_every_counter(
-    database: Database, transfer_group: Callable[[Group], TransferGroup]
+    database: Database,
 ) -> None:
     with asyncio.Runner() as runner:
         doors = [runner.run(database.open_store()), runner.run(database.open_store())]
@@ -408,7 +403,7 @@ def test_ledger_and_model_agree_on_every_answer_and_every_counter(
         def agree(history: list[Step]) -> None:
             nonlocal run_count
             run_count += 1
-            runner.run(Player(run_count, database.open_store, transfer_group, doors).play(history))
+            runner.run(Player(run_count, database.open_store, doors).play(history))
 
         try:
             agree()
@@ -419,9 +414,9 @@ def test_ledger_and_model_agree_on_every_answer_and_every_counter(
 
 
 async def test_more_holds_than_one_booking_lets_go(
-    open_book: OpenBook, transfer_group: Callable[[Group], TransferGroup]
+    database: Database,
 ) -> None:
-    book: LedgerBook = await open_book()
+    book: LedgerBook = await database.open_store()
     model = LedgerModel()
     for name in (b"rich", b"shop"):
         model.open_account(name.ljust(16, b"."), "EUR")
@@ -441,7 +436,7 @@ async def test_more_holds_than_one_booking_lets_go(
         ([Group((expiry_of(pendings[0]),))], 99),
     ]
     for groups, now_ms in asked:
-        answers = await book.book([transfer_group(group) for group in groups], now_ms)
+        answers = await book.book([group_of(group) for group in groups], now_ms)
         expected = [answer.legs for answer in model.book(groups, now_ms)]
         assert [names_of(answer) for answer in answers] == expected
         found = await book.find_account(rich)

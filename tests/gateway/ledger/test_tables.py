@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,13 @@ import pytest
 
 from gateway.errors import NotFound
 from gateway.ledger.book import LedgerBook
-from gateway.ledger.model import LEGS_MAX, Account, AccountKind, TransferGroup
+from gateway.ledger.model import LEGS_MAX, Account, AccountKind
 from gateway.ledger.outcomes import Outcome
 from simulators.auditor.ledger import Group, LedgerModel, Leg
+from tests.gateway.translation import group_of, names_of
 
 if TYPE_CHECKING:
-    from tests.gateway.ledger.conftest import OpenBook
+    from tests.databases import Database
 
 FOLDER = Path(__file__).with_name("tables")
 LEG = re.compile(
@@ -116,9 +117,8 @@ class Bookkeeper(ABC):
 class StoreBookkeeper(Bookkeeper):
     """Plays it on a real ledger."""
 
-    def __init__(self, book: LedgerBook, transfer_group: Callable[[Group], TransferGroup]) -> None:
+    def __init__(self, book: LedgerBook) -> None:
         self._book = book
-        self._transfer_group = transfer_group
 
     async def open_account(self, account_id: bytes, currency: str, limited: bool) -> None:
         await self._book.open_account(Account(account_id, AccountKind.WALLET, currency, limited), self.now_ms)
@@ -127,8 +127,8 @@ class StoreBookkeeper(Bookkeeper):
         await self._book.set_account_frozen(account_id, frozen)
 
     async def book(self, group: Group) -> list[str]:
-        (answer,) = await self._book.book([self._transfer_group(group)], self.now_ms)
-        return [leg.name.lower() for leg in answer.legs]
+        (answer,) = await self._book.book([group_of(group)], self.now_ms)
+        return list(names_of(answer))
 
     async def expire(self) -> int:
         return await self._book.expire_pendings(self.now_ms)
@@ -163,15 +163,15 @@ class ModelBookkeeper(Bookkeeper):
 
 
 @pytest.fixture
-async def book(open_book: OpenBook) -> AsyncIterator[LedgerBook]:
-    store = await open_book()
+async def book(database: Database) -> AsyncIterator[LedgerBook]:
+    store = await database.open_store()
     yield store
     await store.close()
 
 
 @pytest.fixture
-def keeper(book: LedgerBook, transfer_group: Callable[[Group], TransferGroup]) -> StoreBookkeeper:
-    return StoreBookkeeper(book, transfer_group)
+def keeper(book: LedgerBook) -> StoreBookkeeper:
+    return StoreBookkeeper(book)
 
 
 @pytest.mark.parametrize("lines", TABLES.values(), ids=TABLES)
@@ -189,9 +189,7 @@ def test_every_outcome_stands_in_a_table() -> None:
     assert written == {outcome.name.lower() for outcome in Outcome}
 
 
-async def test_batch_answers_each_group_by_itself(
-    book: LedgerBook, keeper: StoreBookkeeper, transfer_group: Callable[[Group], TransferGroup]
-) -> None:
+async def test_batch_answers_each_group_by_itself(book: LedgerBook, keeper: StoreBookkeeper) -> None:
     await keeper.play(
         ["open outside EUR", "open ada EUR limited", "open shop EUR", "single f outside > ada 100 EUR booked"]
     )
@@ -199,7 +197,7 @@ async def test_batch_answers_each_group_by_itself(
         Leg(id_of(name), "single", id_of("ada"), id_of("shop"), amount, "EUR")
         for name, amount in (("t1", 60), ("t2", 60), ("t3", 40))
     ]
-    answers = await book.book([transfer_group(Group((leg,))) for leg in legs], 0)
+    answers = await book.book([group_of(Group((leg,))) for leg in legs], 0)
     assert [answer.outcome.name for answer in answers] == ["BOOKED", "INSUFFICIENT_FUNDS", "BOOKED"]
     assert [answer.sequence for answer in answers] == [2, None, 3]
 
