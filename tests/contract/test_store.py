@@ -33,6 +33,7 @@ from gateway.ledger.model import Transfer, TransferGroup, TransferKind
 from gateway.ledger.outcomes import Outcome
 from gateway.merchants.model import Location, MerchantStatus, TerminalStatus
 from gateway.payments.model import CardCounter, PaymentCodeUse, PaymentRecord, Refused, TokenUse, Verified
+from gateway.storage.postgres.store import open_postgres_store
 from gateway.storage.sqlite.store import open_sqlite_store
 from gateway.storage.store import Store
 from wire.errors import MoneyError
@@ -46,14 +47,22 @@ DAY_MS = 86_400_000
 UNKNOWN = "UNKNOWN"
 
 
-@pytest.fixture(params=["sqlite"])
-async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenStore]:
+@pytest.fixture(params=["sqlite", "postgres"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    """Opens a store on the test's own database."""
+    if request.param == "sqlite":
+        return lambda: open_sqlite_store(tmp_path / "store.sqlite3")
+    url: str = request.getfixturevalue("postgres_url")
+    return lambda: open_postgres_store(url)
+
+
+@pytest.fixture
+async def open_store(opener: OpenStore) -> AsyncIterator[OpenStore]:
     """Opens a store on one and the same database, as often as a test has processes."""
-    openers = {"sqlite": lambda: open_sqlite_store(tmp_path / "store.sqlite3")}
     stores: list[Store] = []
 
     async def open_one() -> Store:
-        stores.append(await openers[request.param]())
+        stores.append(await opener())
         return stores[-1]
 
     yield open_one

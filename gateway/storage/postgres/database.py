@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -40,11 +40,26 @@ SESSION_SETTINGS: Final[Mapping[str, str]] = {
     # Compiling a statement takes longer than any of ours runs.
     "jit": "off",
     "client_min_messages": "warning",
+    # Plans are made once a connection, and must do for tables of any size: all that is asked for is looked
+    # up by an index, from a few given keys, in the order in which the statement is written. Small tables the
+    # planner would rather read whole, and it would stay with that after they have grown.
+    "plan_cache_mode": "force_generic_plan",
+    "join_collapse_limit": "1",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
 }
 
 KEEP_SYNCHRONOUS: Final = """
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
+
+GUARD_REFUSED: Final = "TS001"
+"""SQLSTATE that our own functions raise, with the guard's name as its message."""
+
+_OVERTAKEN: Final = frozenset({"23505", "40001", "40P01"})
+"""Unique violation, serialization failure, deadlock: what goes well when it is decided anew."""
 
 _OUR_BUGS: Final = frozenset({"22", "23", "TS"})
 """SQLSTATE classes: data exception, integrity constraint violation, and what our own triggers raise."""
@@ -107,6 +122,14 @@ class Connection(Protocol):
 
     def terminate(self) -> None:
         """Drop the connection without a farewell."""
+
+
+class GuardRefused(Exception):
+    """A batch met facts that had changed since it read them; nothing of it was written."""
+
+    def __init__(self, guard: str) -> None:
+        super().__init__(guard)
+        self.guard = guard
 
 
 class Database:
@@ -237,6 +260,24 @@ async def insert(connection: Connection, statement: Statement, values: Mapping[s
         raise IdempotencyConflict("this id or key is taken") from _without_values(error)
     except asyncpg.ForeignKeyViolationError as error:
         raise NotFound("something this belongs to does not exist") from _without_values(error)
+
+
+async def call_guarded(connection: Connection, query: str, arguments: Sequence[object]) -> Row:
+    """Call a function that writes under guards, and return its one row.
+
+    Raises:
+        GuardRefused: a guard refused, or somebody else took a unique key or won a deadlock meanwhile.
+    """
+    try:
+        row = await connection.fetchrow(query, *arguments)
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == GUARD_REFUSED:
+            raise GuardRefused(str(error)) from None
+        if error.sqlstate in _OVERTAKEN:
+            raise GuardRefused(error.constraint_name or error.sqlstate) from _without_values(error)
+        raise
+    assert row is not None, "a function returns a row"
+    return row
 
 
 @contextlib.contextmanager

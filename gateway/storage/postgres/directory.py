@@ -8,8 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.errors import ConfigurationError, EnrolmentRefused, IdempotencyConflict, NotFound
-from gateway.holders.model import CardKeyBatch, Instrument, InstrumentStatus, Wallet, WalletStatus
+from gateway.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    EnrolmentRefused,
+    IdempotencyConflict,
+    NotFound,
+)
+from gateway.holders.model import (
+    CardKeyBatch,
+    Instrument,
+    InstrumentStatus,
+    RequestNonce,
+    Wallet,
+    WalletStatus,
+)
 from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.model import Account, AccountKind
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
@@ -27,6 +40,9 @@ from gateway.storage.store import PAGE_ROWS_MAX, WalletBalance
 
 CARD_KEY_BATCHES_MAX: Final = 16
 """Every tap of an NTAG 424 card may have to try them all (protocol section 3b: try few)."""
+
+NONCES_FORGOTTEN_MAX: Final = 64
+"""How many expired nonces go when one comes, so that their number stays bounded and no request pays much."""
 
 SQL = load_queries("directory")
 LEDGER_SQL = load_queries("ledger")
@@ -243,9 +259,16 @@ async def list_card_key_batches(connection: Connection) -> list[CardKeyBatch]:
 
 
 async def add_payment_code(
-    connection: Connection, code_hash: bytes, instrument_id: str, expires_ms: int, now_ms: int
+    connection: Connection,
+    code_hash: bytes,
+    instrument_id: str,
+    expires_ms: int,
+    now_ms: int,
+    nonce: RequestNonce | None,
 ) -> None:
     """Store a fresh code, withdrawing the instrument's earlier unused ones."""
+    if nonce is not None:
+        await _use_nonce(connection, nonce, now_ms)
     values = {
         "code_hash": code_hash,
         "instrument_id": instrument_id,
@@ -268,6 +291,14 @@ async def find_payment_code(connection: Connection, code_hash: bytes, now_ms: in
 async def check_health(connection: Connection) -> None:
     """Write something that means nothing."""
     await execute(connection, SQL["check_health"], {})
+
+
+async def _use_nonce(connection: Connection, nonce: RequestNonce, now_ms: int) -> None:
+    forgotten = {"now_ms": now_ms, "rows_max": NONCES_FORGOTTEN_MAX}
+    await execute(connection, SQL["forget_nonces"], forgotten)
+    values = {"key_id": nonce.key_id, "nonce": nonce.nonce, "expires_ms": nonce.expires_ms}
+    if await execute(connection, SQL["use_nonce"], values) == 0:
+        raise AuthenticationFailed("this request was seen before", code="nonce_replayed")
 
 
 async def _open_operator_account(

@@ -101,6 +101,18 @@ WHERE (SELECT count(*) FROM card_key_batches) < :batches_max
 -- name: list_card_key_batches
 SELECT * FROM card_key_batches ORDER BY batch_number DESC
 
+-- name: use_nonce
+INSERT INTO request_nonces (key_id, nonce, expires_ms) VALUES (:key_id, :nonce, :expires_ms)
+ON CONFLICT (key_id, nonce) DO NOTHING
+
+-- name: forget_nonces
+DELETE FROM request_nonces
+WHERE (key_id, nonce) IN (
+    SELECT key_id, nonce FROM request_nonces
+    WHERE expires_ms <= :now_ms ORDER BY expires_ms LIMIT :rows_max
+    FOR UPDATE SKIP LOCKED
+)
+
 -- name: lock_payment_codes
 -- In the order of their hashes, before any is changed, as bookings lock them too: so nobody who holds one of
 -- two waits for the other.

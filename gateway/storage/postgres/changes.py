@@ -1,0 +1,162 @@
+"""What a batch changes, as the arrays that the function `book_batch` takes (migrations/0002_booking.sql).
+
+Each row of a change is one tuple here, and the rows of one kind become columns. A row's parts stand in the
+order of the function's arguments; a test books with every kind of row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from gateway.ledger.chain import encode_group
+from gateway.ledger.model import COUNTER_MAX, GroupPurpose, PendingState, TransferKind
+from gateway.ledger.rules import state_after
+from gateway.ledger.workbook import BookedGroup, LedgerChanges
+from gateway.payments.changes import Draft, PaymentChanges
+from wire.messages.payments import EntryMode
+
+SEQUENCE_BYTES: Final = 8
+"""How much of a group's canonical bytes is its place in the ledger, which only the server knows."""
+
+Columns: TypeAlias = list[Sequence[object]]
+
+# Plain texts, which the driver takes as they are.
+_TEXT_OF: Final[Mapping[object, str]] = {
+    member: member.value
+    for members in (TransferKind, GroupPurpose, PendingState, EntryMode)
+    for member in members
+}
+_EXPIRE: Final = TransferKind.EXPIRE
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where a batch came to stand in the ledger."""
+
+    first_sequence: int
+    receipt_counts: Mapping[str, int]
+    """How many receipts each merchant had before the batch."""
+
+
+def book_arguments(ledger: LedgerChanges, payments: PaymentChanges) -> list[object]:
+    """Return the arguments of `book_batch`, in its order."""
+    receipt_places = {merchant_id: place for place, merchant_id in enumerate(payments.receipts, start=1)}
+    return [
+        *_columns(4, map(_group_row, ledger.groups)),
+        *_columns(10, _leg_rows(ledger.groups)),
+        *_columns(8, _account_rows(ledger)),
+        COUNTER_MAX,
+        *_columns(4, _ended_rows(ledger)),
+        list({draft.site.terminal_id for draft in payments.drafts}),
+        *_columns(6, _token_rows(payments)),
+        *_columns(3, ((one.code_hash, one.payment_id, one.now_ms) for one in payments.codes)),
+        *_columns(3, ((key, card.first, card.last) for key, card in payments.cards.items())),
+        list(payments.suspended_key_ids),
+        *_columns(
+            4, ((*key, order.amount_minor, order.approved_minor) for key, order in payments.orders.items())
+        ),
+        *_columns(5, _day_rows(payments)),
+        *_columns(2, payments.receipts.items()),
+        *_columns(20, (_payment_row(draft, receipt_places) for draft in payments.drafts)),
+    ]
+
+
+def _columns(width: int, rows: Iterable[Sequence[object]]) -> Columns:
+    return list(zip(*rows, strict=True)) or [()] * width
+
+
+def _group_row(booked: BookedGroup) -> tuple[object, ...]:
+    group = booked.group
+    body = encode_group(0, booked.booked_ms, group)[SEQUENCE_BYTES:]
+    return _TEXT_OF[group.purpose], booked.booked_ms, len(group.legs), body
+
+
+def _leg_rows(groups: Sequence[BookedGroup]) -> Iterable[tuple[object, ...]]:
+    return (
+        (
+            group_index,
+            leg_index,
+            leg.transfer_id,
+            _TEXT_OF[leg.kind],
+            leg.debit_account_id,
+            leg.credit_account_id,
+            leg.amount_minor,
+            leg.currency,
+            leg.pending_id,
+            leg.expires_ms,
+        )
+        for group_index, booked in enumerate(groups, start=1)
+        for leg_index, leg in enumerate(booked.group.legs)
+    )
+
+
+def _account_rows(ledger: LedgerChanges) -> Iterable[tuple[object, ...]]:
+    return (
+        (
+            change.account_id,
+            change.currency,
+            change.debits_pending,
+            change.debits_posted,
+            change.credits_pending,
+            change.credits_posted,
+            change.needed_minor,
+            change.needs_unfrozen,
+        )
+        for change in ledger.accounts
+    )
+
+
+def _ended_rows(ledger: LedgerChanges) -> Iterable[tuple[object, ...]]:
+    return (
+        (end.pending_id, _TEXT_OF[state_after(end.kind)], end.now_ms, end.kind is _EXPIRE)
+        for end in ledger.ended_pendings
+    )
+
+
+def _token_rows(payments: PaymentChanges) -> Iterable[tuple[object, ...]]:
+    return (
+        (
+            one.use.key_id,
+            one.use.counter,
+            one.use.claims_digest,
+            one.terminal_id,
+            one.terminal_nonce,
+            one.payment_id,
+        )
+        for one in payments.tokens
+    )
+
+
+def _day_rows(payments: PaymentChanges) -> Iterable[tuple[object, ...]]:
+    return (
+        (*key, spend.spent_minor, spend.largest_minor, _TEXT_OF[spend.weakest_entry_mode])
+        for key, spend in payments.spent_days.items()
+    )
+
+
+def _payment_row(draft: Draft, receipt_places: Mapping[str, int]) -> tuple[object, ...]:
+    booking, site, payer = draft.booking, draft.site, draft.payer
+    return (
+        booking.payment_id,
+        booking.attempt_id,
+        booking.request_digest,
+        booking.terminal_id,
+        booking.merchant_id,
+        booking.order_id,
+        draft.decline_code,
+        booking.amount_minor,
+        booking.currency,
+        _TEXT_OF[booking.entry_mode],
+        payer.instrument_id if payer else None,
+        payer.label if payer else None,
+        site.merchant_name,
+        site.location_name,
+        None if draft.receipt_index is None else receipt_places[site.merchant_id],
+        draft.receipt_index,
+        None if draft.group_index is None else draft.group_index + 1,
+        booking.presented_ms,
+        booking.card_exchange_ms,
+        booking.now_ms,
+    )

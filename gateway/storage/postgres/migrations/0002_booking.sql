@@ -1,0 +1,311 @@
+-- How a batch is read and written: one call each (docs/adr/0005). Rules stand in gateway/ledger and
+-- gateway/payments; here are lookups and guards.
+-- Every table is looked up by an index, from the few rows of the batch; the settings of our connections see
+-- to it (database.py).
+
+-- Everything stored about the attempts of a batch, a row for each, in the order given.
+CREATE FUNCTION payment_facts(
+    attempt_ids text[], terminal_ids text[], instrument_ids text[], order_ids text[], merchant_ids text[],
+    days integer[], fee_account_ids bytea[], token_key_ids bytea[], token_counters bigint[],
+    terminal_nonces bytea[], code_hashes bytea[], now_ms bigint
+) RETURNS TABLE (
+    is_known boolean, holds_are_due boolean,
+    terminal_status text, merchant_id text, merchant_status text, merchant_name text,
+    merchant_account_id bytea, fee_basis_points integer, location_name text,
+    key_id bytea, label text, instrument_status text, weakest_entry_mode text,
+    per_payment_minor bigint, per_day_minor bigint, card_counter bigint,
+    wallet_account_id bytea,
+    wallet_currency text, wallet_is_bounded boolean, wallet_frozen boolean,
+    wallet_debits_pending bigint, wallet_debits_posted bigint,
+    wallet_credits_pending bigint, wallet_credits_posted bigint,
+    merchant_currency text, merchant_is_bounded boolean, merchant_frozen boolean,
+    merchant_debits_pending bigint, merchant_debits_posted bigint,
+    merchant_credits_pending bigint, merchant_credits_posted bigint,
+    fees_currency text, fees_is_bounded boolean, fees_frozen boolean,
+    fees_debits_pending bigint, fees_debits_posted bigint,
+    fees_credits_pending bigint, fees_credits_posted bigint,
+    claims_digest bytea, nonce_is_known boolean,
+    code_expires_ms bigint, code_is_used boolean,
+    order_minor bigint, order_approved_minor bigint, spent_minor bigint
+)
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        p.payment_id IS NOT NULL,
+        EXISTS (SELECT FROM pendings AS due WHERE due.state = 'open' AND due.expires_ms <= now_ms),
+        t.status, t.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points, l.name,
+        i.key_id, i.label, i.status, i.weakest_entry_mode, i.per_payment_minor, i.per_day_minor,
+        i.card_counter,
+        wa.account_id,
+        wa.currency, wa.debits_must_not_exceed_credits, wa.frozen,
+        wa.debits_pending, wa.debits_posted, wa.credits_pending, wa.credits_posted,
+        ma.currency, ma.debits_must_not_exceed_credits, ma.frozen,
+        ma.debits_pending, ma.debits_posted, ma.credits_pending, ma.credits_posted,
+        fa.currency, fa.debits_must_not_exceed_credits, fa.frozen,
+        fa.debits_pending, fa.debits_posted, fa.credits_pending, fa.credits_posted,
+        u.claims_digest, n.terminal_id IS NOT NULL,
+        c.expires_ms, c.used_by IS NOT NULL,
+        o.amount_minor, o.approved_minor, s.spent_minor
+    FROM unnest(
+            attempt_ids, terminal_ids, instrument_ids, order_ids, merchant_ids, days, fee_account_ids,
+            token_key_ids, token_counters, terminal_nonces, code_hashes
+        ) WITH ORDINALITY AS b (
+            attempt_id, terminal_id, instrument_id, order_id, merchant_id, day, fee_account_id,
+            token_key_id, token_counter, terminal_nonce, code_hash, place
+        )
+        LEFT JOIN payments AS p ON p.attempt_id = b.attempt_id AND p.terminal_id = b.terminal_id
+        LEFT JOIN terminals AS t ON t.terminal_id = b.terminal_id
+        LEFT JOIN merchants AS m ON m.merchant_id = t.merchant_id
+        LEFT JOIN locations AS l ON l.location_id = t.location_id
+        LEFT JOIN instruments AS i ON i.instrument_id = b.instrument_id
+        LEFT JOIN wallets AS w ON w.wallet_id = i.wallet_id
+        LEFT JOIN accounts AS wa ON wa.account_id = w.account_id
+        LEFT JOIN accounts AS ma ON ma.account_id = m.account_id
+        LEFT JOIN accounts AS fa ON fa.account_id = b.fee_account_id
+        LEFT JOIN token_uses AS u ON u.key_id = b.token_key_id AND u.counter = b.token_counter
+        LEFT JOIN token_uses AS n ON n.terminal_nonce = b.terminal_nonce AND n.terminal_id = b.terminal_id
+        LEFT JOIN payment_codes AS c ON c.code_hash = b.code_hash
+        LEFT JOIN orders AS o ON o.order_id = b.order_id AND o.merchant_id = b.merchant_id
+        LEFT JOIN spent_days AS s ON s.day = b.day AND s.instrument_id = b.instrument_id
+    ORDER BY b.place;
+END
+$$;
+
+-- Write what a batch changes, whole or not at all.
+-- Raises TS001, with the name of the guard, when a guard refuses: the facts were no longer so, or a unique
+-- key was taken meanwhile (23505). Everything is undone then, and the caller reads and decides anew.
+-- Rows given as arrays of one length stand side by side; group_index counts from 1 in the order of groups,
+-- receipt_place from 1 in the order of receipts.
+CREATE FUNCTION book_batch(
+    group_purposes text[], group_booked_ms bigint[], group_leg_counts smallint[], group_bodies bytea[],
+    leg_group_indexes integer[], leg_indexes smallint[], leg_ids bytea[], leg_kinds text[],
+    leg_debit_ids bytea[], leg_credit_ids bytea[], leg_amounts bigint[], leg_currencies text[],
+    leg_pending_ids bytea[], leg_expiries_ms bigint[],
+    account_ids bytea[], account_currencies text[], account_debits_pending bigint[],
+    account_debits_posted bigint[], account_credits_pending bigint[], account_credits_posted bigint[],
+    account_needed bigint[], account_needs_unfrozen boolean[], counter_max bigint,
+    ended_ids bytea[], ended_states text[], ended_now_ms bigint[], ended_are_over boolean[],
+    active_terminal_ids text[],
+    token_key_ids bytea[], token_counters bigint[], token_digests bytea[], token_terminal_ids text[],
+    token_nonces bytea[], token_payment_ids text[],
+    code_hashes bytea[], code_payment_ids text[], code_now_ms bigint[],
+    card_instrument_ids text[], card_firsts bigint[], card_lasts bigint[],
+    suspended_key_ids bytea[],
+    order_ids text[], order_merchant_ids text[], order_amounts bigint[], order_approved bigint[],
+    day_numbers integer[], day_instrument_ids text[], day_amounts bigint[], day_largest bigint[],
+    day_weakest_modes text[],
+    receipt_merchant_ids text[], receipt_news bigint[],
+    payment_ids text[], payment_attempt_ids text[], payment_digests bytea[], payment_terminal_ids text[],
+    payment_merchant_ids text[], payment_order_ids text[], payment_decline_codes text[],
+    payment_amounts bigint[], payment_currencies text[], payment_entry_modes text[],
+    payment_instrument_ids text[], payment_labels text[], payment_merchant_names text[],
+    payment_location_names text[], payment_receipt_places integer[], payment_receipt_indexes bigint[],
+    payment_group_indexes integer[], payment_presented_ms bigint[], payment_exchanges_ms bigint[],
+    payment_decided_ms bigint[],
+    OUT first_sequence bigint, OUT receipt_counts bigint[]
+)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    head_sequence bigint;
+    head_hash bytea;
+    group_body bytea;
+    group_hashes bytea[] := '{}';
+    changed_count bigint;
+BEGIN
+    SELECT h.sequence, h.hash INTO STRICT head_sequence, head_hash
+    FROM chain_head AS h WHERE h.only_row = 1 FOR UPDATE;
+    first_sequence := head_sequence + 1;
+
+    IF EXISTS (
+        SELECT FROM unnest(active_terminal_ids) AS a (terminal_id)
+            LEFT JOIN terminals AS t USING (terminal_id)
+        WHERE t.status IS DISTINCT FROM 'active'
+    ) THEN
+        RAISE EXCEPTION 'terminals' USING ERRCODE = 'TS001';
+    END IF;
+
+    UPDATE accounts AS a
+    SET debits_pending = a.debits_pending + c.debits_pending,
+        debits_posted = a.debits_posted + c.debits_posted,
+        credits_pending = a.credits_pending + c.credits_pending,
+        credits_posted = a.credits_posted + c.credits_posted
+    FROM unnest(
+            account_ids, account_currencies, account_debits_pending, account_debits_posted,
+            account_credits_pending, account_credits_posted, account_needed, account_needs_unfrozen
+        ) AS c (
+            account_id, currency, debits_pending, debits_posted, credits_pending, credits_posted,
+            needed, needs_unfrozen
+        )
+    WHERE a.account_id = c.account_id
+        AND a.currency = c.currency
+        AND NOT (a.frozen AND c.needs_unfrozen)
+        AND (
+            NOT a.debits_must_not_exceed_credits
+            OR a.credits_posted - a.debits_posted - a.debits_pending >= c.needed
+        )
+        AND a.debits_pending + a.debits_posted + c.debits_pending + c.debits_posted <= counter_max
+        AND a.credits_pending + a.credits_posted + c.credits_pending + c.credits_posted <= counter_max;
+    GET DIAGNOSTICS changed_count = ROW_COUNT;
+    IF changed_count <> cardinality(account_ids) THEN
+        RAISE EXCEPTION 'accounts' USING ERRCODE = 'TS001';
+    END IF;
+
+    IF cardinality(group_bodies) > 0 THEN
+        -- As gateway/ledger/chain.py: the hash before, the sequence, and what the group is.
+        FOREACH group_body IN ARRAY group_bodies LOOP
+            head_sequence := head_sequence + 1;
+            head_hash := sha256(head_hash || int8send(head_sequence) || group_body);
+            group_hashes := array_append(group_hashes, head_hash);
+        END LOOP;
+        UPDATE chain_head SET sequence = head_sequence, hash = head_hash WHERE only_row = 1;
+
+        INSERT INTO ledger_groups (sequence, purpose, booked_ms, leg_count, hash)
+        SELECT first_sequence - 1 + g.place, g.purpose, g.booked_ms, g.leg_count, g.hash
+        FROM unnest(group_purposes, group_booked_ms, group_leg_counts, group_hashes) WITH ORDINALITY
+            AS g (purpose, booked_ms, leg_count, hash, place);
+
+        INSERT INTO transfers (
+            group_sequence, leg_index, transfer_id, kind, debit_account_id, credit_account_id,
+            amount_minor, currency, pending_id, expires_ms
+        )
+        SELECT first_sequence - 1 + l.group_index, l.leg_index, l.transfer_id, l.kind, l.debit_account_id,
+            l.credit_account_id, l.amount_minor, l.currency, l.pending_id, l.expires_ms
+        FROM unnest(
+                leg_group_indexes, leg_indexes, leg_ids, leg_kinds, leg_debit_ids, leg_credit_ids,
+                leg_amounts, leg_currencies, leg_pending_ids, leg_expiries_ms
+            ) AS l (
+                group_index, leg_index, transfer_id, kind, debit_account_id, credit_account_id,
+                amount_minor, currency, pending_id, expires_ms
+            );
+
+        IF 'pending' = ANY (leg_kinds) THEN
+            INSERT INTO pendings (transfer_id, expires_ms, state)
+            SELECT l.transfer_id, l.expires_ms, 'open'
+            FROM unnest(leg_ids, leg_kinds, leg_expiries_ms) AS l (transfer_id, kind, expires_ms)
+            WHERE l.kind = 'pending';
+        END IF;
+    END IF;
+
+    IF cardinality(ended_ids) > 0 THEN
+        UPDATE pendings AS p SET state = e.state
+        FROM unnest(ended_ids, ended_states, ended_now_ms, ended_are_over)
+            AS e (transfer_id, state, now_ms, is_over)
+        WHERE p.transfer_id = e.transfer_id AND p.state = 'open' AND (p.expires_ms <= e.now_ms) = e.is_over;
+        GET DIAGNOSTICS changed_count = ROW_COUNT;
+        IF changed_count <> cardinality(ended_ids) THEN
+            RAISE EXCEPTION 'pendings' USING ERRCODE = 'TS001';
+        END IF;
+    END IF;
+
+    IF cardinality(token_key_ids) > 0 THEN
+        INSERT INTO token_uses (key_id, counter, claims_digest, terminal_id, terminal_nonce, payment_id)
+        SELECT * FROM unnest(
+            token_key_ids, token_counters, token_digests, token_terminal_ids, token_nonces, token_payment_ids
+        );
+    END IF;
+
+    IF cardinality(code_hashes) > 0 THEN
+        -- In this order, as whoever adds a code locks them too.
+        PERFORM FROM payment_codes AS c WHERE c.code_hash = ANY (code_hashes) ORDER BY c.code_hash FOR UPDATE;
+        UPDATE payment_codes AS c SET used_by = u.payment_id
+        FROM unnest(code_hashes, code_payment_ids, code_now_ms) AS u (code_hash, payment_id, now_ms)
+        WHERE c.code_hash = u.code_hash AND c.used_by IS NULL AND c.expires_ms > u.now_ms;
+        GET DIAGNOSTICS changed_count = ROW_COUNT;
+        IF changed_count <> cardinality(code_hashes) THEN
+            RAISE EXCEPTION 'codes' USING ERRCODE = 'TS001';
+        END IF;
+    END IF;
+
+    IF cardinality(card_instrument_ids) > 0 THEN
+        UPDATE instruments AS i SET card_counter = c.last
+        FROM unnest(card_instrument_ids, card_firsts, card_lasts) AS c (instrument_id, first, last)
+        WHERE i.instrument_id = c.instrument_id AND i.card_counter < c.first;
+        GET DIAGNOSTICS changed_count = ROW_COUNT;
+        IF changed_count <> cardinality(card_instrument_ids) THEN
+            RAISE EXCEPTION 'cards' USING ERRCODE = 'TS001';
+        END IF;
+    END IF;
+
+    IF cardinality(order_ids) > 0 THEN
+        INSERT INTO orders AS o (order_id, merchant_id, amount_minor, approved_minor)
+        SELECT * FROM unnest(order_ids, order_merchant_ids, order_amounts, order_approved)
+        ON CONFLICT (order_id, merchant_id) DO UPDATE
+        SET approved_minor = o.approved_minor + excluded.approved_minor
+        WHERE o.approved_minor + excluded.approved_minor <= o.amount_minor;
+        GET DIAGNOSTICS changed_count = ROW_COUNT;
+        IF changed_count <> cardinality(order_ids) THEN
+            RAISE EXCEPTION 'orders' USING ERRCODE = 'TS001';
+        END IF;
+    END IF;
+
+    IF cardinality(day_instrument_ids) > 0 THEN
+        INSERT INTO spent_days AS s (day, instrument_id, spent_minor)
+        SELECT n.day, i.instrument_id, n.spent_minor
+        FROM unnest(day_numbers, day_instrument_ids, day_amounts, day_largest, day_weakest_modes)
+                AS n (day, instrument_id, spent_minor, largest_minor, entry_mode)
+            JOIN instruments AS i USING (instrument_id)
+            JOIN entry_modes AS presented ON presented.entry_mode = n.entry_mode
+            JOIN entry_modes AS weakest ON weakest.entry_mode = i.weakest_entry_mode
+        WHERE i.status = 'active'
+            AND presented.weakness <= weakest.weakness
+            AND n.largest_minor <= i.per_payment_minor
+            AND n.spent_minor <= i.per_day_minor
+        ON CONFLICT (day, instrument_id) DO UPDATE
+        SET spent_minor = s.spent_minor + excluded.spent_minor
+        WHERE s.spent_minor + excluded.spent_minor
+            <= (SELECT per_day_minor FROM instruments AS i WHERE i.instrument_id = excluded.instrument_id);
+        GET DIAGNOSTICS changed_count = ROW_COUNT;
+        IF changed_count <> cardinality(day_instrument_ids) THEN
+            RAISE EXCEPTION 'allowances' USING ERRCODE = 'TS001';
+        END IF;
+    END IF;
+
+    receipt_counts := '{}';
+    IF cardinality(receipt_merchant_ids) > 0 THEN
+        WITH given AS (
+            UPDATE merchants AS m SET receipt_count = m.receipt_count + r.news
+            FROM unnest(receipt_merchant_ids, receipt_news) WITH ORDINALITY AS r (merchant_id, news, place)
+            WHERE m.merchant_id = r.merchant_id AND m.status = 'active'
+            RETURNING r.place, m.receipt_count - r.news AS count_before
+        )
+        SELECT array_agg(count_before ORDER BY place) INTO receipt_counts FROM given;
+        IF cardinality(receipt_counts) IS DISTINCT FROM cardinality(receipt_merchant_ids) THEN
+            RAISE EXCEPTION 'merchants' USING ERRCODE = 'TS001';
+        END IF;
+    END IF;
+
+    -- After the allowances, because what was approved in this batch before a copy was seen stays approved.
+    IF cardinality(suspended_key_ids) > 0 THEN
+        UPDATE instruments SET status = 'suspended' WHERE key_id = ANY (suspended_key_ids);
+    END IF;
+
+    IF cardinality(payment_ids) > 0 THEN
+        INSERT INTO payments (
+            payment_id, attempt_id, request_digest, terminal_id, merchant_id, order_id, outcome, decline_code,
+            amount_minor, currency, entry_mode, instrument_id, instrument_label, merchant_name,
+            location_name, receipt_number, group_sequence, presented_ms, card_exchange_ms, decided_ms
+        )
+        SELECT p.payment_id, p.attempt_id, p.request_digest, p.terminal_id, p.merchant_id, p.order_id,
+            CASE WHEN p.decline_code IS NULL THEN 'approved' ELSE 'declined' END, p.decline_code,
+            p.amount_minor, p.currency, p.entry_mode, p.instrument_id, p.instrument_label, p.merchant_name,
+            p.location_name, receipt_counts[p.receipt_place] + p.receipt_index,
+            first_sequence - 1 + p.group_index, p.presented_ms, p.card_exchange_ms, p.decided_ms
+        FROM unnest(
+                payment_ids, payment_attempt_ids, payment_digests, payment_terminal_ids,
+                payment_merchant_ids, payment_order_ids, payment_decline_codes, payment_amounts,
+                payment_currencies, payment_entry_modes, payment_instrument_ids, payment_labels,
+                payment_merchant_names, payment_location_names, payment_receipt_places,
+                payment_receipt_indexes, payment_group_indexes, payment_presented_ms,
+                payment_exchanges_ms, payment_decided_ms
+            ) AS p (
+                payment_id, attempt_id, request_digest, terminal_id, merchant_id, order_id,
+                decline_code, amount_minor, currency, entry_mode, instrument_id, instrument_label,
+                merchant_name, location_name, receipt_place, receipt_index, group_index,
+                presented_ms, card_exchange_ms, decided_ms
+            );
+    END IF;
+END
+$$;

@@ -1,0 +1,226 @@
+"""PostgresStore: the Store contract and the ledger's book, over one database that gateways may share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.errors import IdempotencyConflict, NotFound
+from gateway.holders.model import (
+    CardKeyBatch,
+    Instrument,
+    InstrumentStatus,
+    RequestNonce,
+    Wallet,
+    WalletStatus,
+)
+from gateway.ledger.accounts import operator_account_id
+from gateway.ledger.book import GROUPS_PER_CALL_MAX
+from gateway.ledger.model import Account, AccountKind, GroupPurpose, Transfer, TransferGroup, TransferKind
+from gateway.ledger.outcomes import GroupOutcome, Outcome
+from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
+from gateway.payments.model import PaymentBooking, PaymentRecord
+from gateway.storage.postgres import booking, directory
+from gateway.storage.postgres.batches import QUEUE_MAX, Batches
+from gateway.storage.postgres.database import PATIENCE, Database, Patience, fetch_row
+from gateway.storage.postgres.migrate import migrate_database
+from gateway.storage.postgres.queries import load_queries
+from gateway.storage.records import read_payment
+from gateway.storage.store import WalletBalance
+from wire.errors import MoneyError
+
+SQL = load_queries("payments")
+
+
+async def open_postgres_store(
+    url: str, *, queue_max: int = QUEUE_MAX, patience: Patience = PATIENCE
+) -> PostgresStore:
+    """Open a database, bringing it up to date first.
+
+    Args:
+        url: as PostgreSQL's own programs take it: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?OPTIONS.
+        queue_max: most bookings that wait for the database.
+
+    Raises:
+        ConfigurationError: the URL leads to no database that we can use; says why.
+        StoreUnavailable: the server can't be reached now.
+    """
+    await migrate_database(url)
+    database = await Database.open(url, patience)
+    return PostgresStore(database, Batches(url, patience, queue_max=queue_max))
+
+
+class PostgresStore:
+    """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
+
+    Bound to the event loop it was opened in. Any number of stores may use one database at the same time.
+    """
+
+    def __init__(self, database: Database, batches: Batches) -> None:
+        self._database = database
+        self._batches = batches
+
+    # Payments
+
+    async def book_payment(self, booking: PaymentBooking) -> PaymentRecord:
+        return await self._batches.submit_booking(booking)
+
+    async def find_payment(self, terminal_id: str, payment_id: str) -> PaymentRecord | None:
+        values = {"terminal_id": terminal_id, "payment_id": payment_id}
+        async with self._database.connection() as connection:
+            row = await fetch_row(connection, SQL["find_payment"], values)
+        return None if row is None else read_payment(row)
+
+    async def find_payment_by_attempt(self, terminal_id: str, attempt_id: str) -> PaymentRecord | None:
+        values = {"terminal_id": terminal_id, "attempt_id": attempt_id}
+        async with self._database.connection() as connection:
+            row = await fetch_row(connection, SQL["find_attempt"], values)
+        return None if row is None else read_payment(row)
+
+    # Merchants
+
+    async def add_merchant(self, merchant: Merchant) -> None:
+        async with self._database.transaction() as connection:
+            await directory.add_merchant(connection, merchant)
+
+    async def list_merchants(self, after_id: str = "") -> list[Merchant]:
+        async with self._database.connection() as connection:
+            return await directory.list_merchants(connection, after_id)
+
+    async def add_location(self, location: Location) -> None:
+        async with self._database.connection() as connection:
+            await directory.add_location(connection, location)
+
+    async def add_terminal(self, terminal: Terminal, code_hash: bytes, code_expires_ms: int) -> None:
+        async with self._database.connection() as connection:
+            await directory.add_terminal(connection, terminal, code_hash, code_expires_ms)
+
+    async def enrol_terminal(
+        self, code_hash: bytes, key_id: bytes, public_key: bytes, software: str, now_ms: int
+    ) -> EnrolledTerminal:
+        async with self._database.transaction() as connection:
+            return await directory.enrol_terminal(connection, code_hash, key_id, public_key, software, now_ms)
+
+    async def find_terminal_by_key(self, key_id: bytes) -> EnrolledTerminal | None:
+        async with self._database.connection() as connection:
+            return await directory.find_terminal_by_key(connection, key_id)
+
+    async def list_terminals(self, after_id: str = "") -> list[EnrolledTerminal]:
+        async with self._database.connection() as connection:
+            return await directory.list_terminals(connection, after_id)
+
+    async def revoke_terminal(self, terminal_id: str) -> None:
+        async with self._database.transaction() as connection:
+            await directory.revoke_terminal(connection, terminal_id)
+
+    # Holders
+
+    async def add_wallet(self, wallet: Wallet) -> None:
+        async with self._database.transaction() as connection:
+            await directory.add_wallet(connection, wallet)
+
+    async def fund_wallet(self, wallet_id: str, transfer_id: bytes, amount_minor: int, now_ms: int) -> None:
+        balance = await self.find_wallet(wallet_id)
+        if balance is None:
+            raise NotFound("there is no such wallet")
+        currency = balance.wallet.currency
+        leg = Transfer(
+            transfer_id=transfer_id,
+            kind=TransferKind.SINGLE,
+            debit_account_id=operator_account_id(AccountKind.OUTSIDE, currency),
+            credit_account_id=balance.wallet.account_id,
+            amount_minor=amount_minor,
+            currency=currency,
+        )
+        (answer,) = await self.book([TransferGroup((leg,), GroupPurpose.FUNDING)], now_ms)
+        _check_funded(answer.outcome)
+
+    async def find_wallet(self, wallet_id: str) -> WalletBalance | None:
+        async with self._database.connection() as connection:
+            return await directory.find_wallet(connection, wallet_id)
+
+    async def list_wallets(self, after_id: str = "") -> list[WalletBalance]:
+        async with self._database.connection() as connection:
+            return await directory.list_wallets(connection, after_id)
+
+    async def set_wallet_status(self, wallet_id: str, status: WalletStatus) -> None:
+        async with self._database.connection() as connection:
+            await directory.set_wallet_status(connection, wallet_id, status)
+
+    async def add_instrument(self, instrument: Instrument) -> None:
+        async with self._database.connection() as connection:
+            await directory.add_instrument(connection, instrument)
+
+    async def find_instrument_by_key(self, key_id: bytes) -> Instrument | None:
+        async with self._database.connection() as connection:
+            return await directory.find_instrument_by_key(connection, key_id)
+
+    async def list_instruments(self, after_id: str = "") -> list[Instrument]:
+        async with self._database.connection() as connection:
+            return await directory.list_instruments(connection, after_id)
+
+    async def set_instrument_status(self, instrument_id: str, status: InstrumentStatus) -> None:
+        async with self._database.transaction() as connection:
+            await directory.set_instrument_status(connection, instrument_id, status)
+
+    async def add_card_key_batch(self, batch: CardKeyBatch) -> None:
+        async with self._database.transaction() as connection:
+            await directory.add_card_key_batch(connection, batch)
+
+    async def list_card_key_batches(self) -> list[CardKeyBatch]:
+        async with self._database.connection() as connection:
+            return await directory.list_card_key_batches(connection)
+
+    async def add_payment_code(
+        self,
+        code_hash: bytes,
+        instrument_id: str,
+        expires_ms: int,
+        now_ms: int,
+        nonce: RequestNonce | None = None,
+    ) -> None:
+        async with self._database.transaction() as connection:
+            await directory.add_payment_code(connection, code_hash, instrument_id, expires_ms, now_ms, nonce)
+
+    async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
+        async with self._database.connection() as connection:
+            return await directory.find_payment_code(connection, code_hash, now_ms)
+
+    # The ledger's book
+
+    async def open_account(self, account: Account, now_ms: int) -> None:
+        async with self._database.connection() as connection:
+            await directory.open_account(connection, account, now_ms)
+
+    async def find_account(self, account_id: bytes) -> Account | None:
+        async with self._database.connection() as connection:
+            return await directory.find_account(connection, account_id)
+
+    async def set_account_frozen(self, account_id: bytes, frozen: bool) -> None:
+        async with self._database.connection() as connection:
+            await directory.set_account_frozen(connection, account_id, frozen)
+
+    async def book(self, groups: Sequence[TransferGroup], now_ms: int) -> list[GroupOutcome]:
+        assert len(groups) <= GROUPS_PER_CALL_MAX, "a batch has a bound"
+        return await self._batches.submit(lambda connection: booking.book_groups(connection, groups, now_ms))
+
+    async def expire_pendings(self, now_ms: int) -> int:
+        return await self._batches.submit(lambda connection: booking.expire_pendings(connection, now_ms))
+
+    # The store itself
+
+    async def check_health(self) -> None:
+        async with self._database.connection() as connection:
+            await directory.check_health(connection)
+
+    async def close(self) -> None:
+        await self._batches.close()
+        await self._database.close()
+
+
+def _check_funded(outcome: Outcome) -> None:
+    if outcome.is_booked:
+        return
+    if Outcome.EXISTS_WITH_DIFFERENT_KIND <= outcome <= Outcome.EXISTS_IN_DIFFERENT_GROUP:
+        raise IdempotencyConflict("the transfer id was used for something else")
+    # What is left for funding are amounts: none, negative, or more than the ledger can count.
+    raise MoneyError(f"the ledger answers {outcome.name.lower()}")
