@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -19,11 +20,15 @@ from aiohttp import web
 from gateway.config import GatewayConfig
 from gateway.entropy import Entropy
 from gateway.errors import ConfigurationError
+from gateway.http.admission import Admission
 from gateway.http.authentication import Authenticator
 from gateway.http.bodies import Intake
+from gateway.http.door import Door, PaymentDesk
+from gateway.http.exchange import RequestIds
 from gateway.http.nonces import NonceWindow
 from gateway.http.resources import Desk
 from gateway.http.routes import make_application
+from gateway.logs import open_request_log
 from gateway.office import Office, open_office
 from gateway.payments.service import PaymentService
 
@@ -105,6 +110,9 @@ def make_desk(
         holders=office.holders,
         authenticator=Authenticator(office.store, nonces, public_url=public_url, window_ms=window_ms),
         intake=Intake(config.limits),
+        admission=Admission(config.limits.payments_in_flight_max),
+        request_ids=RequestIds(entropy),
+        request_log=open_request_log(config.logging, now_ms),
         now_ms=now_ms,
         entropy=entropy,
     )
@@ -112,19 +120,30 @@ def make_desk(
 
 @contextlib.asynccontextmanager
 async def _serve_http(config: GatewayConfig, desk: Desk, listener: socket.socket) -> AsyncIterator[None]:
+    limits = config.limits
     runner = web.AppRunner(
-        make_application(desk, body_bytes_max=config.limits.body_bytes_max),
+        make_application(desk, body_bytes_max=limits.body_bytes_max),
+        shutdown_timeout=limits.shutdown_ms / 1000,
+    )
+    await runner.setup()
+    assert runner.server is not None, "a runner that is set up has a server"
+    door = partial(
+        Door,
+        runner.server,
+        PaymentDesk(desk, body_bytes_max=limits.body_bytes_max),
+        loop=asyncio.get_running_loop(),
         access_log=None,
         keepalive_timeout=KEEPALIVE_S,
         lingering_time=LINGER_S,
         # The digest is over the bytes as sent, and a small compressed body could unfold beyond its bound.
         auto_decompress=False,
-        shutdown_timeout=config.limits.shutdown_ms / 1000,
     )
-    await runner.setup()
     try:
-        await web.SockSite(runner, listener, backlog=BACKLOG_MAX).start()
-        yield
+        accepting = await asyncio.get_running_loop().create_server(door, sock=listener, backlog=BACKLOG_MAX)
+        try:
+            yield
+        finally:
+            accepting.close()
     finally:
         desk.intake.drain()
         await runner.cleanup()

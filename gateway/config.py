@@ -47,6 +47,8 @@ class LimitSettings(Section, frozen=True):
 
     write_queue_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     """Most bookings waiting for the database; above it the answer is gateway_busy."""
+    payments_in_flight_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 512
+    """Most payments one process decides at a time; above it the answer is gateway_busy, at once."""
     body_bytes_max: Annotated[int, msgspec.Meta(ge=2_048, le=BODY_BYTES_MAX)] = BODY_BYTES_MAX
     body_read_ms: Annotated[int, msgspec.Meta(ge=100, le=120_000)] = 10_000
     """How long a client may take to send a body."""

@@ -12,9 +12,11 @@ never taken from the cache: a booking judges it in its own transaction, everythi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from gateway.errors import AuthenticationFailed
@@ -33,6 +35,22 @@ from wire.http_signatures import (
 
 TERMINALS_CACHED_MAX: Final = 10_000
 """At about 2 KiB each; the least recently used goes first."""
+
+
+class SignedCall(msgspec.Struct, frozen=True):
+    """What a signature can cover of a request, as it was received."""
+
+    method: str
+    raw_path: str
+    """With its query, undecoded."""
+    headers: Mapping[str, str]
+    """Every field line; a name that comes twice is there twice."""
+    body: bytes
+
+
+def call_of(request: web.Request, body: bytes = b"") -> SignedCall:
+    """Return what a signature can cover of aiohttp's request."""
+    return SignedCall(request.method, request.raw_path, request.headers, body)
 
 
 class Authenticator:
@@ -61,7 +79,7 @@ class Authenticator:
         self._terminals: dict[bytes, _KnownTerminal] = {}
 
     async def identify_terminal(
-        self, request: web.Request, body: bytes, *, now_ms: int
+        self, call: SignedCall, *, now_ms: int
     ) -> tuple[EnrolledTerminal, SignedRequest]:
         """Return the terminal that signed this request, for a booking that will judge if it is active.
 
@@ -70,7 +88,7 @@ class Authenticator:
             AuthenticationFailed: `terminal_unknown`, `nonce_replayed`; `terminal_revoked` where that is
                 seen already.
         """
-        signed = self._parse(request, body, SignatureTag.TERMINAL)
+        signed = self._parse(call, SignatureTag.TERMINAL)
         known = self._terminals.get(signed.key_id) or await self._read_terminal(signed.key_id)
         self._verify(signed, known.public_key, now_ms=now_ms)
         _require_active(known.enrolled)
@@ -78,28 +96,26 @@ class Authenticator:
         self._remember(signed.key_id, known)
         return known.enrolled, signed
 
-    async def authenticate_terminal(
-        self, request: web.Request, body: bytes, *, now_ms: int
-    ) -> EnrolledTerminal:
+    async def authenticate_terminal(self, call: SignedCall, *, now_ms: int) -> EnrolledTerminal:
         """Return the terminal that signed this request and is active now.
 
         Raises:
             SignatureError: unsigned, not of the profile, stale, or not this key's.
             AuthenticationFailed: `terminal_unknown`, `terminal_revoked`, `nonce_replayed`.
         """
-        _, signed = await self.identify_terminal(request, body, now_ms=now_ms)
+        _, signed = await self.identify_terminal(call, now_ms=now_ms)
         now = await self._read_terminal(signed.key_id)
         _require_active(now.enrolled)
         return now.enrolled
 
-    async def authenticate_device(self, request: web.Request, body: bytes, *, now_ms: int) -> Instrument:
+    async def authenticate_device(self, call: SignedCall, *, now_ms: int) -> Instrument:
         """Return the phone that signed this request; whether it is suspended is the caller's to judge.
 
         Raises:
             SignatureError: unsigned, not of the profile, stale, or not this key's.
             AuthenticationFailed: `device_unknown`, `nonce_replayed`.
         """
-        signed = self._parse(request, body, SignatureTag.DEVICE)
+        signed = self._parse(call, SignatureTag.DEVICE)
         instrument = await self._store.find_instrument_by_key(signed.key_id)
         if (
             instrument is None
@@ -111,13 +127,13 @@ class Authenticator:
         self._nonces.use(signed.key_id, signed.nonce, now_ms=now_ms)
         return instrument
 
-    def parse_possession(self, request: web.Request, body: bytes) -> SignedRequest:
+    def parse_possession(self, call: SignedCall) -> SignedRequest:
         """Return the signature of a request that will carry its own key, still unverified.
 
         Raises:
             SignatureError: unsigned, or not of the profile.
         """
-        return self._parse(request, body, SignatureTag.TERMINAL)
+        return self._parse(call, SignatureTag.TERMINAL)
 
     def verify_possession(self, signed: SignedRequest, public_key: es256.PublicKey, *, now_ms: int) -> None:
         """Return if this very key signed the request that carries it.
@@ -131,12 +147,12 @@ class Authenticator:
         if signed.key_id != es256.key_id_of(public_key):
             raise AuthenticationFailed("the key id is not that of the key")
 
-    def _parse(self, request: web.Request, body: bytes, tag: SignatureTag) -> SignedRequest:
+    def _parse(self, call: SignedCall, tag: SignatureTag) -> SignedRequest:
         return parse_signed_request(
-            method=request.method,
-            target_uri=self._public_url + request.raw_path,
-            headers=request.headers.items(),
-            body=body,
+            method=call.method,
+            target_uri=self._public_url + call.raw_path,
+            headers=call.headers.items(),
+            body=call.body,
             tag=tag,
         )
 

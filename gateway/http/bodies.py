@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from aiohttp import web
 
 from gateway.config import LimitSettings
 from gateway.errors import GatewayError
+from gateway.http.answers import JSON_CONTENT_TYPE
 from wire.errors import WireError
-from wire.messages.base import dump_message
-
-JSON_CONTENT_TYPE: Final = "application/json"
 
 
 class Intake:
@@ -38,6 +35,9 @@ class Intake:
         if (request.content_length or 0) > self._bytes_max:
             # Said from the length alone; one that gives no length is cut off by the application's bound.
             raise WireError(f"the body is longer than {self._bytes_max} bytes", code="body_too_large")
+        if request.content.is_eof():
+            # It came with its header, as a till's does: there is nothing to wait for, so no clock to set.
+            return await request.read()
         try:
             return await self._read_in_time(request)
         except TimeoutError:
@@ -58,13 +58,3 @@ class Intake:
                 return await request.read()
             finally:
                 self._reading.discard(timeout)
-
-
-def respond(message: object, *, status: int = 200) -> web.Response:
-    """Return a message as the answer; it is nobody else's to keep."""
-    return web.Response(
-        body=dump_message(message),
-        status=status,
-        content_type=JSON_CONTENT_TYPE,
-        headers={"Cache-Control": "no-store"},
-    )

@@ -10,75 +10,106 @@ import time
 import traceback
 from typing import Final
 
+import msgspec
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.entropy import Entropy
-from gateway.http.problems import INTERNAL, code_of, respond_with_problem
+from gateway.http.answers import REQUEST_ID_HEADER, SERVER, Answer, make_response
+from gateway.http.problems import INTERNAL, answer_problem, code_of
+from gateway.logs import RequestLine, RequestLog
 
 REQUEST_ID_BYTES: Final = 8
-REQUEST_ID_HEADER: Final = "X-Request-Id"
-SERVER: Final = "tapscan"
-"""Instead of aiohttp's own line, which tells strangers the versions we run."""
 FRAMES_LOGGED_MAX: Final = 12
 QUIET_ROUTES: Final = frozenset({"/health/live", "/health/ready"})
 """Logged at level debug: monitors ask every few seconds."""
 
-OUTCOME: Final = web.RequestKey("outcome", str)
-"""Set by a handler: the code its answer stands for, such as `approved` or `insufficient_funds`."""
-CALLER: Final = web.RequestKey("caller", str)
-"""Set by a handler once the caller is authenticated: a terminal or instrument id."""
-
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-def make_exchange(entropy: Entropy) -> Middleware:
+class Exchange(msgspec.Struct):
+    """What is noted of one request until its line is logged."""
+
+    request_id: str
+    started_s: float
+    code: str = "ok"
+    """What the answer stands for, such as `approved` or `insufficient_funds`; set by the handler."""
+    caller: str | None = None
+    """A terminal or instrument id, once the caller is authenticated; set by the handler."""
+
+
+EXCHANGE: Final = web.RequestKey("exchange", Exchange)
+
+
+class RequestIds:
+    """Ids of requests: a random beginning, then one after the other."""
+
+    __slots__ = ("_next",)
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._next = int.from_bytes(entropy(REQUEST_ID_BYTES), "big")
+
+    def draw(self) -> str:
+        """Return an id that this process has not used yet, as 16 hexadecimal digits."""
+        number = self._next
+        self._next = (number + 1) % (1 << 8 * REQUEST_ID_BYTES)
+        return f"{number:016x}"
+
+
+def make_exchange(request_ids: RequestIds, request_log: RequestLog) -> Middleware:
     """Return the outermost middleware."""
 
     @web.middleware
     async def exchange(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started_s = time.perf_counter()
-        request_id = entropy(REQUEST_ID_BYTES).hex()
+        noted = Exchange(request_ids.draw(), time.perf_counter())
+        request[EXCHANGE] = noted
         try:
             response = await handler(request)
-            code = request.get(OUTCOME, "ok")
         except Exception as error:  # noqa: BLE001  the one place where none may get out
-            response, code = _answer_failure(error, request_id), code_of(error)
-        response.headers[REQUEST_ID_HEADER] = request_id
+            response = make_response(answer_failure(error, noted))
+        response.headers[REQUEST_ID_HEADER] = noted.request_id
         response.headers["Server"] = SERVER
-        _log_exchange(request, response, code, request_id, started_s)
+        resource = request.match_info.route.resource
+        if resource is None:
+            # Without a route there is only the path as sent, which may be anything.
+            log_exchange(request_log, noted, method="-", route="-", status=response.status)
+        else:
+            log_exchange(
+                request_log, noted, method=request.method, route=resource.canonical, status=response.status
+            )
         return response
 
     return exchange
+
+
+def answer_failure(error: Exception, noted: Exchange) -> Answer:
+    """Return the problem an exception is answered with, and note its code."""
+    noted.code = code_of(error)
+    if noted.code == INTERNAL:
+        log.error(
+            "request_failed", request_id=noted.request_id, error=type(error).__name__, where=locate(error)
+        )
+    return answer_problem(error, request_id=noted.request_id)
+
+
+def log_exchange(request_log: RequestLog, noted: Exchange, *, method: str, route: str, status: int) -> None:
+    """Write the one line of a request that was answered."""
+    request_log.write(
+        RequestLine(
+            request_id=noted.request_id,
+            method=method,
+            route=route,
+            status=status,
+            code=noted.code,
+            caller=noted.caller,
+            duration_ms=round((time.perf_counter() - noted.started_s) * 1000, 2),
+        ),
+        is_quiet=route in QUIET_ROUTES,
+    )
 
 
 def locate(error: BaseException) -> list[str]:
     """Return where an exception came from, innermost last, without its text."""
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED_MAX:]
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-
-
-def _answer_failure(error: Exception, request_id: str) -> web.Response:
-    if code_of(error) == INTERNAL:
-        log.error("request_failed", request_id=request_id, error=type(error).__name__, where=locate(error))
-    return respond_with_problem(error, request_id=request_id)
-
-
-def _log_exchange(
-    request: web.Request, response: web.StreamResponse, code: str, request_id: str, started_s: float
-) -> None:
-    resource = request.match_info.route.resource
-    # Without a route there is only the path as sent, which may be anything.
-    route = resource.canonical if resource is not None else "-"
-    write = log.debug if route in QUIET_ROUTES else log.info
-    write(
-        "request",
-        request_id=request_id,
-        method=request.method if resource is not None else "-",
-        route=route,
-        status=response.status,
-        code=code,
-        caller=request.get(CALLER),
-        duration_ms=round((time.perf_counter() - started_s) * 1000, 2),
-    )

@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.errors import GatewayError
+from gateway.http.answers import Answer, make_response
 from wire.errors import WireError
 from wire.messages.base import dump_message
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
@@ -90,20 +91,23 @@ def problem_of(error: Exception, *, request_id: str) -> Problem:
     )
 
 
-def respond_with_problem(error: Exception, *, request_id: str) -> web.Response:
+def answer_problem(error: Exception, *, request_id: str) -> Answer:
     """Return the answer to a request that failed."""
     problem = problem_of(error, request_id=request_id)
-    response = web.Response(
-        body=dump_message(problem), status=problem.status, content_type=PROBLEM_CONTENT_TYPE
-    )
+    fields: tuple[tuple[str, str], ...] = ()
     if problem.status == 401:
         # RFC 9110 section 15.5.2 asks for a challenge with every 401.
-        response.headers["WWW-Authenticate"] = 'Signature realm="tapscan"'
+        fields += (("WWW-Authenticate", 'Signature realm="tapscan"'),)
     if problem.retryable:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        fields += (("Retry-After", str(RETRY_AFTER_S)),)
     if isinstance(error, web.HTTPMethodNotAllowed):
-        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-    return response
+        fields += (("Allow", ", ".join(sorted(error.allowed_methods))),)
+    return Answer(problem.status, PROBLEM_CONTENT_TYPE, dump_message(problem), fields)
+
+
+def respond_with_problem(error: Exception, *, request_id: str) -> web.Response:
+    """Return the answer to a request that failed, as aiohttp sends it."""
+    return make_response(answer_problem(error, request_id=request_id))
 
 
 def _detail_of(error: Exception, code: str) -> str | None:

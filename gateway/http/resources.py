@@ -10,9 +10,12 @@ from aiohttp import web
 from gateway.entropy import Entropy, draw_ulid
 from gateway.errors import GatewayError, NotFound
 from gateway.holders.service import HolderService
-from gateway.http.authentication import Authenticator
-from gateway.http.bodies import Intake, respond
-from gateway.http.exchange import CALLER, OUTCOME
+from gateway.http.admission import Admission
+from gateway.http.answers import Answer, answer_with, make_response
+from gateway.http.authentication import Authenticator, SignedCall, call_of
+from gateway.http.bodies import Intake
+from gateway.http.exchange import EXCHANGE, Exchange, RequestIds
+from gateway.logs import RequestLog
 from gateway.merchants.model import EnrolledTerminal
 from gateway.merchants.service import MerchantService
 from gateway.payments.service import PaymentService
@@ -36,6 +39,9 @@ class Desk:
     holders: HolderService
     authenticator: Authenticator
     intake: Intake
+    admission: Admission
+    request_ids: RequestIds
+    request_log: RequestLog
     now_ms: Callable[[], int]
     entropy: Entropy
 
@@ -47,26 +53,36 @@ class PaymentResource:
         self._desk = desk
 
     async def create(self, request: web.Request) -> web.Response:
+        """Decide an attempt that did not come the short way (gateway/http/door.py)."""
+        admission = self._desk.admission
+        admission.check()
+        body = await self._desk.intake.read_body(request)
+        admission.enter()
+        try:
+            return make_response(await self.decide(call_of(request, body), request[EXCHANGE]))
+        finally:
+            admission.leave()
+
+    async def decide(self, call: SignedCall, noted: Exchange) -> Answer:
         """Decide an attempt: 201 with the answer, approved or declined; 200 if it was decided before."""
         desk = self._desk
-        body = await desk.intake.read_body(request)
         now_ms = desk.now_ms()
-        enrolled, signed = await desk.authenticator.identify_terminal(request, body, now_ms=now_ms)
-        request[CALLER] = enrolled.terminal.terminal_id
-        message = parse_message(body, PaymentRequest)
+        enrolled, signed = await desk.authenticator.identify_terminal(call, now_ms=now_ms)
+        noted.caller = enrolled.terminal.terminal_id
+        message = parse_message(call.body, PaymentRequest)
         if signed.idempotency_key != message.attempt_id:
             raise WireError("Idempotency-Key must be the attempt_id")
         payment_id = draw_ulid(desk.entropy, now_ms)
-        answer = await desk.payments.pay(message, enrolled, payment_id=payment_id, now_ms=now_ms)
+        payment = await desk.payments.pay(message, enrolled, payment_id=payment_id, now_ms=now_ms)
         # An answer under another payment id is the first decision, told again.
-        return _respond_with_payment(request, answer, status=201 if answer.payment_id == payment_id else 200)
+        return _answer_payment(payment, noted, status=201 if payment.payment_id == payment_id else 200)
 
     async def find(self, request: web.Request) -> web.Response:
         """Return a payment of the caller's merchant by its id."""
         enrolled = await self._authenticate(request)
         payment_id = check_ulid(request.match_info["payment_id"])
         answer = await self._desk.payments.find(payment_id, enrolled)
-        return _respond_with_payment(request, _found(answer))
+        return make_response(_answer_payment(_found(answer), request[EXCHANGE]))
 
     async def find_by_attempt(self, request: web.Request) -> web.Response:
         """Return what became of an attempt of the caller, by `?attempt_id=`."""
@@ -75,12 +91,12 @@ class PaymentResource:
             raise WireError("ask with ?attempt_id= and nothing else")
         attempt_id = check_ulid(request.query["attempt_id"])
         answer = await self._desk.payments.find_by_attempt(attempt_id, enrolled)
-        return _respond_with_payment(request, _found(answer))
+        return make_response(_answer_payment(_found(answer), request[EXCHANGE]))
 
     async def _authenticate(self, request: web.Request) -> EnrolledTerminal:
         desk = self._desk
-        enrolled = await desk.authenticator.authenticate_terminal(request, b"", now_ms=desk.now_ms())
-        request[CALLER] = enrolled.terminal.terminal_id
+        enrolled = await desk.authenticator.authenticate_terminal(call_of(request), now_ms=desk.now_ms())
+        request[EXCHANGE].caller = enrolled.terminal.terminal_id
         return enrolled
 
 
@@ -96,16 +112,16 @@ class TerminalResource:
         body = await desk.intake.read_body(request)
         now_ms = desk.now_ms()
         # Before the body is parsed: an unsigned request is told so, whatever else is wrong with it.
-        signed = desk.authenticator.parse_possession(request, body)
+        signed = desk.authenticator.parse_possession(call_of(request, body))
         message = parse_message(body, EnrolmentRequest)
         public_key = es256.load_public_key(message.public_key)
         desk.authenticator.verify_possession(signed, public_key, now_ms=now_ms)
         enrolled = await desk.merchants.enrol_terminal(
             message.code, public_key, message.software, now_ms=now_ms
         )
-        request[CALLER] = enrolled.terminal.terminal_id
-        request[OUTCOME] = "enrolled"
-        return respond(
+        request[EXCHANGE].caller = enrolled.terminal.terminal_id
+        request[EXCHANGE].code = "enrolled"
+        return _respond(
             EnrolmentAnswer(
                 terminal_id=enrolled.terminal.terminal_id,
                 merchant_id=enrolled.merchant.merchant_id,
@@ -128,12 +144,12 @@ class WalletResource:
         desk = self._desk
         body = await desk.intake.read_body(request)
         now_ms = desk.now_ms()
-        instrument = await desk.authenticator.authenticate_device(request, body, now_ms=now_ms)
-        request[CALLER] = instrument.instrument_id
+        instrument = await desk.authenticator.authenticate_device(call_of(request, body), now_ms=now_ms)
+        request[EXCHANGE].caller = instrument.instrument_id
         parse_message(body, PaymentCodeRequest)
         issued = await desk.holders.issue_payment_code(instrument, now_ms=now_ms)
-        request[OUTCOME] = "code_issued"
-        return respond(PaymentCodeAnswer(code=issued.code, expires_ms=issued.expires_ms), status=201)
+        request[EXCHANGE].code = "code_issued"
+        return _respond(PaymentCodeAnswer(code=issued.code, expires_ms=issued.expires_ms), status=201)
 
 
 class HealthResource:
@@ -144,14 +160,14 @@ class HealthResource:
 
     async def live(self, request: web.Request) -> web.Response:
         """Answer as long as the event loop turns."""
-        return respond({"status": "live"})
+        return _respond({"status": "live"})
 
     async def ready(self, request: web.Request) -> web.Response:
         """Answer if a payment would be decided now."""
         if self._desk.intake.is_draining:
             raise GatewayError("the gateway is stopping", code="not_ready")
         await self._desk.store.check_health()
-        return respond({"status": "ready"})
+        return _respond({"status": "ready"})
 
 
 def _found(answer: PaymentAnswer | None) -> PaymentAnswer:
@@ -160,6 +176,10 @@ def _found(answer: PaymentAnswer | None) -> PaymentAnswer:
     return answer
 
 
-def _respond_with_payment(request: web.Request, answer: PaymentAnswer, *, status: int = 200) -> web.Response:
-    request[OUTCOME] = answer.outcome if answer.decline is None else answer.decline.code
-    return respond(answer, status=status)
+def _answer_payment(payment: PaymentAnswer, noted: Exchange, *, status: int = 200) -> Answer:
+    noted.code = payment.outcome if payment.decline is None else payment.decline.code
+    return answer_with(payment, status=status)
+
+
+def _respond(message: object, *, status: int = 200) -> web.Response:
+    return make_response(answer_with(message, status=status))

@@ -10,7 +10,8 @@ from gateway.http.resources import Desk, HealthResource, PaymentResource, Termin
 
 def make_application(desk: Desk, *, body_bytes_max: int) -> web.Application:
     """Return the gateway's HTTP application around what the composition root made."""
-    application = web.Application(middlewares=[make_exchange(desk.entropy)], client_max_size=body_bytes_max)
+    exchange = make_exchange(desk.request_ids, desk.request_log)
+    application = web.Application(middlewares=[exchange], client_max_size=body_bytes_max)
     application.add_routes(make_routes(desk))
     return application
 

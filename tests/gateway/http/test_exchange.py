@@ -12,7 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from structlog.typing import EventDict
 
-from gateway.http.exchange import CALLER, OUTCOME, make_exchange
+from gateway.http.exchange import EXCHANGE, RequestIds, make_exchange
+from gateway.logs import StructlogRequestLog
 
 SECRET = "d28445a1-token"
 
@@ -22,14 +23,15 @@ async def _fail(request: web.Request) -> web.Response:
 
 
 async def _succeed(request: web.Request) -> web.Response:
-    request[CALLER] = "T1234567"
-    request[OUTCOME] = "approved"
+    request[EXCHANGE].caller = "T1234567"
+    request[EXCHANGE].code = "approved"
     return web.Response()
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[TestServer]:
-    application = web.Application(middlewares=[make_exchange(lambda size: bytes(range(size)))])
+    exchange = make_exchange(RequestIds(lambda size: bytes(range(size))), StructlogRequestLog())
+    application = web.Application(middlewares=[exchange])
     application.add_routes([web.get("/fail/{id}", _fail), web.get("/succeed/{id}", _succeed)])
     async with TestServer(application) as server:
         yield server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -24,6 +24,19 @@ from wire.messages.payments import CodeNumericPresentation, PaymentAnswer, QrCon
 NOW_MS = 1_767_225_600_000
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass
+class Answer:
+    """What came back over a bare socket."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        return str(msgspec.json.decode(self.body)["code"])
 
 
 class TestEnrolment:
@@ -378,6 +391,67 @@ class TestHostileBodies:
         assert await shop.balance_minor() == 10_000
 
 
+class TestTwoWays:
+    """A payment whose bytes come at once takes a short way (gateway/http/door.py); nobody can tell."""
+
+    @pytest.mark.parametrize("forged", [False, True], ids=["good", "forged"])
+    async def test_a_payment_cut_in_two_gets_the_very_answer_of_one_in_one_piece(
+        self, shop: Any, forged: bool
+    ) -> None:
+        till, request = await shop.enrol(), shop.request()
+        body = dump_message(request)
+        answers = []
+        for cut in (0, 0, 5):
+            headers = till.sign("POST", "/v1/payments", body, request.attempt_id)
+            if forged:
+                headers["Signature"] = shop.caller(50).sign("POST", "/v1/payments", body)["Signature"]
+            raw = _http_head(headers, len(body)) + body
+            reader, writer = await _send_and_wait(shop.gateway.url, raw[: len(raw) - cut])
+            writer.write(raw[len(raw) - cut :])
+            answers.append(await _read_answer((reader, writer)))
+        first, short, long = answers
+        assert short.status == long.status == (401 if forged else 200)
+        assert first.status == (401 if forged else 201)
+        ours = {"Date", "X-Request-Id"}
+        assert {name: value for name, value in short.headers.items() if name not in ours} == {
+            name: value for name, value in long.headers.items() if name not in ours
+        }
+        assert short.headers.keys() == long.headers.keys()
+        assert _without_id(short) == _without_id(long)
+
+
+class TestOverload:
+    async def test_one_payment_too_many_is_refused_while_everything_else_goes_on(
+        self, shop: Any, config: GatewayConfig, clock: Any, rng: random.Random
+    ) -> None:
+        await shop.enrol()
+        tight = msgspec.structs.replace(config, limits=LimitSettings(payments_in_flight_max=1))
+        other = sqlite3.connect(config.storage.database, isolation_level=None)
+        async with start_gateway(tight, {}, now_ms=clock, entropy=rng.randbytes) as gateway:
+            till, request = replace(shop.till, url=gateway.url), shop.request()
+            # Somebody else is writing, so the first payment stays in flight.
+            other.execute("BEGIN IMMEDIATE")
+            body = dump_message(request)
+            headers = till.sign("POST", "/v1/payments", body, request.attempt_id)
+            connection = await _send_and_wait(gateway.url, _http_head(headers, len(body)) + body)
+            refused = await till.pay(shop.request())
+            assert (refused.status, refused.code) == (503, "gateway_busy")
+            assert refused.headers["Retry-After"] == "1"
+            assert refused.json["retryable"] is True
+            cut_in_two = _http_head(headers, len(body)) + body[:-5]
+            reader, writer = await _send_and_wait(gateway.url, cut_in_two)
+            slow = await _read_answer((reader, writer))
+            assert (slow.status, slow.code) == (503, "gateway_busy")
+            assert (await till.send("GET", "/health/live")).status == 200
+            unknown = await till.call("GET", f"/v1/payments/{till.new_id()}")
+            assert (unknown.status, unknown.code) == (404, "not_found")
+            other.execute("ROLLBACK")
+            assert (await _read_answer(connection)).status == 201
+            assert (await till.pay(shop.request())).status == 201
+        other.close()
+        assert await shop.balance_minor() == 10_000 - 2 * 1_250
+
+
 class TestHealth:
     async def test_is_live_and_ready(self, shop: Any) -> None:
         for path in ("/health/live", "/health/ready"):
@@ -453,6 +527,24 @@ async def _read_to_end(connection: Connection) -> bytes:
             return await reader.read()
     finally:
         writer.close()
+
+
+async def _read_answer(connection: Connection) -> Any:
+    reader, writer = connection
+    try:
+        async with asyncio.timeout(10):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            first, *lines = head.strip().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines)
+            body = await reader.readexactly(int(headers["Content-Length"]))
+    finally:
+        writer.close()
+    return Answer(int(first.split()[1]), headers, body)
+
+
+def _without_id(answer: Any) -> bytes:
+    body: bytes = answer.body
+    return body.replace(answer.headers["X-Request-Id"].encode(), b"")
 
 
 async def _connect(url: str) -> Connection:
