@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTEST_ARGS ?= -n auto
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lock bench-readers wheel clean
+.PHONY: help setup demo test check format lock bench bench-readers wheel clean
 
 help: ## what can be made here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -31,6 +31,9 @@ format: setup ## rewrite the code in the house format
 
 lock: ## write the lock files anew (needs uv)
 	@scripts/lock.sh
+
+bench: setup ## payments a second, next to what limits them (BENCH_QUICK=1: a minute)
+	@$(BIN)/python -m tests.benchmarks.ledger
 
 bench-readers: setup ## figures of every reader path, as a table
 	@$(BIN)/python -m tests.benchmarks.readers

@@ -1,0 +1,154 @@
+"""PostgreSQL in the benchmark: one durable server, its ledgers, and pgbench on the very same server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks.ledger.gateways import VAULT_KEY, RunningGateways, start_gateways, write_config
+from tests.benchmarks.ledger.ledgers import Watch, audit_ledger, check_count
+from tests.benchmarks.ledger.preload import cache_key, furnish_ledger, keep, preload_ledger
+from tests.benchmarks.ledger.processes import ROOT
+from tests.benchmarks.ledger.town import Town, count_furnishings
+from tests.postgres_server import USER, PostgresServer
+
+MIGRATIONS: Final = ROOT / "gateway" / "storage" / "postgres" / "migrations"
+TOWN_DATABASE: Final = "town"
+PRELOADED_DATABASE: Final = "preloaded"
+PGBENCH_DATABASE: Final = "pgbench"
+PGBENCH_SCALE: Final = 10
+PGBENCH_CLIENTS: Final = 16
+PGBENCH_THREADS: Final = 2
+DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+_TPS: Final = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
+
+
+class PostgresMissing(Exception):
+    """There is no PostgreSQL store, or no server to run it on."""
+
+
+@dataclass(slots=True)
+class PostgresLedger:
+    """A database of its own on the one server, removed when it is closed."""
+
+    name: str
+    folder: Path
+    server: PostgresServer
+    database: str
+    gateways: RunningGateways
+    answered: int = 0
+    preloaded_count: int = 0
+
+    @property
+    def server_pids(self) -> list[int]:
+        """The postmaster, whose children do the work."""
+        return [self.server.pid]
+
+    def close(self, *, audit: bool) -> None:
+        """As `Ledger.close`."""
+        self.gateways.stop()
+        held = self.server.run_sql("SELECT count(*) FROM payments WHERE outcome = 'approved'", self.database)
+        check_count(self.name, int(held), self.preloaded_count + self.answered)
+        if audit:
+            audit_ledger(self.name, self.folder / "gateway.toml")
+        self.server.drop_database(self.database)
+        shutil.rmtree(self.folder)
+
+
+def check_there_is_postgres() -> None:
+    """Return if this version has a PostgreSQL store.
+
+    Raises:
+        PostgresMissing: it has not.
+    """
+    if find_spec("gateway.storage.postgres.store") is None:
+        raise PostgresMissing("this version has no PostgreSQL store; BENCH_STORES=sqlite leaves it out")
+
+
+@contextlib.contextmanager
+def running_postgres(town: Town, preloaded_count: int, watch: Watch) -> Iterator[tuple[PostgresServer, Path]]:
+    """Run a durable server with a furnished and a preloaded ledger; yield it and the vault key's folder."""
+    kept = keep(
+        f"postgres-{cache_key(MIGRATIONS, town, preloaded_count)}",
+        lambda folder: _make(folder, town, preloaded_count, watch),
+    )
+    server = PostgresServer(durable=True)
+    try:
+        _copy_data(kept / "data", server.folder / "data")
+        server.start()
+        for name, value in DURABLE.items():
+            assert server.run_sql(f"SHOW {name}") == value, f"the server has {name} {value}"
+        _pgbench(server, "-i", "-q", "-s", str(PGBENCH_SCALE), database=PGBENCH_DATABASE, is_new=True)
+        yield server, kept
+    finally:
+        server.close()
+
+
+def open_postgres_ledger(
+    server: PostgresServer, kept: Path, folder: Path, *, gateway_count: int, name: str, preloaded_count: int
+) -> PostgresLedger:
+    """Start so many gateways on a copy of the furnished ledger, or on the preloaded one itself."""
+    database = PRELOADED_DATABASE if preloaded_count else name
+    if not preloaded_count:
+        server.create_database(name, TOWN_DATABASE)
+    config = write_config(folder, database=server.url(database))
+    shutil.copy(kept / VAULT_KEY, folder / VAULT_KEY)
+    # One file for all: each takes a free port of its own, and they sign and seal alike.
+    running = start_gateways(name, [config] * gateway_count)
+    return PostgresLedger(name, folder, server, database, running, preloaded_count=preloaded_count)
+
+
+def measure_pgbench(server: PostgresServer, duration_s: int, *, prepared: bool = False) -> float:
+    """Return the transactions a second of pgbench's own TPC-B, in the simple protocol unless prepared."""
+    protocol = ["-M", "prepared"] if prepared else []
+    load = ["-n", "-c", str(PGBENCH_CLIENTS), "-j", str(PGBENCH_THREADS), "-T", str(duration_s), *protocol]
+    match = _TPS.search(_pgbench(server, *load, database=PGBENCH_DATABASE))
+    assert match is not None, "pgbench says how many transactions it made a second"
+    return float(match[1])
+
+
+def server_version(server: PostgresServer) -> str:
+    """Return the server's version."""
+    return server.run_sql("SHOW server_version")
+
+
+def _make(folder: Path, town: Town, preloaded_count: int, watch: Watch) -> None:
+    # Nothing of this outlives a failure, so it need not be synced as it is made.
+    server = PostgresServer()
+    try:
+        server.start()
+        config = write_config(folder, database=server.create_database(TOWN_DATABASE))
+        advance = watch("furnish a PostgreSQL ledger", count_furnishings(town.size))
+        asyncio.run(furnish_ledger(config, town, advance))
+        url = server.create_database(PRELOADED_DATABASE, TOWN_DATABASE)
+        advance = watch(f"book {preloaded_count:,} payments into PostgreSQL, once", preloaded_count)
+        asyncio.run(preload_ledger(write_config(folder, database=url), town, preloaded_count, advance))
+        server.run_sql("VACUUM (ANALYZE)", PRELOADED_DATABASE)
+        server.stop()
+        _copy_data(server.folder / "data", folder / "data")
+    finally:
+        server.close()
+
+
+def _copy_data(source: Path, target: Path) -> None:
+    # The owner goes with it: the server does not run as root.
+    subprocess.run(["cp", "-a", "--reflink=auto", source, target], check=True)
+
+
+def _pgbench(server: PostgresServer, *arguments: str, database: str, is_new: bool = False) -> str:
+    if is_new:
+        server.create_database(database)
+    command: Sequence[str | Path] = [
+        server.programs / "pgbench", "-h", server.folder, "-U", USER, *arguments, database,
+    ]  # fmt: skip
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout

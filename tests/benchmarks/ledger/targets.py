@@ -1,0 +1,150 @@
+"""What a load can be aimed at: bare responders, and gateways on ledgers of either store."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks.ledger import postgres
+from tests.benchmarks.ledger.gateways import has_workers
+from tests.benchmarks.ledger.ledgers import (
+    Ledger,
+    Watch,
+    keep_sqlite_preloaded,
+    keep_sqlite_town,
+    open_sqlite_ledger,
+)
+from tests.benchmarks.ledger.processes import Child
+from tests.benchmarks.ledger.scale import TINY, Scale
+from tests.benchmarks.ledger.town import CURRENCY, Town, ulid_of
+from tests.postgres_server import PostgresServer
+from wire.messages.base import dump_message
+from wire.messages.payments import EntryMode, PaymentAnswer, ReceiptFacts
+
+SQLITE: Final = "sqlite"
+POSTGRES: Final = "postgres"
+STORES: Final = (SQLITE, POSTGRES)
+PROCESSES: Final = (1, 2)
+PRELOADED: Final = "_preloaded"
+NOOP_ONE: Final = "noop_1"
+NOOP_TWO: Final = "noop_2"
+RAW: Final = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """A server that does nothing, in one or two processes on one port."""
+
+    name: str
+    children: tuple[Child, ...]
+    port: int
+
+
+class Ledgers:
+    """Opens ledgers with gateways on them, each from what is kept of its store."""
+
+    def __init__(self, scale: Scale, stores: Sequence[str], folder: Path, watch: Watch) -> None:
+        self.postgres_version: str | None = None
+        self._count = scale.preloaded_count
+        self._stores = stores
+        self._folder = folder
+        self._watch = watch
+        self._town = Town(scale.town)
+        self._server: PostgresServer | None = None
+        self._kept = folder
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[PostgresServer | None]:
+        """Make ready what is kept, and run the database server while the block runs.
+
+        Raises:
+            PostgresMissing: it is asked for, and there is no such store.
+        """
+        if POSTGRES not in self._stores:
+            yield None
+            return
+        postgres.check_there_is_postgres()
+        with postgres.running_postgres(self._town, self._count, self._watch) as (server, kept):
+            self._server, self._kept = server, kept
+            self.postgres_version = postgres.server_version(server)
+            yield server
+
+    def open_all(self, folder: Path) -> list[Ledger]:
+        """Open an empty ledger of every kind there is."""
+        return [
+            self._open(store, count, folder)
+            for store in self._stores
+            for count in PROCESSES
+            if store == POSTGRES or count == 1 or has_workers()
+        ]
+
+    def open_preloaded(self, target: str) -> Ledger:
+        """Open a preloaded ledger of the same kind as a target."""
+        store, _, processes = target.partition("_")
+        return self._open(store, int(processes), self._folder, is_preloaded=True)
+
+    def _open(self, store: str, count: int, folder: Path, *, is_preloaded: bool = False) -> Ledger:
+        name = f"{store}_{count}{PRELOADED if is_preloaded else ''}"
+        held = self._count if is_preloaded else 0
+        if store == SQLITE:
+            source = (
+                keep_sqlite_preloaded(self._town, held, self._watch)
+                if is_preloaded
+                else keep_sqlite_town(self._town, self._watch)
+            )
+            return open_sqlite_ledger(source, folder / name, workers=count, name=name, preloaded_count=held)
+        assert self._server is not None, "the server runs"
+        return postgres.open_postgres_ledger(
+            self._server, self._kept, folder / name, gateway_count=count, name=name, preloaded_count=held
+        )
+
+
+@contextlib.contextmanager
+def running_responders(folder: Path) -> Iterator[list[Responder]]:
+    """Run the no-op handler in one process, in two that share a port, and the raw responder."""
+    answer = folder / "answer.json"
+    answer.write_bytes(sample_answer())
+    with contextlib.ExitStack() as stack:
+
+        def start(kind: str, name: str, port: int = 0) -> tuple[Child, int]:
+            program = [sys.executable, "-m", "tests.benchmarks.ledger.responders"]
+            child = Child(name, [*program, kind, str(port), answer], folder / f"{name}.log")
+            stack.callback(child.stop)
+            return child, int(child.read_line().split()[1])
+
+        single, single_port = start("noop", NOOP_ONE)
+        first, shared_port = start("noop", f"{NOOP_TWO}-first")
+        second, _ = start("noop", f"{NOOP_TWO}-second", shared_port)
+        raw, raw_port = start("raw", RAW)
+        yield [
+            Responder(NOOP_ONE, (single,), single_port),
+            Responder(NOOP_TWO, (first, second), shared_port),
+            Responder(RAW, (raw,), raw_port),
+        ]
+
+
+def sample_answer() -> bytes:
+    """Return the body of an approval as long as those of the town's payments are."""
+    return dump_message(
+        PaymentAnswer(
+            payment_id=ulid_of("sample", 1),
+            attempt_id=ulid_of("sample", 2),
+            order_id=ulid_of("sample", 3),
+            outcome="approved",
+            amount_minor=1_250,
+            currency=CURRENCY,
+            entry_mode=EntryMode.NFC_APP,
+            terminal_id=Town(TINY.town).till(0).terminal_id,
+            decided_ms=1_735_689_600_000,
+            receipt=ReceiptFacts(
+                receipt_number="000041",
+                merchant_name="Shop 12",
+                location_name="High Street",
+                instrument_label="Phone ·· 4821",
+            ),
+        )
+    )
