@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -33,13 +33,18 @@ CALLS_WAITING_MAX: Final = 10_000
 CLOSE_TIMEOUT_MS: Final = 5_000
 STATEMENTS_CACHED_MAX: Final = 256
 
-SESSION_SETTINGS: Final[Mapping[str, str]] = {
+READING_SETTINGS: Final[Mapping[str, str]] = {
     "application_name": "tapscan-gateway",
+    "client_min_messages": "warning",
+}
+"""For reading whole tables, as an audit does."""
+
+SESSION_SETTINGS: Final[Mapping[str, str]] = {
+    **READING_SETTINGS,
     # Guards count on seeing what was committed meanwhile, whatever the database's default is.
     "default_transaction_isolation": "read committed",
     # Compiling a statement takes longer than any of ours runs.
     "jit": "off",
-    "client_min_messages": "warning",
     # Plans are made once a connection, and must do for tables of any size: all that is asked for is looked
     # up by an index, from a few given keys, in the order in which the statement is written. Small tables the
     # planner would rather read whole, and it would stay with that after they have grown.
@@ -50,6 +55,7 @@ SESSION_SETTINGS: Final[Mapping[str, str]] = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+"""For everything else."""
 
 KEEP_SYNCHRONOUS: Final = """
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
@@ -79,7 +85,7 @@ Row: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long is waited for what, and how many connections there may be."""
+    """How long is waited for what, 0 being for ever, and how many connections there may be."""
 
     connections_max: int = 4
     """For reading and for the directory; bookings have one of their own (batches.py)."""
@@ -111,6 +117,9 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: object) -> str:
         """Run one statement, or a script without arguments; return the command's tag."""
 
+    def cursor(self, query: str, *args: object) -> Awaitable[Cursor]:
+        """Run one statement inside a transaction, to be read bit by bit."""
+
     def transaction(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Run a block in a transaction that an exception undoes."""
 
@@ -122,6 +131,13 @@ class Connection(Protocol):
 
     def terminate(self) -> None:
         """Drop the connection without a farewell."""
+
+
+class Cursor(Protocol):
+    """A result that the server keeps, read bit by bit."""
+
+    async def fetch(self, n: int) -> list[Row]:
+        """Return the next rows, at most n; none at the end."""
 
 
 class GuardRefused(Exception):
@@ -154,7 +170,7 @@ class Database:
             max_size=patience.connections_max,
             init=_prepare,
             reset=_leave_as_it_is,
-            **_options(url, patience),
+            **_options(url, patience, SESSION_SETTINGS),
         )
         database = cls(pool, patience)
         try:
@@ -214,15 +230,17 @@ class Database:
         return acquired
 
 
-async def connect(url: str, patience: Patience = PATIENCE) -> Connection:
-    """Open one connection in our settings; the caller closes it.
+async def connect(
+    url: str, patience: Patience = PATIENCE, settings: Mapping[str, str] = SESSION_SETTINGS
+) -> Connection:
+    """Open one connection; the caller closes it.
 
     Raises:
         ConfigurationError: as `Database.open`.
         StoreUnavailable: the server can't be reached now.
     """
     with startup_errors():
-        connection: Connection = await asyncpg.connect(**_options(url, patience))
+        connection: Connection = await asyncpg.connect(**_options(url, patience, settings))
         try:
             await _prepare(connection)
         except BaseException:
@@ -245,6 +263,11 @@ async def execute(connection: Connection, statement: Statement, values: Mapping[
     """Run a named query and return how many rows it wrote."""
     tag = await connection.execute(statement.sql, *statement.arguments(values))
     return int(tag.rpartition(" ")[2])
+
+
+async def open_cursor(connection: Connection, statement: Statement, values: Mapping[str, object]) -> Cursor:
+    """Run a named query inside a transaction, and leave its rows with the server until they are read."""
+    return await connection.cursor(statement.sql, *statement.arguments(values))
 
 
 async def insert(connection: Connection, statement: Statement, values: Mapping[str, object]) -> int:
@@ -321,7 +344,7 @@ def _url_errors() -> Iterator[None]:
         raise ConfigurationError("the database URL can't be read") from None
 
 
-def _options(url: str, patience: Patience) -> dict[str, Any]:
+def _options(url: str, patience: Patience, settings: Mapping[str, str]) -> dict[str, Any]:
     bounds = {
         "statement_timeout": str(patience.statement_ms),
         "lock_timeout": str(patience.lock_ms),
@@ -331,10 +354,10 @@ def _options(url: str, patience: Patience) -> dict[str, Any]:
     return {
         "dsn": url,
         "timeout": patience.connect_ms / 1000,
-        "command_timeout": patience.command_ms / 1000,
+        "command_timeout": patience.command_ms / 1000 or None,
         "statement_cache_size": STATEMENTS_CACHED_MAX,
         "max_cached_statement_lifetime": 0,
-        "server_settings": {**SESSION_SETTINGS, **bounds},
+        "server_settings": {**settings, **bounds},
     }
 
 
