@@ -8,6 +8,7 @@
     ├── EnrolmentRefused         wrong, used or expired code; or a key already enrolled
     ├── NotFound                 no such thing, or not the caller's
     ├── SealBroken               a secret at rest does not open: wrong key, or tampered with
+    ├── BackupRefused            a backup or restore was not done; code says why
     └── ConfigurationError       the process cannot start like this
 
 Declines are not here: they are values (gateway/payments/model.py). HTTP status is one table in
@@ -69,6 +70,16 @@ class NotFound(GatewayError):
 
 class SealBroken(GatewayError):
     """A secret at rest does not open: another vault key, or somebody changed the database."""
+
+
+class BackupRefused(GatewayError):
+    """A backup was not made, or not put in place; nothing was changed. Only commands say so.
+
+    Codes: `target_exists`, `target_is_database`, `source_unusable`, `source_damaged`, `books_broken`,
+    `database_in_use`, `database_exists`, `not_a_file` (of a database server, which has its own tools).
+    """
+
+    code = "backup_refused"
 
 
 class ConfigurationError(GatewayError):

@@ -26,14 +26,12 @@ from gateway.storage.audit_source import (
     PaymentRow,
     TransferRow,
 )
-from gateway.storage.sqlite.database import open_connection, translated_errors
+from gateway.storage.sqlite.database import listen_to_signals, open_connection, translated_errors
 from gateway.storage.sqlite.migrate import read_migrations
 from gateway.storage.sqlite.queries import load_queries
 
 CACHE_KIB: Final = 65_536
 """Pages kept, and rows sorted at a time before they go to a temporary file."""
-OPERATIONS_PER_CHECK: Final = 200_000
-"""Steps of SQLite's machine, about ten milliseconds, after which Ctrl-C is listened to."""
 
 SQL = load_queries("audit")
 
@@ -50,9 +48,7 @@ def open_audit_source(path: Path) -> Iterator[SqliteAuditSource]:
         connection.row_factory = None
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA temp_store = FILE")
-        # Sorting ten million rows is one call of C code. A signal's exception ends that call, and is raised
-        # again in _rows: sqlite3 itself only keeps that the call was interrupted.
-        connection.set_progress_handler(_listen_to_signals, OPERATIONS_PER_CHECK)
+        listen_to_signals(connection)
         connection.execute("BEGIN")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != len(read_migrations()):
@@ -111,17 +107,7 @@ class SqliteAuditSource:
 
     def _rows(self, name: str, **values: int) -> Iterator[Any]:
         with translated_errors():
-            try:
-                # No `yield from`: it would hand a late close() on to the cursor, whose database an audit
-                # that stopped at a break has closed by then.
-                for row in self._connection.execute(SQL[name], values):  # noqa: UP028
-                    yield row
-            except sqlite3.OperationalError as error:
-                if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
-                    raise KeyboardInterrupt from None
-                raise
-
-
-def _listen_to_signals() -> int:
-    """Run a few steps of Python, before which the interpreter calls the handlers of signals that arrived."""
-    return 0
+            # No `yield from`: it would hand a late close() on to the cursor, whose database an audit that
+            # stopped at a break has closed by then.
+            for row in self._connection.execute(SQL[name], values):  # noqa: UP028
+                yield row

@@ -19,6 +19,8 @@ BUSY_TIMEOUT_MS: Final = 5_000
 CACHE_KIB: Final = 8_192
 """Page cache of one connection; the gateway at rest may take 120 MiB in all."""
 STATEMENTS_CACHED_MAX: Final = 256
+OPERATIONS_PER_STEP: Final = 200_000
+"""Operations of SQLite's machine, about ten milliseconds, between two looks for a signal."""
 
 _UNIQUE: Final = ("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
 
@@ -60,7 +62,20 @@ def translated_errors() -> Iterator[None]:
         raise GatewayError(f"a constraint failed: {error.sqlite_errorname}") from error
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
+        if name == "SQLITE_INTERRUPT":
+            # Only `listen_to_signals` interrupts.
+            raise KeyboardInterrupt from None
         raise StoreUnavailable(f"the database answers {name}") from error
+
+
+def listen_to_signals(connection: sqlite3.Connection) -> None:
+    """Let Ctrl-C end a statement that runs for minutes, as sorting or checking a large file does.
+
+    Such a statement is one call of C code, within which Python runs no handler of a signal. Now it runs a
+    few steps of Python every now and then; an exception there ends the statement, but sqlite3 forgets which
+    exception it was, so `translated_errors` raises KeyboardInterrupt anew.
+    """
+    connection.set_progress_handler(_take_a_step, OPERATIONS_PER_STEP)
 
 
 @contextlib.contextmanager
@@ -109,3 +124,7 @@ def _configure(connection: sqlite3.Connection, *, writable: bool) -> None:
     with translated_errors():
         for setting in settings:
             connection.execute(f"PRAGMA {setting}")
+
+
+def _take_a_step() -> int:
+    return 0

@@ -21,6 +21,7 @@ from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
 from gateway.payments.model import PaymentBooking, PaymentRecord
 from gateway.storage.sqlite import directory, ledger, payments
+from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.readers import Readers
 from gateway.storage.sqlite.writer import QUEUE_MAX, Writer
@@ -45,15 +46,21 @@ class SqliteStore:
     Bound to the event loop it was opened in. Other processes may use the same file at the same time.
     """
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+    def __init__(self, writer: Writer, readers: Readers, lock: DatabaseLock) -> None:
         self._writer = writer
         self._readers = readers
+        self._lock = lock
 
     @classmethod
     async def open(cls, path: Path | str, *, queue_max: int = QUEUE_MAX) -> SqliteStore:
         """As `open_sqlite_store`."""
-        await asyncio.to_thread(migrate, path)
-        return cls(Writer(Path(path), queue_max), Readers(Path(path)))
+        lock = await asyncio.to_thread(share_database, Path(path))
+        try:
+            await asyncio.to_thread(migrate, path)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(Writer(Path(path), queue_max), Readers(Path(path)), lock)
 
     # Payments
 
@@ -176,3 +183,4 @@ class SqliteStore:
     async def close(self) -> None:
         await self._writer.close()
         await self._readers.close()
+        self._lock.release()
