@@ -87,9 +87,10 @@ def migrate(
     settings = session.load_config(config)
 
     from gateway.office import prepare_storage
+    from gateway.storage.place import shown_place
 
     version = prepare_storage(settings, session.env, entropy=session.entropy, new_vault_key=new_vault_key)
-    show_record({"database": settings.storage.database, "version": version}, as_json=as_json)
+    show_record({"database": shown_place(settings.storage.database), "version": version}, as_json=as_json)
 
 
 @app.command()
@@ -97,11 +98,13 @@ def audit(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json
     """Recompute every counter and walk the hash chain; exit status 1 at the first break, which is named."""
     settings = session_of(context).load_config(config)
 
-    from gateway.audit import audit as audit_file
+    from gateway.audit import audit as audit_books
+    from gateway.storage.opening import has_database
+    from gateway.storage.place import shown_place
 
-    if not settings.database_path.exists():
-        raise ConfigurationError(f"there is no database {settings.storage.database}")
-    report = audit_file(settings.database_path)
+    if not has_database(settings.storage.database):
+        raise ConfigurationError(f"there is no database {shown_place(settings.storage.database)}")
+    report = audit_books(settings.storage.database)
     record = {
         "audit": "ok" if report.is_ok else "broken",
         "groups": report.group_count,

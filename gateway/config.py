@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.errors import ConfigurationError
+from gateway.storage.place import URL_VARIABLE, is_database_url
 from wire.http_signatures import CREATED_WINDOW_MS
 from wire.messages.base import BODY_BYTES_MAX
 
 CONFIG_BYTES_MAX: Final = 64 * 1024
+NO_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({})
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 FilePath = Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
@@ -38,6 +42,7 @@ class StorageSettings(Section, frozen=True):
     """Where things are kept; relative paths start at the configuration file's folder."""
 
     database: FilePath = "../var/gateway/tapscan.sqlite3"
+    """A SQLite file, or a postgresql:// URL; the variable TAPSCAN_DATABASE_URL comes before it."""
     vault_key_file: FilePath = "../var/gateway/vault.key"
     """64 hexadecimal digits, for its owner only; the variable TAPSCAN_VAULT_KEY comes before it."""
 
@@ -82,8 +87,14 @@ class GatewayConfig(Section, frozen=True):
     logging: LoggingSettings = LoggingSettings()
 
     @property
+    def database_url(self) -> str | None:
+        """The PostgreSQL database; None where it is a SQLite file."""
+        return self.storage.database if is_database_url(self.storage.database) else None
+
+    @property
     def database_path(self) -> Path:
-        """The SQLite file."""
+        """The SQLite file, which nobody may ask for where there is a URL."""
+        assert self.database_url is None, "a URL is no path"
         return Path(self.storage.database)
 
     @property
@@ -92,8 +103,11 @@ class GatewayConfig(Section, frozen=True):
         return Path(self.storage.vault_key_file)
 
 
-def load_config(path: Path) -> GatewayConfig:
+def load_config(path: Path, env: Mapping[str, str] = NO_ENVIRONMENT) -> GatewayConfig:
     """Read and check a configuration file; its relative paths become absolute.
+
+    Args:
+        env: the process's environment, where TAPSCAN_DATABASE_URL is looked for.
 
     Raises:
         ConfigurationError: unreadable, no TOML, an unknown key, a value out of its range; says which.
@@ -107,7 +121,7 @@ def load_config(path: Path) -> GatewayConfig:
     config = parse_config(raw, source=str(path))
     folder = path.absolute().parent
     storage = StorageSettings(
-        database=str(folder / config.storage.database),
+        database=_place_database(config.storage.database, folder, env),
         vault_key_file=str(folder / config.storage.vault_key_file),
     )
     return msgspec.structs.replace(config, storage=storage)
@@ -130,6 +144,15 @@ def parse_config(raw: bytes, *, source: str) -> GatewayConfig:
     if config.listen.public_url is not None:
         _check_public_url(config.listen.public_url, source)
     return config
+
+
+def _place_database(database: str, folder: Path, env: Mapping[str, str]) -> str:
+    url = env.get(URL_VARIABLE)
+    if url:
+        if not is_database_url(url):
+            raise ConfigurationError(f"{URL_VARIABLE} is no postgresql:// URL")
+        return url
+    return database if is_database_url(database) else str(folder / database)
 
 
 def _check_public_url(url: str, source: str) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from gateway.config import GatewayConfig
 from gateway.entropy import Entropy
 from gateway.errors import ConfigurationError
 from gateway.holders.service import HolderService
 from gateway.merchants.service import MerchantService
-from gateway.storage.sqlite.migrate import migrate
-from gateway.storage.sqlite.store import SqliteStore
+from gateway.storage.opening import bring_up_to_date, has_database, open_store
 from gateway.storage.store import Store
 from gateway.vault import KEY_BYTES, Vault, create_vault_key, has_vault_key, load_vault_key
 
@@ -42,14 +40,13 @@ def prepare_storage(
         StoreUnavailable: the database can't be written.
     """
     if not has_vault_key(config.vault_key_path, env):
-        if config.database_path.exists() and not new_vault_key:
+        if not new_vault_key and has_database(config.storage.database):
             raise ConfigurationError(
                 f"there is a database but no vault key file {config.vault_key_path}: restore the key, or "
                 "run `tapscan-gateway migrate --new-vault-key` and add the card keys again"
             )
         create_vault_key(config.vault_key_path, entropy(KEY_BYTES))
-    _make_folder(config.database_path.parent)
-    return migrate(config.database_path)
+    return bring_up_to_date(config.storage.database)
 
 
 @contextlib.asynccontextmanager
@@ -62,22 +59,11 @@ async def open_office(
         ConfigurationError: no database, no vault key, or not the key of this database.
         StoreUnavailable: the database can't be used now.
     """
-    if not config.database_path.exists():
-        raise ConfigurationError(
-            f"there is no database {config.database_path}: run `tapscan-gateway migrate` first"
-        )
-    vault = Vault(load_vault_key(config.vault_key_path, env))
-    store = await SqliteStore.open(config.database_path, queue_max=config.limits.write_queue_max)
+    store = await open_store(config.storage.database, queue_max=config.limits.write_queue_max)
     try:
+        vault = Vault(load_vault_key(config.vault_key_path, env))
         holders = HolderService(store, vault, entropy)
         await holders.check_card_keys()
         yield Office(store, vault, MerchantService(store, vault, entropy), holders)
     finally:
         await store.close()
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"folder {folder} can't be made: {error.strerror}") from None

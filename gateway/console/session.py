@@ -48,7 +48,7 @@ class Session:
         from gateway.config import load_config
         from gateway.logs import configure_logs
 
-        config = load_config(path)
+        config = load_config(path, self.env)
         configure_logs(config.logging)
         return config
 

@@ -64,3 +64,22 @@ def test_any_bytes_give_a_configuration_or_a_configuration_error(raw: bytes) -> 
         parse_config(raw, source="x")
     except ConfigurationError:
         return
+
+
+def test_database_url_of_the_environment_comes_before_the_files_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text('[storage]\ndatabase = "postgresql://db/one"\n')
+    assert load_config(path).database_url == "postgresql://db/one"
+    env = {"TAPSCAN_DATABASE_URL": "postgres://db/two"}
+    assert load_config(path, env).database_url == "postgres://db/two"
+    path.write_text("")
+    assert load_config(path).database_url is None
+    assert load_config(path, env).database_url == "postgres://db/two"
+
+
+def test_environment_that_names_no_url_is_refused_without_quoting_it(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text("")
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(path, {"TAPSCAN_DATABASE_URL": "mysql://pay:s3cret@db/x"})
+    assert "s3cret" not in str(caught.value)

@@ -50,6 +50,21 @@ async def migrate_database(url: str) -> int:
         await connection.close(timeout=CLOSE_TIMEOUT_MS / 1000)
 
 
+def find_version(url: str) -> int:
+    """Return a database's version from outside an event loop; as `find_database_version`."""
+    return asyncio.run(find_database_version(url))
+
+
+async def find_database_version(url: str) -> int:
+    """Return how many migrations a database has, changing nothing; errors as `migrate_database`."""
+    connection = await connect(url)
+    try:
+        with startup_errors():
+            return await read_version(connection)
+    finally:
+        await connection.close(timeout=CLOSE_TIMEOUT_MS / 1000)
+
+
 async def read_version(connection: Connection) -> int:
     """Return how many migrations a database of ours has, 0 if it is empty.
 
