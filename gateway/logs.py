@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final, Protocol
@@ -18,6 +19,8 @@ import msgspec
 import structlog
 
 from gateway.config import LoggingSettings
+
+FRAMES_LOGGED_MAX: Final = 12
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _WORKER: Final = "worker"
@@ -75,6 +78,12 @@ def open_request_log(
     if settings.format == "json":
         return JsonRequestLog(sys.stderr.buffer, now_ms, level=_LEVELS[settings.level], worker=worker)
     return StructlogRequestLog()
+
+
+def locate(error: BaseException) -> list[str]:
+    """Return where an exception came from, innermost last, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED_MAX:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 class StructlogRequestLog:

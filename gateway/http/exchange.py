@@ -7,7 +7,6 @@ header, a body, or the text of an unexpected exception, since any of these may h
 from __future__ import annotations
 
 import time
-import traceback
 from typing import Final
 
 import msgspec
@@ -18,10 +17,9 @@ from aiohttp.typedefs import Handler, Middleware
 from gateway.entropy import Entropy
 from gateway.http.answers import REQUEST_ID_HEADER, SERVER, Answer, make_response
 from gateway.http.problems import INTERNAL, answer_problem, code_of
-from gateway.logs import RequestLine, RequestLog
+from gateway.logs import RequestLine, RequestLog, locate
 
 REQUEST_ID_BYTES: Final = 8
-FRAMES_LOGGED_MAX: Final = 12
 QUIET_ROUTES: Final = frozenset({"/health/live", "/health/ready"})
 """Logged at level debug: monitors ask every few seconds."""
 
@@ -107,9 +105,3 @@ def log_exchange(request_log: RequestLog, noted: Exchange, *, method: str, route
         ),
         is_quiet=route in QUIET_ROUTES,
     )
-
-
-def locate(error: BaseException) -> list[str]:
-    """Return where an exception came from, innermost last, without its text."""
-    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_LOGGED_MAX:]
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
