@@ -127,32 +127,6 @@ BEGIN
         RAISE EXCEPTION 'terminals' USING ERRCODE = 'TS001';
     END IF;
 
-    UPDATE accounts AS a
-    SET debits_pending = a.debits_pending + c.debits_pending,
-        debits_posted = a.debits_posted + c.debits_posted,
-        credits_pending = a.credits_pending + c.credits_pending,
-        credits_posted = a.credits_posted + c.credits_posted
-    FROM unnest(
-            account_ids, account_currencies, account_debits_pending, account_debits_posted,
-            account_credits_pending, account_credits_posted, account_needed, account_needs_unfrozen
-        ) AS c (
-            account_id, currency, debits_pending, debits_posted, credits_pending, credits_posted,
-            needed, needs_unfrozen
-        )
-    WHERE a.account_id = c.account_id
-        AND a.currency = c.currency
-        AND NOT (a.frozen AND c.needs_unfrozen)
-        AND (
-            NOT a.debits_must_not_exceed_credits
-            OR a.credits_posted - a.debits_posted - a.debits_pending >= c.needed
-        )
-        AND a.debits_pending + a.debits_posted + c.debits_pending + c.debits_posted <= counter_max
-        AND a.credits_pending + a.credits_posted + c.credits_pending + c.credits_posted <= counter_max;
-    GET DIAGNOSTICS changed_count = ROW_COUNT;
-    IF changed_count <> cardinality(account_ids) THEN
-        RAISE EXCEPTION 'accounts' USING ERRCODE = 'TS001';
-    END IF;
-
     IF cardinality(group_bodies) > 0 THEN
         -- As gateway/ledger/chain.py: the hash before, the sequence, and what the group is.
         FOREACH group_body IN ARRAY group_bodies LOOP
@@ -198,6 +172,33 @@ BEGIN
         IF changed_count <> cardinality(ended_ids) THEN
             RAISE EXCEPTION 'pendings' USING ERRCODE = 'TS001';
         END IF;
+    END IF;
+
+    -- After the holds, which nobody ends twice: so no counter of held money falls below zero.
+    UPDATE accounts AS a
+    SET debits_pending = a.debits_pending + c.debits_pending,
+        debits_posted = a.debits_posted + c.debits_posted,
+        credits_pending = a.credits_pending + c.credits_pending,
+        credits_posted = a.credits_posted + c.credits_posted
+    FROM unnest(
+            account_ids, account_currencies, account_debits_pending, account_debits_posted,
+            account_credits_pending, account_credits_posted, account_needed, account_needs_unfrozen
+        ) AS c (
+            account_id, currency, debits_pending, debits_posted, credits_pending, credits_posted,
+            needed, needs_unfrozen
+        )
+    WHERE a.account_id = c.account_id
+        AND a.currency = c.currency
+        AND NOT (a.frozen AND c.needs_unfrozen)
+        AND (
+            NOT a.debits_must_not_exceed_credits
+            OR a.credits_posted - a.debits_posted - a.debits_pending >= c.needed
+        )
+        AND a.debits_pending + a.debits_posted + c.debits_pending + c.debits_posted <= counter_max
+        AND a.credits_pending + a.credits_posted + c.credits_pending + c.credits_posted <= counter_max;
+    GET DIAGNOSTICS changed_count = ROW_COUNT;
+    IF changed_count <> cardinality(account_ids) THEN
+        RAISE EXCEPTION 'accounts' USING ERRCODE = 'TS001';
     END IF;
 
     IF cardinality(token_key_ids) > 0 THEN
