@@ -61,9 +61,21 @@ async def open_office(
     """
     store = await open_store(config.storage.database, queue_max=config.limits.write_queue_max)
     try:
-        vault = Vault(load_vault_key(config.vault_key_path, env))
-        holders = HolderService(store, vault, entropy)
-        await holders.check_card_keys()
-        yield Office(store, vault, MerchantService(store, vault, entropy), holders)
+        yield await make_office(store, config, env, entropy)
     finally:
         await store.close()
+
+
+async def make_office(
+    store: Store, config: GatewayConfig, env: Mapping[str, str], entropy: Entropy
+) -> Office:
+    """Return the services around a store, which stays the caller's to close.
+
+    Raises:
+        ConfigurationError: no vault key, or not the key of this database.
+        StoreUnavailable: the database can't be used now.
+    """
+    vault = Vault(load_vault_key(config.vault_key_path, env))
+    holders = HolderService(store, vault, entropy)
+    await holders.check_card_keys()
+    return Office(store, vault, MerchantService(store, vault, entropy), holders)
