@@ -18,6 +18,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -28,13 +29,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.benchmarks.ledger.figures import make_figures
 from tests.benchmarks.ledger.machine import describe_machine, describe_versions
-from tests.benchmarks.ledger.preload import CACHE, Advance
+from tests.benchmarks.ledger.preload import Advance
 from tests.benchmarks.ledger.processes import ROOT
 from tests.benchmarks.ledger.report import make_document, make_picture, show_report
 from tests.benchmarks.ledger.scale import FULL, QUICK, Scale
 from tests.benchmarks.ledger.schedule import measure_all
 from tests.benchmarks.ledger.targets import STORES
 
+CACHE: Final = ROOT / "var" / "bench"
 REPORT_COLUMNS: Final = 120
 OPEN_FILES: Final = 8_192
 """Room for the connections of the overload; a service has more (docs/operations.md)."""
@@ -56,17 +58,18 @@ def main() -> None:
 
 
 def _run(scale: Scale, stores: Sequence[str], folder: Path, console: Console) -> None:
+    started_s = time.monotonic()
     machine, versions = describe_machine(folder), describe_versions()
     with _progress() as progress:
         task = progress.add_task("begin", total=None)
 
         def watch(what: str, total: int) -> Advance:
             if not progress.console.is_terminal:
-                progress.console.print(what)
+                progress.console.print(f"{time.monotonic() - started_s:7.1f} s  {what}")
             progress.reset(task, description=what, total=total if total > 1 else None)
             return lambda steps: progress.advance(task, steps)
 
-        measured = measure_all(scale, stores, folder, watch)
+        measured = measure_all(scale, stores, folder, CACHE, watch)
     found = make_figures(
         measured.cells, measured.main_targets, measured.pgbench_tps, measured.pgbench_prepared_tps
     )

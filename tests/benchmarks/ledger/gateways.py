@@ -13,8 +13,8 @@ from typing import Final
 
 from gateway.config import GatewayConfig, load_config
 from gateway.storage.sqlite.database import open_connection
-from tests.benchmarks.ledger.presigning import PUBLIC_URL
 from tests.benchmarks.ledger.processes import Child
+from tests.benchmarks.ledger.signer import PUBLIC_URL
 
 DATABASE: Final = "ledger.sqlite3"
 VAULT_KEY: Final = "vault.key"
@@ -37,6 +37,11 @@ class RunningGateways:
         """Stop them all."""
         for child in self.children:
             child.stop()
+
+    def kill(self) -> None:
+        """End them all at once, whatever state they are in; repeatable."""
+        for child in self.children:
+            child.kill()
 
 
 def gateway_command(*arguments: str | Path) -> list[str | Path]:
@@ -104,7 +109,12 @@ def start_gateways(name: str, configs: Sequence[Path]) -> RunningGateways:
         )
         for number, config in enumerate(configs, start=1)
     ]
-    ports = tuple(int(json.loads(child.read_line())["url"].rpartition(":")[2]) for child in children)
+    try:
+        ports = tuple(int(json.loads(child.read_line())["url"].rpartition(":")[2]) for child in children)
+    except BaseException:
+        for child in children:
+            child.kill()
+        raise
     return RunningGateways(tuple(children), ports)
 
 

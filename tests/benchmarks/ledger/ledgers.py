@@ -23,6 +23,7 @@ from tests.benchmarks.ledger.gateways import (
     start_gateways,
     write_config,
 )
+from tests.benchmarks.ledger.machine import check_is_a_disk
 from tests.benchmarks.ledger.preload import Advance, cache_key, furnish_ledger, keep, preload_ledger
 from tests.benchmarks.ledger.processes import ROOT
 from tests.benchmarks.ledger.town import Town, count_furnishings
@@ -84,31 +85,32 @@ def open_sqlite_ledger(
 ) -> SqliteLedger:
     """Copy a kept ledger and start a gateway of so many worker processes on the copy."""
     copy_ledger(source, folder)
+    check_is_a_disk(folder)
     config = write_config(folder, workers=workers)
     check_commits_are_durable(folder / DATABASE)
     running = start_gateways(name, [config])
     return SqliteLedger(name, folder, running, preloaded_count=preloaded_count)
 
 
-def keep_sqlite_town(town: Town, watch: Watch) -> Path:
+def keep_sqlite_town(cache: Path, town: Town, watch: Watch) -> Path:
     """Return the folder of a furnished SQLite ledger without a payment."""
 
     def make(folder: Path) -> None:
         advance = watch("furnish a SQLite ledger", count_furnishings(town.size))
         asyncio.run(furnish_ledger(write_config(folder), town, advance))
 
-    return keep(f"sqlite-{cache_key(SQLITE_MIGRATIONS, town, 0)}", make)
+    return keep(cache, f"sqlite-{cache_key(SQLITE_MIGRATIONS, town, 0)}", make)
 
 
-def keep_sqlite_preloaded(town: Town, count: int, watch: Watch) -> Path:
+def keep_sqlite_preloaded(cache: Path, town: Town, count: int, watch: Watch) -> Path:
     """Return the folder of a SQLite ledger that holds `count` payments."""
 
     def make(folder: Path) -> None:
-        shutil.copytree(keep_sqlite_town(town, watch), folder, dirs_exist_ok=True)
+        shutil.copytree(keep_sqlite_town(cache, town, watch), folder, dirs_exist_ok=True)
         advance = watch(f"book {count:,} payments into SQLite, once", count)
         asyncio.run(preload_ledger(write_config(folder), town, count, advance))
 
-    return keep(f"sqlite-{cache_key(SQLITE_MIGRATIONS, town, count)}", make)
+    return keep(cache, f"sqlite-{cache_key(SQLITE_MIGRATIONS, town, count)}", make)
 
 
 def count_payments(database: Path) -> int:

@@ -26,7 +26,7 @@ from typing import Final, cast
 import msgspec
 import uvloop
 
-from tests.benchmarks.ledger.presigning import read_requests
+from tests.benchmarks.ledger.signer import read_requests
 
 ANSWER_TIMEOUT_S: Final = 30
 """How long after the last request its answer may come before the cell fails."""
@@ -103,7 +103,7 @@ class _Load:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.requests = read_requests(tuple(map(Path, order.files)))
+        self.requests = read_requests(map(Path, order.files))
         self.attempts = [_attempt_of(request) for request in self.requests] if order.checks_answers else []
         # An endless load of a minute at most, at rates nobody here reaches.
         size_max = 2_000_000 if order.endless else len(self.requests)
@@ -157,7 +157,7 @@ class _Load:
 
     def _settle(self, now: float) -> None:
         self.waiting -= 1
-        if now >= self.ends_at:
+        if self.is_over or now >= self.ends_at:
             self.stop()
 
     def _finish_if_all_answered(self) -> None:

@@ -18,7 +18,12 @@ from tests.benchmarks.ledger.processes import ROOT
 
 SYNCS: Final = 100
 PAGE_BYTES: Final = 4_096
+IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 PACKAGES: Final = ("aiohttp", "uvloop", "msgspec", "cryptography", "asyncpg")
+
+
+class NoDisk(Exception):
+    """Ledgers would be measured in memory."""
 
 
 def describe_machine(folder: Path) -> dict[str, object]:
@@ -43,6 +48,16 @@ def describe_versions() -> dict[str, object]:
         "sqlite": sqlite3.sqlite_version,
         **{name: version(name) for name in PACKAGES},
     }
+
+
+def check_is_a_disk(folder: Path) -> None:
+    """Return if what is synced in a folder goes to a disk.
+
+    Raises:
+        NoDisk: it stays in memory.
+    """
+    if (kind := _filesystem_of(folder)) in IN_MEMORY:
+        raise NoDisk(f"{folder} is {kind}, where a durable commit means nothing: set TMPDIR")
 
 
 def measure_sync_ms(folder: Path) -> dict[str, float]:

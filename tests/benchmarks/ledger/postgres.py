@@ -15,6 +15,7 @@ from typing import Final
 
 from tests.benchmarks.ledger.gateways import VAULT_KEY, RunningGateways, start_gateways, write_config
 from tests.benchmarks.ledger.ledgers import Watch, audit_ledger, check_count
+from tests.benchmarks.ledger.machine import check_is_a_disk
 from tests.benchmarks.ledger.preload import cache_key, furnish_ledger, keep, preload_ledger
 from tests.benchmarks.ledger.processes import ROOT
 from tests.benchmarks.ledger.town import Town, count_furnishings
@@ -74,15 +75,19 @@ def check_there_is_postgres() -> None:
 
 
 @contextlib.contextmanager
-def running_postgres(town: Town, preloaded_count: int, watch: Watch) -> Iterator[tuple[PostgresServer, Path]]:
+def running_postgres(
+    cache: Path, town: Town, preloaded_count: int, watch: Watch
+) -> Iterator[tuple[PostgresServer, Path]]:
     """Run a durable server with a furnished and a preloaded ledger; yield it and the vault key's folder."""
     kept = keep(
+        cache,
         f"postgres-{cache_key(MIGRATIONS, town, preloaded_count)}",
         lambda folder: _make(folder, town, preloaded_count, watch),
     )
     server = PostgresServer(durable=True)
     try:
         _copy_data(kept / "data", server.folder / "data")
+        check_is_a_disk(server.folder)
         server.start()
         for name, value in DURABLE.items():
             assert server.run_sql(f"SHOW {name}") == value, f"the server has {name} {value}"
@@ -121,8 +126,8 @@ def server_version(server: PostgresServer) -> str:
 
 
 def _make(folder: Path, town: Town, preloaded_count: int, watch: Watch) -> None:
-    # Nothing of this outlives a failure, so it need not be synced as it is made.
-    server = PostgresServer()
+    # On the disk, since it may be large; but nothing of it outlives a failure, so nothing is synced.
+    server = PostgresServer(durable=True, settings={"fsync": "off"})
     try:
         server.start()
         config = write_config(folder, database=server.create_database(TOWN_DATABASE))

@@ -2,8 +2,8 @@
 
 The payments of a preloaded ledger go through the store's own booking, many at a time, so that it holds
 what a gateway would have written: a valid hash chain, counters, allowances, receipts. Only their tokens
-were never signed, since a store is handed verdicts. What is kept is kept under var/bench/, under a name
-that changes with the schema.
+were never signed, since a store is handed verdicts. What is kept has a name that
+changes with the schema, and takes the place of what had another.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from gateway.office import open_office, prepare_storage
 from gateway.payments.model import PaymentBooking, TokenUse, Verified
 from gateway.storage.store import Store
 from tests.benchmarks.ledger.presigning import AMOUNT_MINOR_MAX, AMOUNT_MINOR_MIN, COUNTER_MIN
-from tests.benchmarks.ledger.processes import ROOT
 from tests.benchmarks.ledger.scale import SEED
 from tests.benchmarks.ledger.town import CURRENCY, OPENED_MS, Town, furnish, instrument_id_of, phone_key
 from wire import es256
@@ -31,7 +30,6 @@ from wire.cards.payment_terms import NONCE_BYTES
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.payments import EntryMode
 
-CACHE: Final = ROOT / "var" / "bench"
 SPAN_MS: Final = 300 * 86_400_000
 """Preloaded payments are spread evenly over so many days."""
 AT_ONCE: Final = 2_048
@@ -56,7 +54,7 @@ async def preload_ledger(config: Path, town: Town, count: int, advance: Advance)
 
 
 def cache_key(schema: Path, town: Town, count: int) -> str:
-    """Return the name under which a preloaded ledger is kept.
+    """Return the name under which a ledger is kept: what it holds, then a digest.
 
     Args:
         schema: the folder of the store's migrations: another schema is another ledger.
@@ -64,15 +62,17 @@ def cache_key(schema: Path, town: Town, count: int) -> str:
     digest = hashlib.sha256(repr((town.size, count, SEED)).encode("utf-8"))
     for path in sorted(schema.glob("*.sql")):
         digest.update(path.read_bytes())
-    return f"{count}-{digest.hexdigest()[:12]}"
+    return f"{town.size.wallet_count}-wallets-{count}-payments-{digest.hexdigest()[:12]}"
 
 
-def keep(name: str, make: Callable[[Path], None]) -> Path:
+def keep(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     """Return the folder kept under this name, made first if there is none."""
-    folder = CACHE / name
+    folder = cache / name
     if not folder.exists():
+        # One of another schema is of no use any more, and may be large.
+        for stale in cache.glob(f"{name.rpartition('-')[0]}-*"):
+            shutil.rmtree(stale)
         partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         make(partial)
         partial.rename(folder)

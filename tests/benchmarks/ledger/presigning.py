@@ -1,4 +1,4 @@
-"""Payments signed before the clock starts: real tokens of simulated phones in really signed requests.
+"""Payments signed before the clock starts: who pays whom, and the processes that sign it.
 
 Every request is another attempt, order, token and nonce. A batch is signed on all cores just before its
 cells, because the gateway takes neither a signature nor terms older than five minutes.
@@ -7,34 +7,26 @@ cells, because the gateway takes neither a signature nor terms older than five m
 from __future__ import annotations
 
 import os
+import queue
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import msgspec
 
-from tests.benchmarks.ledger.town import CURRENCY, Town, TownSize, phone_key, till_key
-from wire import es256
-from wire.cards.payment_terms import NONCE_BYTES, PaymentTerms
-from wire.http_signatures import SignatureTag, sign_request
-from wire.ids import ENTROPY_BYTES, make_ulid
-from wire.messages.base import dump_message
-from wire.messages.payments import NfcAppPresentation, PaymentRequest
-from wire.money import Money, find_currency
-from wire.tokens.nfc_token import COUNTER_MAX, RANDOMNESS_BYTES, mint_nfc_token
+from tests.benchmarks.ledger.processes import Child
+from tests.benchmarks.ledger.signer import Chunk
+from tests.benchmarks.ledger.town import Town
+from wire.tokens.nfc_token import COUNTER_MAX
 
-PUBLIC_URL: Final = "http://127.0.0.1:8470"
-"""What every till signs, whichever process on whichever port answers: as behind a load balancer."""
-PATH: Final = "/v1/payments"
 COUNTER_MIN: Final = 2_000
 """Counters below it are those of the payments a ledger was preloaded with."""
 AMOUNT_MINOR_MIN: Final = 100
@@ -67,17 +59,6 @@ class Batch:
     count: int
     signed_s: float
     """Monotonic seconds at which signing began."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    payments: tuple[tuple[int, int, int, int], ...]
-    """Phone, till, counter and amount of each."""
-    first_ms: int
-    spacing_ms: float
-    size: TownSize
-    seed: int
-    path: Path
 
 
 class Customers:
@@ -133,7 +114,15 @@ class Signers:
         self._folder = folder
         self._seed = seed
         self._batch_count = 0
-        self._pool = ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn"))
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "tests.benchmarks.ledger.signer"]
+        self._children = [
+            Child(f"signer {number}", command, folder / f"signer-{number}.log")
+            for number in range(os.cpu_count() or 1)
+        ]
+        self._free = queue.SimpleQueue[Child]()
+        for child in self._children:
+            self._free.put(child)
 
     def __enter__(self) -> Signers:
         return self
@@ -141,7 +130,8 @@ class Signers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        for child in self._children:
+            child.kill()
 
     def sign(
         self, mix: Mix, count: int, duration_s: float, advance: Callable[[int], None] = lambda _: None
@@ -150,108 +140,42 @@ class Signers:
         started_s = time.monotonic()
         self._batch_count += 1
         folder = self._folder / f"batch-{self._batch_count}"
-        folder.mkdir(parents=True)
+        folder.mkdir()
         chunks = list(self._chunks(self._customers.plan(mix, count), duration_s, folder))
-        for chunk, signed_count in zip(chunks, self._pool.map(_sign_chunk, chunks), strict=True):
-            assert signed_count == len(chunk.payments)
-            advance(signed_count)
-        return Batch(tuple(chunk.path for chunk in chunks), count, started_s)
+        with ThreadPoolExecutor(len(self._children)) as threads:
+            for signed_count in threads.map(self._sign_chunk, chunks):
+                advance(signed_count)
+        return Batch(tuple(Path(chunk.path) for chunk in chunks), count, started_s)
 
     def discard(self, batch: Batch) -> None:
         """Delete a batch that has been sent."""
         for path in batch.files:
             path.unlink()
 
+    def _sign_chunk(self, chunk: Chunk) -> int:
+        child = self._free.get()
+        try:
+            child.input.write(msgspec.json.encode(chunk) + b"\n")
+            child.input.flush()
+            return int(child.read_line())
+        finally:
+            self._free.put(child)
+
     def _chunks(
         self, payments: list[tuple[int, int, int, int]], duration_s: float, folder: Path
-    ) -> Iterator[_Chunk]:
+    ) -> Iterator[Chunk]:
         now_ms, spacing_ms = time.time_ns() // 1_000_000, 1000 * duration_s / max(1, len(payments))
         for number, start in enumerate(range(0, len(payments), CHUNK_REQUESTS)):
-            yield _Chunk(
-                payments=tuple(payments[start : start + CHUNK_REQUESTS]),
+            yield Chunk(
+                payments=payments[start : start + CHUNK_REQUESTS],
                 first_ms=now_ms + int(start * spacing_ms),
                 spacing_ms=spacing_ms,
-                size=self._customers.town.size,
+                town=self._customers.town.size,
                 seed=self._seed * 1_000_003 + self._batch_count * 10_007 + number,
-                path=folder / f"{number:05d}",
+                path=str(folder / f"{number:05d}"),
             )
 
 
 def check_is_fresh(batch: Batch) -> None:
     """Return if every request of a batch that is sent now will still be taken."""
     assert time.monotonic() - batch.signed_s < AGE_S_MAX, "a batch is sent while it is fresh"
-
-
-def read_requests(files: tuple[Path, ...]) -> list[bytes]:
-    """Return the requests in some files."""
-    return [
-        request for path in files for request in msgspec.msgpack.decode(path.read_bytes(), type=list[bytes])
-    ]
-
-
-def _sign_chunk(chunk: _Chunk) -> int:
-    rng, town = random.Random(chunk.seed), Town(chunk.size)
-    requests = [
-        _make_request(payment, town, int(chunk.first_ms + index * chunk.spacing_ms), rng)
-        for index, payment in enumerate(chunk.payments)
-    ]
-    chunk.path.write_bytes(msgspec.msgpack.encode(requests))
-    return len(requests)
-
-
-def _make_request(payment: tuple[int, int, int, int], town: Town, at_ms: int, rng: random.Random) -> bytes:
-    phone, till_number, counter, amount_minor = payment
-    till = town.till(till_number)
-    terms = PaymentTerms(
-        amount=Money(amount_minor, find_currency(CURRENCY)),
-        nonce=rng.randbytes(NONCE_BYTES),
-        merchant_id=till.merchant_id,
-        terminal_id=till.terminal_id,
-        at_s=at_ms // 1000,
-    )
-    token = mint_nfc_token(terms.encode(), counter, rng.randbytes(RANDOMNESS_BYTES), _phone_key(phone))
-    request = PaymentRequest(
-        attempt_id=make_ulid(at_ms, rng.randbytes(ENTROPY_BYTES)),
-        order_id=make_ulid(at_ms, rng.randbytes(ENTROPY_BYTES)),
-        amount_minor=amount_minor,
-        currency=CURRENCY,
-        presentation=NfcAppPresentation(token=token),
-        presented_ms=at_ms,
-        card_exchange_ms=rng.randint(30, 60),
-    )
-    body = dump_message(request)
-    headers = sign_request(
-        method="POST",
-        target_uri=PUBLIC_URL + PATH,
-        private_key=_till_key(till_number),
-        created_s=at_ms // 1000,
-        nonce=rng.randbytes(16).hex(),
-        tag=SignatureTag.TERMINAL,
-        body=body,
-        idempotency_key=request.attempt_id,
-    )
-    return _write_http(headers, body)
-
-
-def _write_http(headers: dict[str, str], body: bytes) -> bytes:
-    """Write a request as the terminal daemon's HTTP client does: the same fields, in the same order."""
-    lines = [
-        f"POST {PATH} HTTP/1.1",
-        f"Host: {PUBLIC_URL.removeprefix('http://')}",
-        "Accept-Encoding: identity",
-        *(f"{name}: {value}" for name, value in headers.items()),
-        "Accept: */*",
-        "User-Agent: Python/3.11 aiohttp/3.13.0",
-        f"Content-Length: {len(body)}",
-    ]
-    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
-
-
-@cache
-def _phone_key(number: int) -> es256.PrivateKey:
-    return phone_key(number)
-
-
-@cache
-def _till_key(number: int) -> es256.PrivateKey:
-    return till_key(number)

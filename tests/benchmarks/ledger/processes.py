@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
+import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -13,7 +16,9 @@ import psutil
 
 ROOT: Final = Path(__file__).parents[3]
 STOP_TIMEOUT_S: Final = 30
+PR_SET_PDEATHSIG: Final = 1
 _KIB_PER_MIB: Final = 1024
+_C: Final = ctypes.CDLL(None)
 
 
 class ChildDied(Exception):
@@ -34,6 +39,8 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                # A run that is killed leaves no process behind.
+                preexec_fn=functools.partial(_C.prctl, PR_SET_PDEATHSIG, signal.SIGKILL),
                 env={key: value for key, value in os.environ.items() if not key.startswith("TAPSCAN_")},
             )
 
@@ -72,12 +79,22 @@ class Child:
         had_ended = self._process.poll() is not None
         self._process.terminate()
         self._process.wait(STOP_TIMEOUT_S)
+        self._close_pipes()
+        if had_ended or self._process.returncode not in (0, -15):
+            raise ChildDied(f"{self.name} ended with {self._process.returncode}: {self._log_end()}")
+
+    def kill(self) -> None:
+        """End it at once; repeatable."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait(STOP_TIMEOUT_S)
+            self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
-        if had_ended or self._process.returncode not in (0, -15):
-            raise ChildDied(f"{self.name} ended with {self._process.returncode}: {self._log_end()}")
 
     def _log_end(self) -> str:
         return self._log.read_text(errors="replace")[-1_000:]
@@ -118,13 +135,3 @@ def _peak_rss_mib(pid: int) -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / _KIB_PER_MIB
     return 0.0
-
-
-@contextlib.contextmanager
-def stopping(children: list[Child]) -> Iterator[list[Child]]:
-    """Stop whatever children the block has added to the list, the last one first."""
-    try:
-        yield children
-    finally:
-        for child in reversed(children):
-            child.stop()

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.ledger.responders noop|raw PORT ANSWER_FILE
 
-Prints `ready PORT`. The no-op handler reads the body and answers as many bytes as a payment's answer, in
-the very framework settings of gateway/app.py. The raw responder answers whatever bytes arrive; it only
-shows how fast the load client is.
+Prints `ready` when it is. The no-op handler reads the body and answers as many bytes as a payment's answer
+has, in the very framework settings of gateway/app.py. The raw responder answers whatever bytes arrive; it
+only shows how fast the load client is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiohttp import web
 
 from gateway.app import BACKLOG_MAX, KEEPALIVE_S, LINGER_S
 from gateway.config import GatewayConfig
-from tests.benchmarks.ledger.presigning import PATH
+from tests.benchmarks.ledger.signer import PATH
 
 BODY_ENDS: Final = b"}"
 HEADERS: Final = {"Cache-Control": "no-store", "X-Request-Id": "0" * 16, "Server": "tapscan"}
@@ -83,7 +83,7 @@ async def run(kind: str, port: int, answer: bytes) -> None:
         runner = await serve_noop(listener, answer)
     else:
         server = await serve_raw(listener, answer)
-    print("ready", listener.getsockname()[1], flush=True)  # noqa: T201  a child process tells its parent
+    print("ready", flush=True)  # noqa: T201  a child process tells its parent
     await stop.wait()
     if kind == "noop":
         await runner.cleanup()

@@ -26,6 +26,8 @@ class Scale:
     """How often every ledger is made anew and every gateway started anew."""
     rounds_each: int
     """How often everything is measured in one sitting."""
+    processes: tuple[int, ...]
+    """Of one gateway on SQLite, and of gateways on PostgreSQL."""
     ladder: tuple[int, ...]
     """Requests in flight of the uniform mix."""
     compared_at: tuple[int, ...]
@@ -54,6 +56,7 @@ FULL: Final = Scale(
     preloaded_count=5_000_000,
     sitting_count=3,
     rounds_each=1,
+    processes=(1, 2),
     ladder=IN_FLIGHT,
     compared_at=(P99_IN_FLIGHT, MOST_IN_FLIGHT),
     mixes=(Mix.UNIFORM, Mix.HOT_WALLET, Mix.HOT_MERCHANT, Mix.STRANGERS),
@@ -103,7 +106,8 @@ TINY: Final = replace(
     ),
     preloaded_count=50,
     rounds_each=1,
-    ladder=(2, 4),
+    processes=(2,),
+    ladder=(2,),
     compared_at=(2,),
     cell_s=0.2,
     warm_up_s=0.05,

@@ -49,8 +49,13 @@ class Measured:
     """For each store the better of its targets, on which the other mixes and the overload were measured."""
 
 
-def measure_all(scale: Scale, stores: Sequence[str], folder: Path, watch: Watch) -> Measured:
-    """Measure everything in an empty folder; `watch` is told of everything that takes time.
+def measure_all(scale: Scale, stores: Sequence[str], folder: Path, cache: Path, watch: Watch) -> Measured:
+    """Measure everything.
+
+    Args:
+        folder: empty, for what this run leaves behind.
+        cache: where furnished and full ledgers are kept from run to run.
+        watch: is told of everything that takes time.
 
     Raises:
         CellFailed: a payment was answered otherwise than approved.
@@ -58,7 +63,7 @@ def measure_all(scale: Scale, stores: Sequence[str], folder: Path, watch: Watch)
         ChildDied: a process ended.
         PostgresMissing: PostgreSQL is among the stores and this version has no such store.
     """
-    ledgers = Ledgers(scale, stores, folder, watch)
+    ledgers = Ledgers(scale, stores, folder, cache, watch)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(ledgers.running())
         client = stack.enter_context(LoadClient(folder / "client.log"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ from wire.messages.payments import EntryMode, PaymentAnswer, ReceiptFacts
 SQLITE: Final = "sqlite"
 POSTGRES: Final = "postgres"
 STORES: Final = (SQLITE, POSTGRES)
-PROCESSES: Final = (1, 2)
 PRELOADED: Final = "_preloaded"
 NOOP_ONE: Final = "noop_1"
 NOOP_TWO: Final = "noop_2"
@@ -47,11 +47,14 @@ class Responder:
 class Ledgers:
     """Opens ledgers with gateways on them, each from what is kept of its store."""
 
-    def __init__(self, scale: Scale, stores: Sequence[str], folder: Path, watch: Watch) -> None:
+    def __init__(self, scale: Scale, stores: Sequence[str], folder: Path, cache: Path, watch: Watch) -> None:
         self.postgres_version: str | None = None
         self._count = scale.preloaded_count
+        self._processes = scale.processes
         self._stores = stores
         self._folder = folder
+        self._cache = cache
+        self._opened: list[Ledger] = []
         self._watch = watch
         self._town = Town(scale.town)
         self._server: PostgresServer | None = None
@@ -64,37 +67,47 @@ class Ledgers:
         Raises:
             PostgresMissing: it is asked for, and there is no such store.
         """
-        if POSTGRES not in self._stores:
-            yield None
-            return
-        postgres.check_there_is_postgres()
-        with postgres.running_postgres(self._town, self._count, self._watch) as (server, kept):
-            self._server, self._kept = server, kept
-            self.postgres_version = postgres.server_version(server)
-            yield server
+        with contextlib.ExitStack() as stack:
+            if POSTGRES in self._stores:
+                postgres.check_there_is_postgres()
+                self._server, self._kept = stack.enter_context(
+                    postgres.running_postgres(self._cache, self._town, self._count, self._watch)
+                )
+                self.postgres_version = postgres.server_version(self._server)
+            # When something fails, gateways are left that nobody has closed.
+            stack.callback(self._kill_all)
+            yield self._server
 
     def open_all(self, folder: Path) -> list[Ledger]:
         """Open an empty ledger of every kind there is."""
         return [
-            self._open(store, count, folder)
+            self._remember(self._open(store, count, folder))
             for store in self._stores
-            for count in PROCESSES
+            for count in self._processes
             if store == POSTGRES or count == 1 or has_workers()
         ]
 
     def open_preloaded(self, target: str) -> Ledger:
         """Open a preloaded ledger of the same kind as a target."""
         store, _, processes = target.partition("_")
-        return self._open(store, int(processes), self._folder, is_preloaded=True)
+        return self._remember(self._open(store, int(processes), self._folder, is_preloaded=True))
+
+    def _remember(self, ledger: Ledger) -> Ledger:
+        self._opened.append(ledger)
+        return ledger
+
+    def _kill_all(self) -> None:
+        for ledger in self._opened:
+            ledger.gateways.kill()
 
     def _open(self, store: str, count: int, folder: Path, *, is_preloaded: bool = False) -> Ledger:
         name = f"{store}_{count}{PRELOADED if is_preloaded else ''}"
         held = self._count if is_preloaded else 0
         if store == SQLITE:
             source = (
-                keep_sqlite_preloaded(self._town, held, self._watch)
+                keep_sqlite_preloaded(self._cache, self._town, held, self._watch)
                 if is_preloaded
-                else keep_sqlite_town(self._town, self._watch)
+                else keep_sqlite_town(self._cache, self._town, self._watch)
             )
             return open_sqlite_ledger(source, folder / name, workers=count, name=name, preloaded_count=held)
         assert self._server is not None, "the server runs"
@@ -110,21 +123,26 @@ def running_responders(folder: Path) -> Iterator[list[Responder]]:
     answer.write_bytes(sample_answer())
     with contextlib.ExitStack() as stack:
 
-        def start(kind: str, name: str, port: int = 0) -> tuple[Child, int]:
-            program = [sys.executable, "-m", "tests.benchmarks.ledger.responders"]
-            child = Child(name, [*program, kind, str(port), answer], folder / f"{name}.log")
-            stack.callback(child.stop)
-            return child, int(child.read_line().split()[1])
+        def start(name: str, kind: str, process_count: int) -> Responder:
+            # Held as long as they run, and never listened at: two processes can share its port.
+            held = stack.enter_context(socket.socket())
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind(("127.0.0.1", 0))
+            port = int(held.getsockname()[1])
+            program = [sys.executable, "-m", "tests.benchmarks.ledger.responders", kind, str(port)]
+            children = [
+                Child(name, [*program, answer], folder / f"{name}-{number}.log")
+                for number in range(process_count)
+            ]
+            for child in children:
+                stack.callback(child.stop)
+            return Responder(name, tuple(children), port)
 
-        single, single_port = start("noop", NOOP_ONE)
-        first, shared_port = start("noop", f"{NOOP_TWO}-first")
-        second, _ = start("noop", f"{NOOP_TWO}-second", shared_port)
-        raw, raw_port = start("raw", RAW)
-        yield [
-            Responder(NOOP_ONE, (single,), single_port),
-            Responder(NOOP_TWO, (first, second), shared_port),
-            Responder(RAW, (raw,), raw_port),
-        ]
+        responders = [start(NOOP_ONE, "noop", 1), start(NOOP_TWO, "noop", 2), start(RAW, "raw", 1)]
+        for responder in responders:
+            for child in responder.children:
+                child.read_line()
+        yield responders
 
 
 def sample_answer() -> bytes:
