@@ -30,12 +30,12 @@ from gateway.storage.audit_source import (
     TransferRow,
 )
 from gateway.storage.postgres.database import (
-    CLOSE_TIMEOUT_MS,
     READING_SETTINGS,
     Connection,
     Cursor,
     Patience,
     connect,
+    end_connection,
     open_cursor,
     translated_errors,
 )
@@ -66,7 +66,7 @@ def open_audit_source(url: str) -> Iterator[PostgresAuditSource]:
             thread.run(_begin(connection))
             yield PostgresAuditSource(connection, thread)
         finally:
-            thread.run(connection.close(timeout=CLOSE_TIMEOUT_MS / 1000))
+            thread.run(end_connection(connection))
 
 
 class PostgresAuditSource:

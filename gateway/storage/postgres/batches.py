@@ -20,11 +20,11 @@ from gateway.errors import GatewayBusy, GatewayError, StoreUnavailable
 from gateway.payments.model import PaymentBooking, PaymentRecord
 from gateway.storage.postgres.booking import book_payments
 from gateway.storage.postgres.database import (
-    CLOSE_TIMEOUT_MS,
     PATIENCE,
     Connection,
     Patience,
     connect,
+    end_connection,
     translated_errors,
 )
 
@@ -122,7 +122,7 @@ class Batches:
             else:
                 await self._write_call()
         if self._connection is not None:
-            await self._connection.close(timeout=CLOSE_TIMEOUT_MS / 1000)
+            await end_connection(self._connection)
 
     def _take_attempts(self) -> list[_Attempt]:
         attempts: list[_Attempt] = []
@@ -179,7 +179,7 @@ class Batches:
             # A fresh connection may find the server that took over from this one.
             connection, self._connection = self._connection, None
             if connection is not None:
-                connection.terminate()
+                await end_connection(connection)
             raise
 
 

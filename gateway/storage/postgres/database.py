@@ -30,7 +30,7 @@ from gateway.storage.postgres.queries import Statement
 
 SERVER_VERSION_MIN: Final = 15
 CALLS_WAITING_MAX: Final = 10_000
-CLOSE_TIMEOUT_MS: Final = 5_000
+CLOSE_TIMEOUT_MS: Final = 2_000
 STATEMENTS_CACHED_MAX: Final = 256
 
 READING_SETTINGS: Final[Mapping[str, str]] = {
@@ -247,6 +247,15 @@ async def connect(
             connection.terminate()
             raise
     return connection
+
+
+async def end_connection(connection: Connection) -> None:
+    """Close a connection in whatever state it is, for a bounded time; raises nothing.
+
+    A statement whose answer was not waited for is cancelled first, else the server would finish it later.
+    """
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        await connection.close(timeout=CLOSE_TIMEOUT_MS / 1000)
 
 
 async def fetch(connection: Connection, statement: Statement, values: Mapping[str, object]) -> list[Row]:

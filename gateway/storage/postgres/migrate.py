@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Final
 
 from gateway.errors import ConfigurationError
-from gateway.storage.postgres.database import CLOSE_TIMEOUT_MS, Connection, connect, startup_errors
+from gateway.storage.postgres.database import Connection, connect, end_connection, startup_errors
 
 MIGRATION_LOCK: Final = 0x5441_5053_4341_4E00
 """Key of the advisory lock that a migrating process holds: `TAPSCAN` and a zero byte."""
@@ -47,7 +47,7 @@ async def migrate_database(url: str) -> int:
                     await _apply(connection, number, script)
             return await read_version(connection)
     finally:
-        await connection.close(timeout=CLOSE_TIMEOUT_MS / 1000)
+        await end_connection(connection)
 
 
 def find_version(url: str) -> int:
@@ -62,7 +62,7 @@ async def find_database_version(url: str) -> int:
         with startup_errors():
             return await read_version(connection)
     finally:
-        await connection.close(timeout=CLOSE_TIMEOUT_MS / 1000)
+        await end_connection(connection)
 
 
 async def read_version(connection: Connection) -> int:

@@ -22,6 +22,15 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'
 POLLS_MAX = 2_000
 
 
+async def until_blocked(connection: Any) -> None:
+    """Return when somebody waits for a lock that somebody else holds."""
+    for _ in range(POLLS_MAX):
+        if await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("nobody came to wait for a lock")
+
+
 class Hand:
     """Somebody else at the database, who may take the head of the chain and change what bookings read."""
 
