@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import shutil
@@ -97,7 +96,7 @@ def keep_sqlite_town(cache: Path, town: Town, watch: Watch) -> Path:
 
     def make(folder: Path) -> None:
         advance = watch("furnish a SQLite ledger", count_furnishings(town.size))
-        asyncio.run(furnish_ledger(write_config(folder), town, advance))
+        furnish_ledger(write_config(folder), town, advance)
 
     return keep(cache, f"sqlite-{cache_key(SQLITE_MIGRATIONS, town, 0)}", make)
 
@@ -108,7 +107,7 @@ def keep_sqlite_preloaded(cache: Path, town: Town, count: int, watch: Watch) -> 
     def make(folder: Path) -> None:
         shutil.copytree(keep_sqlite_town(cache, town, watch), folder, dirs_exist_ok=True)
         advance = watch(f"book {count:,} payments into SQLite, once", count)
-        asyncio.run(preload_ledger(write_config(folder), town, count, advance))
+        preload_ledger(write_config(folder), town, count, advance)
 
     return keep(cache, f"sqlite-{cache_key(SQLITE_MIGRATIONS, town, count)}", make)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import shutil
@@ -132,10 +131,10 @@ def _make(folder: Path, town: Town, preloaded_count: int, watch: Watch) -> None:
         server.start()
         config = write_config(folder, database=server.create_database(TOWN_DATABASE))
         advance = watch("furnish a PostgreSQL ledger", count_furnishings(town.size))
-        asyncio.run(furnish_ledger(config, town, advance))
+        furnish_ledger(config, town, advance)
         url = server.create_database(PRELOADED_DATABASE, TOWN_DATABASE)
         advance = watch(f"book {preloaded_count:,} payments into PostgreSQL, once", preloaded_count)
-        asyncio.run(preload_ledger(write_config(folder, database=url), town, preloaded_count, advance))
+        preload_ledger(write_config(folder, database=url), town, preloaded_count, advance)
         server.run_sql("VACUUM (ANALYZE)", PRELOADED_DATABASE)
         server.stop()
         _copy_data(server.folder / "data", folder / "data")

@@ -14,7 +14,7 @@ import random
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -38,19 +38,15 @@ AT_ONCE: Final = 2_048
 Advance = Callable[[int], None]
 
 
-async def furnish_ledger(config: Path, town: Town, advance: Advance) -> None:
+def furnish_ledger(config: Path, town: Town, advance: Advance) -> None:
     """Make the ledger a configuration names, and everybody in it."""
-    settings = load_config(config)
-    env: Mapping[str, str] = {}
-    prepare_storage(settings, env, entropy=secrets.token_bytes)
-    async with open_office(settings, env, secrets.token_bytes) as office:
-        await furnish(office.store, town, advance)
+    prepare_storage(load_config(config), {}, entropy=secrets.token_bytes)
+    _work_on(config, lambda store: furnish(store, town, advance))
 
 
-async def preload_ledger(config: Path, town: Town, count: int, advance: Advance) -> None:
+def preload_ledger(config: Path, town: Town, count: int, advance: Advance) -> None:
     """Book `count` payments of many days into a furnished ledger."""
-    async with open_office(load_config(config), {}, secrets.token_bytes) as office:
-        await _book_all(office.store, town, count, advance)
+    _work_on(config, lambda store: _book_all(store, town, count, advance))
 
 
 def cache_key(schema: Path, town: Town, count: int) -> str:
@@ -77,6 +73,14 @@ def keep(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
         make(partial)
         partial.rename(folder)
     return folder
+
+
+def _work_on(config: Path, work: Callable[[Store], Awaitable[None]]) -> None:
+    async def session() -> None:
+        async with open_office(load_config(config), {}, secrets.token_bytes) as office:
+            await work(office.store)
+
+    asyncio.run(session())
 
 
 async def _book_all(store: Store, town: Town, count: int, advance: Advance) -> None:
