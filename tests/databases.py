@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gateway.storage.sqlite.store import open_sqlite_store
 from simulators.auditor.books import Books
-from simulators.auditor.snapshot import read_books
+from simulators.auditor.snapshot import QUERIES, read_books
 
 KINDS = ("sqlite",)
+
+Rows = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -23,21 +25,26 @@ class Database:
     kind: str
     open_store: Callable[[], Awaitable[Any]]
     """Opens it once more; whoever opened a store closes it."""
-    read_books: Callable[[], Awaitable[Books]]
-    """Reads what stands, as one snapshot."""
+    read: Callable[[Sequence[str]], Awaitable[list[Rows]]]
+    """Runs queries behind the stores' back, all on one snapshot, and returns the rows of each."""
+
+    async def read_books(self) -> Books:
+        """Return the books as they stand."""
+        rows = await self.read(QUERIES)
+        return read_books(dict(zip(QUERIES, rows, strict=True)).__getitem__)
 
 
 def sqlite_database(path: Path) -> Database:
     """Return the database in a file, which is made when it is first opened."""
 
-    async def read() -> Books:
-        return read_sqlite_books(path)
+    async def read(queries: Sequence[str]) -> list[Rows]:
+        return read_sqlite(path, queries)
 
     return Database("sqlite", lambda: open_sqlite_store(path), read)
 
 
-def read_sqlite_books(path: Path) -> Books:
-    """Read the books of a file, which a gateway may be using."""
+def read_sqlite(path: Path, queries: Sequence[str]) -> list[Rows]:
+    """Return the rows of queries on one snapshot of a file, which a gateway may be using."""
     with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("BEGIN")
-        return read_books(lambda query: connection.execute(query).fetchall())
+        return [connection.execute(query).fetchall() for query in queries]

@@ -16,7 +16,10 @@ class TooManyOrders(Exception):
 
 
 def find_serial_order(
-    state: State, count: int, step: Callable[[State, int], State | None]
+    state: State,
+    count: int,
+    step: Callable[[State, int], State | None],
+    accepts: Callable[[State], bool] = lambda state: True,
 ) -> tuple[list[int], State] | None:
     """Return an order of requests that explains all answers, with the state it leaves; None if none does.
 
@@ -25,6 +28,7 @@ def find_serial_order(
     Args:
         step: takes a state, which it must leave as it is, and the index of a request; returns the state
             after that request if a ledger in that state would have given its answer, else None.
+        accepts: says whether the state after all of them is the one that was seen.
 
     Raises:
         TooManyOrders: TRIES_MAX steps did not suffice.
@@ -34,7 +38,7 @@ def find_serial_order(
     def search(here: State, left: tuple[int, ...]) -> tuple[list[int], State] | None:
         nonlocal tries
         if not left:
-            return [], here
+            return ([], here) if accepts(here) else None
         for index in left:
             tries += 1
             if tries > TRIES_MAX:

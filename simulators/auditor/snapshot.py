@@ -30,13 +30,14 @@ PAYMENTS: Final = (
     " instrument_id, decline_code, receipt_number, group_sequence, decided_ms FROM payments"
 )
 
+QUERIES: Final = (ACCOUNTS, GROUPS, TRANSFERS, PENDINGS, PAYMENTS)
+
 
 def read_books(query: Query) -> Books:
     """Return the books that a database holds.
 
     Args:
-        query: runs one of the queries above and returns its rows, columns by position; all five must see
-            the same state.
+        query: returns the rows of one of QUERIES, columns by position; all of them from one state.
     """
     legs: dict[int, list[Leg]] = defaultdict(list)
     for sequence, *columns in query(TRANSFERS):

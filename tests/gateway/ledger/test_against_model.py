@@ -398,7 +398,12 @@ def test_ledger_and_model_agree_on_every_answer_and_every_counter(
         doors = [runner.run(database.open_store()), runner.run(database.open_store())]
         run_count = 0
 
-        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(histories)
         def agree(history: list[Step]) -> None:
             nonlocal run_count

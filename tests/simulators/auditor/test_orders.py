@@ -28,6 +28,15 @@ def test_other_order_is_found() -> None:
     assert draw_from(10, [(7, False), (5, True), (5, True)]) == ([1, 0, 2], 0)
 
 
+def test_state_that_was_seen_afterwards_decides_between_orders() -> None:
+    def say(_: str, index: int) -> str:
+        return ("first", "second")[index]
+
+    assert find_serial_order("", 2, say) == ([0, 1], "second")
+    assert find_serial_order("", 2, say, lambda last: last == "first") == ([1, 0], "first")
+    assert find_serial_order("", 2, say, lambda last: last == "third") is None
+
+
 def test_answers_that_no_order_gives_are_not_explained() -> None:
     assert draw_from(10, [(7, True), (5, True)]) is None
     assert draw_from(10, [(7, False), (3, True)]) is None

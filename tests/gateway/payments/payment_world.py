@@ -1,0 +1,352 @@
+"""A small world of shops and payers, furnished twice: in a real store and in the auditor's model.
+
+Everything has a short name; ids follow from it and from the world's number, so that many worlds fit into
+one database and none meets another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.errors import GatewayError, IdempotencyConflict
+from gateway.holders.model import (
+    CardKeyBatch,
+    Instrument,
+    InstrumentKind,
+    InstrumentStatus,
+    Limits,
+    Wallet,
+    WalletStatus,
+)
+from gateway.merchants.model import Location, Merchant, MerchantStatus, Terminal, TerminalStatus
+from gateway.payments.model import (
+    CardCounter,
+    PaymentBooking,
+    PaymentCodeUse,
+    PaymentRecord,
+    Refused,
+    TokenUse,
+    Verified,
+)
+from simulators.auditor import payments as model
+from simulators.auditor.ledger import Group, Leg
+from simulators.auditor.payments import Attempt, Decision, PaymentModel, TurnedAway
+from tests.gateway.translation import group_of, names_of
+from wire.ids import make_ulid
+from wire.messages.payments import EntryMode
+
+if TYPE_CHECKING:
+    from tests.databases import Database
+
+CARD_KEY_BATCH = 1
+Answer = Decision | TurnedAway
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands besides counters and decisions, though answers may not have told of it."""
+
+    frozen: dict[bytes, bool]
+    instruments: dict[str, tuple[bool, int]]
+    """Whether it may pay, and its card counter."""
+    codes: dict[bytes, tuple[str, bool]]
+    """Whose a code is that has not expired, and whether it was used."""
+    tokens: dict[tuple[bytes, int], bytes]
+    nonces: set[tuple[str, bytes]]
+    paid_orders: set[tuple[str, str]]
+    spent: dict[tuple[str, int], int]
+
+
+@dataclass
+class World:
+    """What exists, and how it is called on either side."""
+
+    number: int
+    created_ms: int
+    model: PaymentModel = field(default_factory=PaymentModel)
+    merchants: dict[str, str] = field(default_factory=dict)
+    """The merchant of each till, by their names."""
+    operators: set[bytes] = field(default_factory=set)
+    """The model's accounts for fees and for the outside; the gateway has its own for all worlds."""
+
+    # Ids
+
+    def hash_of(self, what: str, name: object) -> bytes:
+        return hashlib.sha256(f"{self.number}/{what}/{name}".encode()).digest()
+
+    def account(self, name: str) -> bytes:
+        return self.hash_of("account", name)[:16]
+
+    def key(self, instrument: str) -> bytes:
+        return self.hash_of("key", instrument)[:8]
+
+    def ulid(self, what: str, name: object) -> str:
+        return make_ulid(self.created_ms, self.hash_of(what, name)[:10])
+
+    def text(self, name: str) -> str:
+        return f"{self.number:05d}-{name}"
+
+    # Furnishing
+
+    async def add_merchant(
+        self, store: Any, name: str, currency: str, *, fee_basis_points: int, active: bool = True
+    ) -> None:
+        status = MerchantStatus.ACTIVE if active else MerchantStatus.SUSPENDED
+        record = Merchant(
+            merchant_id=self.text(name),
+            name=name,
+            currency=currency,
+            fee_basis_points=fee_basis_points,
+            account_id=self.account(name),
+            status=status,
+            created_ms=self.created_ms,
+        )
+        await store.add_merchant(record)
+        await store.add_location(Location(self.text(f"{name} place"), record.merchant_id, f"{name} place"))
+        fees = self._open_operator_account("fees", currency)
+        self.model.ledger.open_account(record.account_id, currency)
+        self.model.merchants[record.merchant_id] = model.Merchant(
+            record.account_id, fees, fee_basis_points, active
+        )
+
+    async def add_till(self, store: Any, name: str, merchant: str) -> None:
+        code_hash, key = self.hash_of("enrolment", name), self.hash_of("till", name)
+        record = Terminal(
+            terminal_id=self.text(name),
+            merchant_id=self.text(merchant),
+            location_id=self.text(f"{merchant} place"),
+            status=TerminalStatus.PENDING,
+            key_id=None,
+            public_key=None,
+            software="",
+            created_ms=self.created_ms,
+            enrolled_ms=None,
+        )
+        await store.add_terminal(record, code_hash, self.created_ms + 1)
+        await store.enrol_terminal(code_hash, key[:8], b"\x02" + key, "test", self.created_ms)
+        self.model.terminals[record.terminal_id] = (record.merchant_id, True)
+        self.merchants[name] = merchant
+
+    async def add_wallet(self, store: Any, name: str, currency: str, funds_minor: int) -> None:
+        account_id = self.account(name)
+        record = Wallet(self.text(name), name, currency, account_id, WalletStatus.ACTIVE, self.created_ms)
+        await store.add_wallet(record)
+        self.model.ledger.open_account(account_id, currency, limited=True)
+        self._open_operator_account("outside", currency)
+        if funds_minor:
+            await self.fund(store, name, currency, funds_minor, f"first of {name}", self.created_ms)
+            self.model_fund(self.model, name, currency, funds_minor, f"first of {name}", self.created_ms)
+
+    async def add_instrument(
+        self,
+        store: Any,
+        name: str,
+        wallet: str,
+        *,
+        limits: tuple[int, int],
+        weakest: str = "code_numeric",
+        is_card: bool = False,
+    ) -> None:
+        record = Instrument(
+            instrument_id=self.text(name),
+            wallet_id=self.text(wallet),
+            kind=InstrumentKind.NTAG424_CARD if is_card else InstrumentKind.PHONE_KEY,
+            label=name,
+            status=InstrumentStatus.ACTIVE,
+            key_id=self.key(name),
+            public_key=None if is_card else b"\x02" + self.hash_of("public key", name),
+            weakest_entry_mode=EntryMode(weakest),
+            limits=Limits(*limits),
+            card_counter=0,
+            card_key_batch=CARD_KEY_BATCH if is_card else None,
+            created_ms=self.created_ms,
+        )
+        await store.add_instrument(record)
+        self.model.instruments[record.instrument_id] = model.Instrument(
+            self.account(wallet), record.key_id, weakest, *limits
+        )
+
+    def _open_operator_account(self, kind: str, currency: str) -> bytes:
+        account_id = self.account(f"{kind} {currency}")
+        if account_id not in self.operators:
+            self.operators.add(account_id)
+            self.model.ledger.open_account(account_id, currency)
+        return account_id
+
+    # Asking the store, and asking a model; the two give comparable answers
+
+    async def fund(
+        self, store: Any, wallet: str, currency: str, amount_minor: int, name: str, now_ms: int
+    ) -> None:
+        await store.fund_wallet(self.text(wallet), self.hash_of("funding", name)[:16], amount_minor, now_ms)
+
+    def model_fund(
+        self, state: PaymentModel, wallet: str, currency: str, amount_minor: int, name: str, now_ms: int
+    ) -> None:
+        leg = Leg(
+            transfer_id=self.hash_of("funding", name)[:16],
+            kind="single",
+            debit_account_id=self.account(f"outside {currency}"),
+            credit_account_id=self.account(wallet),
+            amount_minor=amount_minor,
+            currency=currency,
+        )
+        assert state.ledger.book([Group((leg,), "funding")], now_ms)[0].sequence is not None
+
+    async def pay(self, store: Any, attempt: Attempt) -> Answer:
+        try:
+            return decision_of(await store.book_payment(self.booking_of(attempt)))
+        except GatewayError as error:
+            return TurnedAway(error.code)
+
+    async def add_code(
+        self, store: Any, code_hash: bytes, instrument: str, expires_ms: int, now_ms: int
+    ) -> bool:
+        try:
+            await store.add_payment_code(code_hash, self.text(instrument), expires_ms, now_ms)
+        except IdempotencyConflict:
+            return False
+        return True
+
+    async def book(self, store: Any, group: Group, now_ms: int) -> tuple[str, ...]:
+        (answer,) = await store.book([group_of(group)], now_ms)
+        return names_of(answer)
+
+    async def freeze(self, store: Any, wallet: str, frozen: bool) -> None:
+        status = WalletStatus.FROZEN if frozen else WalletStatus.ACTIVE
+        await store.set_wallet_status(self.text(wallet), status)
+
+    async def set_active(self, store: Any, instrument: str, active: bool) -> None:
+        status = InstrumentStatus.ACTIVE if active else InstrumentStatus.SUSPENDED
+        await store.set_instrument_status(self.text(instrument), status)
+
+    def booking_of(self, attempt: Attempt) -> PaymentBooking:
+        """Say an attempt of the model in the gateway's words."""
+        use = use_of(attempt.use)
+        if attempt.refused is not None:
+            verdict: Verified | Refused = Refused(attempt.refused, attempt.instrument_id, use)
+        else:
+            assert attempt.instrument_id is not None
+            assert use is not None
+            verdict = Verified(attempt.instrument_id, use)
+        merchant_id, _ = self.model.terminals.get(attempt.terminal_id, ("NOWHERE", False))
+        return PaymentBooking(
+            payment_id=attempt.payment_id,
+            attempt_id=attempt.attempt_id,
+            request_digest=attempt.request_digest,
+            terminal_id=attempt.terminal_id,
+            merchant_id=merchant_id,
+            order_id=attempt.order_id,
+            amount_minor=attempt.amount_minor,
+            currency=attempt.currency,
+            entry_mode=EntryMode(attempt.entry_mode),
+            presented_ms=attempt.now_ms,
+            card_exchange_ms=None,
+            verdict=verdict,
+            now_ms=attempt.now_ms,
+        )
+
+    # Looking
+
+    async def standing_in(self, database: Database, store: Any, now_ms: int) -> Standing:
+        """Return what stands in a database."""
+        mine = f"LIKE '{self.text('%')}'"
+        codes, tokens, orders, spent = await database.read(
+            (
+                "SELECT code_hash, instrument_id, used_by IS NOT NULL, expires_ms FROM payment_codes"
+                f" WHERE instrument_id {mine}",
+                "SELECT key_id, counter, claims_digest, terminal_id, terminal_nonce FROM token_uses"
+                f" WHERE terminal_id {mine}",
+                f"SELECT merchant_id, order_id FROM orders WHERE merchant_id {mine}",
+                f"SELECT instrument_id, day, spent_minor FROM spent_days WHERE instrument_id {mine}",
+            )
+        )
+        instruments = {
+            name: await store.find_instrument_by_key(one.key_id)
+            for name, one in self.model.instruments.items()
+        }
+        return Standing(
+            frozen={name: (await store.find_account(name)).frozen for name in self.accounts()},
+            instruments={
+                name: (one.status is InstrumentStatus.ACTIVE, one.card_counter)
+                for name, one in instruments.items()
+            },
+            codes={code: (owner, bool(used)) for code, owner, used, until in codes if until > now_ms},
+            tokens={(key_id, counter): digest for key_id, counter, digest, *_ in tokens},
+            nonces={(till, nonce) for *_, till, nonce in tokens if nonce is not None},
+            paid_orders=set(orders),
+            spent={(name, day): minor for name, day, minor in spent},
+        )
+
+    def standing_of(self, state: PaymentModel, now_ms: int) -> Standing:
+        """Return what stands in a model."""
+        return Standing(
+            frozen={name: state.ledger.accounts[name].frozen for name in self.accounts()},
+            instruments={name: (one.active, one.card_counter) for name, one in state.instruments.items()},
+            codes={
+                code: (one.instrument_id, one.used)
+                for code, one in state.codes.items()
+                if one.expires_ms > now_ms
+            },
+            tokens=state.tokens,
+            nonces=state.nonces,
+            paid_orders=state.paid_orders,
+            spent=state.spent,
+        )
+
+    async def differences(self, store: Any, now_ms: int) -> list[str]:
+        """Return what the store knows otherwise than the model, once nothing is due any more."""
+        while await store.expire_pendings(now_ms):
+            pass
+        while self.model.ledger.expire(now_ms):
+            pass
+        found = [
+            f"account {account_id.hex()}: {counters} instead of {expected}"
+            for account_id in self.accounts()
+            if (counters := await counters_of(store, account_id))
+            != (expected := self.model.ledger.accounts[account_id].counters)
+        ]
+        for (terminal_id, attempt_id), (_, decision) in self.model.decided.items():
+            record = await store.find_payment_by_attempt(terminal_id, attempt_id)
+            if record is None or decision_of(record) != decision:
+                found.append(f"attempt {attempt_id}: {record} instead of {decision}")
+        return found
+
+    def accounts(self) -> list[bytes]:
+        """Return the accounts that both sides call alike."""
+        return [name for name in self.model.ledger.accounts if name not in self.operators]
+
+
+async def add_card_keys(store: Any, now_ms: int) -> None:
+    """Store the one batch of card keys that all cards of all worlds name."""
+    await store.add_card_key_batch(CardKeyBatch(CARD_KEY_BATCH, b"sealed", b"sealed", now_ms))
+
+
+def decision_of(record: PaymentRecord) -> Decision:
+    """Say a stored decision in the model's words."""
+    return Decision(
+        payment_id=record.payment_id,
+        decline_code=record.decline_code,
+        receipt_number=None if record.receipt_number is None else int(record.receipt_number),
+        instrument_id=record.instrument_id,
+    )
+
+
+def use_of(use: model.Token | model.CardTap | model.Code | None) -> Any:
+    """Say what was presented in the gateway's words."""
+    match use:
+        case model.Token(key_id, counter, claims_digest, nonce):
+            return TokenUse(key_id, counter, claims_digest, nonce)
+        case model.CardTap(counter):
+            return CardCounter(counter)
+        case model.Code(code_hash):
+            return PaymentCodeUse(code_hash)
+    return None
+
+
+async def counters_of(store: Any, account_id: bytes) -> tuple[int, int, int, int]:
+    """Return an account's counters, debits pending and posted, then credits."""
+    found = await store.find_account(account_id)
+    return found.debits_pending, found.debits_posted, found.credits_pending, found.credits_posted
