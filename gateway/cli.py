@@ -1,4 +1,4 @@
-"""`tapscan-gateway`: serve, migrate, audit, and the commands of gateway/console."""
+"""`tapscan-gateway`: serve, migrate, and the commands of gateway/console."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.console.holders import card_key_commands, instrument_commands, wallet_commands
+from gateway.console.ledger import audit, backup, restore
 from gateway.console.merchants import location_commands, merchant_commands, terminal_commands
 from gateway.console.output import show_record
 from gateway.console.session import DEFAULT_CONFIG, ConfigOption, JsonOption, Session, session_of
-from gateway.errors import ConfigurationError, GatewayError
+from gateway.errors import GatewayError
 from wire.errors import WireError
 
 if TYPE_CHECKING:
-    from gateway.app import RunningGateway
+    from gateway.app import Ready
 
 app = typer.Typer(
     help="The Tapscan payment gateway: verifies what is tapped or scanned, and settles it.",
@@ -60,17 +61,59 @@ def serve(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json
 
     from gateway.app import run_gateway
     from gateway.office import prepare_storage
+    from gateway.processes.house import run_house
 
-    def announce(gateway: RunningGateway) -> None:
-        record = {"ready": True, "url": gateway.url, "public_url": gateway.public_url, "pid": os.getpid()}
+    def announce(ready: Ready) -> None:
         if as_json:
-            show_record(record, as_json=True)
+            show_record(
+                {
+                    "ready": True,
+                    "url": ready.url,
+                    "public_url": ready.public_url,
+                    "pid": os.getpid(),
+                    "workers": list(ready.worker_pids),
+                },
+                as_json=True,
+            )
         else:
-            typer.echo(f"tapscan-gateway is ready at {gateway.url}")
+            typer.echo(f"tapscan-gateway is ready at {ready.url}")
         sys.stdout.flush()
 
     prepare_storage(settings, session.env, entropy=session.entropy)
-    uvloop.run(run_gateway(settings, session.env, announce, now_ms=session.now_ms, entropy=session.entropy))
+    if settings.processes.workers > 1:
+        uvloop.run(run_house(settings, session.env, announce, entropy=session.entropy))
+    else:
+        uvloop.run(
+            run_gateway(settings, session.env, announce, now_ms=session.now_ms, entropy=session.entropy)
+        )
+
+
+@app.command(hidden=True)
+def worker(
+    context: typer.Context,
+    control_fd: Annotated[int, typer.Option()],
+    listener_fd: Annotated[int, typer.Option()],
+    link_fd: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Serve for a main process, over the sockets it passed on; started by `serve`, never by hand."""
+    session = session_of(context)
+
+    import socket
+
+    import uvloop
+
+    from gateway.logs import configure_logs
+    from gateway.processes.control import read_orders
+    from gateway.processes.worker import Inheritance, run_worker
+
+    inheritance = Inheritance(
+        control=socket.socket(fileno=control_fd),
+        listener=socket.socket(fileno=listener_fd),
+        link=None if link_fd is None else socket.socket(fileno=link_fd),
+    )
+    orders = read_orders(inheritance.control)
+    configure_logs(orders.config.logging, worker=orders.number)
+    uvloop.run(run_worker(orders, inheritance, session.env, now_ms=session.now_ms, entropy=session.entropy))
 
 
 @app.command()
@@ -93,30 +136,8 @@ def migrate(
     show_record({"database": shown_place(settings.storage.database), "version": version}, as_json=as_json)
 
 
-@app.command()
-def audit(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Recompute every counter and walk the hash chain; exit status 1 at the first break, which is named."""
-    settings = session_of(context).load_config(config)
-
-    from gateway.audit import audit as audit_books
-    from gateway.storage.opening import has_database
-    from gateway.storage.place import shown_place
-
-    if not has_database(settings.storage.database):
-        raise ConfigurationError(f"there is no database {shown_place(settings.storage.database)}")
-    report = audit_books(settings.storage.database)
-    record = {
-        "audit": "ok" if report.is_ok else "broken",
-        "groups": report.group_count,
-        "transfers": report.transfer_count,
-        "accounts": report.account_count,
-        "payments": report.payment_count,
-        "chain_head": report.chain_head.hex(),
-        "first_break": report.first_break and f"{report.first_break.code}: {report.first_break.where}",
-    }
-    show_record(record, as_json=as_json)
-    if not report.is_ok:
-        raise typer.Exit(1)
+for command in (audit, backup, restore):
+    app.command()(command)
 
 
 def _read_clock_ms() -> int:

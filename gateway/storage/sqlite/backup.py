@@ -36,8 +36,8 @@ _NO_SECOND_NAMES: Final = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 """What link(2) answers on a file system without hard links, such as a memory stick's."""
 _DAMAGE: Final = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
-CopyProgress = Callable[[int, int], None]
-"""Told how many pages were copied, of how many."""
+CopyProgress = Callable[[str, int, int | None], None]
+"""Told what is done (`copy`, `check`), with how many pages, and of how many; None where nobody knows."""
 Examine = Callable[[Path], None]
 """Audits a copy before it gets its name; an exception keeps it from getting it."""
 
@@ -72,7 +72,7 @@ def back_up(
         with contextlib.closing(open_connection(database, writable=False)) as connection:
             _copy(connection, arriving, progress)
         if examine is not None:
-            _check_pages(arriving, database)
+            _check_pages(arriving, database, progress)
             examine(arriving)
         _sync(arriving)
         _place(arriving, target, replace=force)
@@ -94,7 +94,9 @@ def restore(
     under the name or (if there was none before) none.
 
     Args:
+        database: its folder is made if need be.
         force: there is a database; set it aside.
+        now_ms: goes into the name of what is set aside.
         examine: called with the whole copy, before it is put in place.
 
     Returns: the path the replaced database has now, or None if there was none.
@@ -107,6 +109,8 @@ def restore(
     source, database = source.resolve(), database.resolve()
     if source in _files_of(database):
         raise BackupRefused(f"{source} is the database itself", code="target_is_database")
+    with _translated_file_errors(database):
+        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = take_database(database)
     try:
         is_there = database.exists()
@@ -117,7 +121,7 @@ def restore(
         with _translated_file_errors(database), _arriving(database) as arriving:
             give_to_owner(arriving, database)
             _take_over(source, arriving, progress)
-            _check_pages(arriving, source)
+            _check_pages(arriving, source, progress)
             migrate(arriving)
             examine(arriving)
             _sync(arriving)
@@ -162,7 +166,7 @@ def _copy(connection: sqlite3.Connection, target: Path, progress: CopyProgress) 
         if application_id != APPLICATION_ID:
             raise BackupRefused("it belongs to another program", code="source_unusable")
         connection.backup(
-            copy, pages=PAGES_PER_STEP, progress=lambda _, left, total: progress(total - left, total)
+            copy, pages=PAGES_PER_STEP, progress=lambda _, left, total: progress("copy", total - left, total)
         )
         # The pages say that there is a log beside them. Alone in its folder, and perhaps on a disk that
         # can't be written, a copy has to do without.
@@ -184,8 +188,9 @@ def _take_over(source: Path, arriving: Path, progress: CopyProgress) -> None:
         raise
 
 
-def _check_pages(copy: Path, source: Path) -> None:
+def _check_pages(copy: Path, source: Path, progress: CopyProgress) -> None:
     """See that every page is readable, every index says what its table says, and every CHECK holds."""
+    progress("check", 0, None)
     try:
         with contextlib.closing(open_connection(copy, writable=False)) as connection, translated_errors():
             listen_to_signals(connection)
@@ -197,6 +202,7 @@ def _check_pages(copy: Path, source: Path) -> None:
     if found != "ok":
         # What SQLite finds is told by table, index and page, never by what is in them.
         raise BackupRefused(f"{source} is damaged: {' '.join(found.split())}", code="source_damaged")
+    progress("check", 1, 1)
 
 
 def _set_aside(database: Path, now_ms: int, *, is_there: bool) -> Path | None:

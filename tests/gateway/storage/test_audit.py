@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from gateway.audit import AuditBreak, audit
+from gateway.audit import AuditBreak, BreakCode, audit
 from gateway.errors import ConfigurationError, StoreUnavailable
-from gateway.ledger.model import Account, AccountKind, Transfer, TransferGroup, TransferKind
+from gateway.ledger.chain import GENESIS, hash_group
+from gateway.ledger.model import Account, AccountKind, GroupPurpose, Transfer, TransferGroup, TransferKind
 from gateway.payments.model import Refused
 from gateway.storage.sqlite.ledger import operator_account_id
 from gateway.storage.sqlite.migrate import migrate
@@ -27,6 +28,10 @@ ADA = b"wallet-account-1"
 HOLDS = b"account-of-holds"
 OUTSIDE = operator_account_id(AccountKind.OUTSIDE, "EUR")
 # Booked in this order: the funding, payments 1 to 3, the holds, then what ended them.
+LEGS = (
+    "SELECT transfer_id, kind, debit_account_id, credit_account_id, amount_minor, currency, pending_id, "
+    "expires_ms FROM transfers WHERE group_sequence = ? ORDER BY leg_index"
+)
 GROUPS = {"funding": 1, "payment 1": 2, "payment 2": 3, "payment 3": 4, "holds": 5, "ends": 6, "expiry": 7}
 
 
@@ -88,6 +93,21 @@ def falsify(path: Path, *statements: str) -> None:
             assert connection.execute(statement).rowcount != 0, statement
 
 
+def reseal(path: Path) -> None:
+    """Hash all groups anew as they now are, as somebody would who knows how the chain is made."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        head = GENESIS
+        groups = connection.execute("SELECT sequence, purpose, booked_ms FROM ledger_groups").fetchall()
+        connection.execute("BEGIN")
+        for sequence, purpose, booked_ms in groups:
+            rows = connection.execute(LEGS, [sequence]).fetchall()
+            legs = [Transfer(row[0], TransferKind(row[1]), *row[2:]) for row in rows]
+            head = hash_group(head, sequence, booked_ms, TransferGroup(tuple(legs), GroupPurpose(purpose)))
+            connection.execute("UPDATE ledger_groups SET hash = ? WHERE sequence = ?", [head, sequence])
+        connection.execute("COMMIT")
+
+
 def test_clean_books_pass_and_are_counted(copy: Path) -> None:
     report = audit(copy)
     assert report.first_break is None
@@ -110,6 +130,22 @@ def test_empty_books_pass(tmp_path: Path) -> None:
 
 HOLD_HEX = {number: hold(number, 0).transfer_id.hex() for number in (1, 2, 3, 4)}
 FALSIFIED = {
+    "a leg put in": (
+        [
+            "INSERT INTO transfers SELECT group_sequence, 2, randomblob(16), kind, debit_account_id, "
+            "credit_account_id, amount_minor, currency, pending_id, expires_ms FROM transfers "
+            "WHERE group_sequence = 2 AND leg_index = 1"
+        ],
+        AuditBreak("legs_added", "group 2"),
+    ),
+    "an id cut off": (
+        ["UPDATE transfers SET transfer_id = substr(transfer_id, 1, 15) WHERE group_sequence = 1"],
+        AuditBreak("row_unreadable", "group 1"),
+    ),
+    "a kind of account that there is not": (
+        [f"UPDATE accounts SET kind = 'gift' WHERE account_id = x'{ADA.hex()}'"],
+        AuditBreak("row_unreadable", f"account {ADA.hex()}"),
+    ),
     "an amount": (
         ["UPDATE transfers SET amount_minor = amount_minor + 1 WHERE group_sequence = 3 AND leg_index = 1"],
         AuditBreak("hash_mismatch", "group 3"),
@@ -196,6 +232,14 @@ FALSIFIED = {
         ["DELETE FROM pendings WHERE state = 'open'"],
         AuditBreak("pending_missing", f"pending transfer {HOLD_HEX[4]}"),
     ),
+    "when a hold is over": (
+        ["UPDATE pendings SET expires_ms = expires_ms + 1 WHERE state = 'open'"],
+        AuditBreak("pending_expiry_differs", f"pending transfer {HOLD_HEX[4]}"),
+    ),
+    "a hold made up": (
+        ["INSERT INTO pendings VALUES (randomblob(16), 1, 'voided')"],
+        AuditBreak("pending_without_transfer", "5 pending transfers stored, 4 booked"),
+    ),
     "a payment's amount": (
         ["UPDATE payments SET amount_minor = 1 WHERE group_sequence = 2"],
         AuditBreak("payment_differs_from_group", "group 2, payment 0PAYMENT000000000000000001"),
@@ -211,6 +255,29 @@ FALSIFIED = {
     "a declined payment called approved": (
         ["UPDATE payments SET outcome = 'approved' WHERE decline_code = 'token_invalid'"],
         AuditBreak("payment_without_group", "payment 0PAYMENT000000000000000005"),
+    ),
+    "a declined payment given a group that there is not": (
+        [
+            "UPDATE payments SET outcome = 'approved', group_sequence = 99 "
+            "WHERE decline_code = 'token_invalid'"
+        ],
+        AuditBreak("payment_without_group", "payment 0PAYMENT000000000000000005"),
+    ),
+    "a second payment of one group": (
+        ["UPDATE payments SET group_sequence = 0 WHERE group_sequence = 2"],
+        AuditBreak("payment_without_group", "payment 0PAYMENT000000000000000001"),
+    ),
+    "a payment's merchant": (
+        ["UPDATE payments SET merchant_id = 'MERCHANT0000002' WHERE group_sequence = 2"],
+        AuditBreak("payment_differs_from_group", "group 2, payment 0PAYMENT000000000000000001"),
+    ),
+    "a payment's currency": (
+        ["UPDATE payments SET currency = 'USD' WHERE group_sequence = 2"],
+        AuditBreak("payment_differs_from_group", "group 2, payment 0PAYMENT000000000000000001"),
+    ),
+    "a payment's name": (
+        ["UPDATE payments SET payment_id = '0PAYMENT000000000000000009' WHERE group_sequence = 2"],
+        AuditBreak("payment_differs_from_group", "group 2, payment 0PAYMENT000000000000000009"),
     ),
     "two payments that trade places": (
         [
@@ -236,6 +303,55 @@ FALSIFIED = {
         ["DELETE FROM orders WHERE order_id = 'order-3'"],
         AuditBreak("order_total_differs", "order order-3 of merchant MERCHANT0000001"),
     ),
+    "an order without a payment": (
+        [
+            "INSERT INTO orders (merchant_id, order_id, amount_minor, approved_minor) "
+            "VALUES ('MERCHANT0000001', 'order-0', 5, 5)"
+        ],
+        AuditBreak("order_total_differs", "order order-0 of merchant MERCHANT0000001"),
+    ),
+    "an order for less than was paid": (
+        ["UPDATE orders SET amount_minor = 1 WHERE order_id = 'order-2'"],
+        AuditBreak("order_overpaid", "order order-2 of merchant MERCHANT0000001"),
+    ),
+    "a day that nobody spent": (
+        ["INSERT INTO spent_days (instrument_id, day, spent_minor) VALUES ('INSTRUMENT1', 20832, 5)"],
+        AuditBreak("day_total_differs", "instrument INSTRUMENT1 on day 20832"),
+    ),
+    "a day forgotten": (
+        ["DELETE FROM spent_days"],
+        AuditBreak("day_total_differs", "instrument INSTRUMENT1 on day 20833"),
+    ),
+    "a token's use forgotten": (
+        ["DELETE FROM token_uses WHERE payment_id = '0PAYMENT000000000000000002'"],
+        AuditBreak("token_use_missing", "payment 0PAYMENT000000000000000002"),
+    ),
+    "a token's last use forgotten": (
+        ["DELETE FROM token_uses WHERE payment_id >= '0PAYMENT000000000000000003'"],
+        AuditBreak("token_use_missing", "payment 0PAYMENT000000000000000003"),
+    ),
+    "a use of a token made up": (
+        ["UPDATE token_uses SET payment_id = '0PAYMENT000000000000000000' WHERE counter = 4"],
+        AuditBreak("token_use_without_payment", "payment 0PAYMENT000000000000000000"),
+    ),
+    "a use of a token by nobody known": (
+        ["UPDATE token_uses SET payment_id = '0PAYMENT000000000000000009' WHERE counter = 4"],
+        AuditBreak("token_use_without_payment", "payment 0PAYMENT000000000000000009"),
+    ),
+    "two receipts that trade numbers": (
+        [
+            "UPDATE payments SET receipt_number = 4 - receipt_number WHERE receipt_number <> 2",
+        ],
+        AuditBreak(
+            "receipt_number_differs", "payment 0PAYMENT000000000000000001 of merchant MERCHANT0000001"
+        ),
+    ),
+    "a receipt's number left out": (
+        ["UPDATE payments SET receipt_number = 4 WHERE receipt_number = 3"],
+        AuditBreak(
+            "receipt_number_differs", "payment 0PAYMENT000000000000000003 of merchant MERCHANT0000001"
+        ),
+    ),
     "what was spent in a day": (
         ["UPDATE spent_days SET spent_minor = 1"],
         AuditBreak("day_total_differs", "instrument INSTRUMENT1 on day 20833"),
@@ -251,6 +367,149 @@ FALSIFIED = {
 def test_audit_names_what_was_falsified(copy: Path, statements: list[str], expected: AuditBreak) -> None:
     falsify(copy, *statements)
     assert audit(copy).first_break == expected
+
+
+# What the chain would name first, were it not made anew.
+PAYMENT_1 = AuditBreak("payment_differs_from_group", "group 2, payment 0PAYMENT000000000000000001")
+FALSIFIED_AND_SEALED = {
+    "an account that pays itself": (
+        "UPDATE transfers SET credit_account_id = debit_account_id WHERE group_sequence = 1",
+        AuditBreak("accounts_equal", "group 1, leg 0"),
+    ),
+    "nothing moved": (
+        "UPDATE transfers SET amount_minor = 0 WHERE group_sequence = 1",
+        AuditBreak("amount_not_positive", "group 1, leg 0"),
+    ),
+    "more moved than there can be": (
+        "UPDATE transfers SET amount_minor = 1000000000000001 WHERE group_sequence = 1",
+        AuditBreak("amount_too_large", "group 1, leg 0"),
+    ),
+    "less given than was spent": (
+        "UPDATE transfers SET amount_minor = 2499 WHERE group_sequence = 1",
+        AuditBreak("balance_negative", f"account {ADA.hex()} at group 3, leg 0"),
+    ),
+    "less given than was spent and is held": (
+        "UPDATE transfers SET amount_minor = 3 * 1250 + 39 WHERE group_sequence = 1",
+        AuditBreak("balance_negative", f"account {ADA.hex()} at group 5, leg 3"),
+    ),
+    "a transfer's currency": (
+        "UPDATE transfers SET currency = 'USD' WHERE group_sequence = 1",
+        AuditBreak("currency_mismatch", "group 1, leg 0"),
+    ),
+    "more given than is counted": (
+        "UPDATE transfers SET amount_minor = amount_minor + 1 WHERE group_sequence = 1",
+        AuditBreak("counters_differ", f"account {ADA.hex()}"),
+    ),
+    "a hold that nobody had": (
+        "UPDATE transfers SET pending_id = zeroblob(16) WHERE kind = 'post'",
+        AuditBreak("pending_not_open", "group 6, leg 0"),
+    ),
+    "a hold ended twice": (
+        f"UPDATE transfers SET pending_id = x'{HOLD_HEX[1]}' WHERE kind = 'void'",
+        AuditBreak("pending_not_open", "group 6, leg 1"),
+    ),
+    "more taken than was held": (
+        "UPDATE transfers SET amount_minor = 11 WHERE kind = 'post'",
+        AuditBreak("pending_differs", "group 6, leg 0"),
+    ),
+    "less let go than was held": (
+        "UPDATE transfers SET amount_minor = 9 WHERE kind = 'void'",
+        AuditBreak("pending_differs", "group 6, leg 1"),
+    ),
+    "a hold taken by somebody else": (
+        f"UPDATE transfers SET credit_account_id = x'{OUTSIDE.hex()}' WHERE kind = 'post'",
+        AuditBreak("pending_differs", "group 6, leg 0"),
+    ),
+    "a hold that ended before its time": (
+        "UPDATE ledger_groups SET booked_ms = booked_ms - 1000 WHERE sequence = 7",
+        AuditBreak("pending_differs", "group 7, leg 0"),
+    ),
+    "a hold taken after its time": (
+        "UPDATE ledger_groups SET booked_ms = booked_ms + 1 WHERE sequence = 6",
+        AuditBreak("pending_differs", "group 6, leg 0"),
+    ),
+    "a hold said to last longer": (
+        "UPDATE transfers SET expires_ms = expires_ms + 1 WHERE group_sequence = 5 AND leg_index = 3",
+        AuditBreak("pending_expiry_differs", f"pending transfer {HOLD_HEX[4]}"),
+    ),
+    "a payment that is a hold": (
+        "UPDATE transfers SET kind = 'pending', expires_ms = 1 WHERE group_sequence = 2 AND leg_index = 0",
+        PAYMENT_1,
+    ),
+    "what a payer paid": (
+        "UPDATE transfers SET amount_minor = 1251 WHERE group_sequence = 2 AND leg_index = 0",
+        PAYMENT_1,
+    ),
+    "which payment moved the money": (
+        "UPDATE transfers SET transfer_id = randomblob(16) WHERE group_sequence = 2 AND leg_index = 0",
+        PAYMENT_1,
+    ),
+    "a fee above the payment": (
+        "UPDATE transfers SET amount_minor = 1251 WHERE group_sequence = 2 AND leg_index = 1",
+        PAYMENT_1,
+    ),
+    "whose the fee is": (
+        f"UPDATE transfers SET credit_account_id = x'{HOLDS.hex()}' "
+        "WHERE group_sequence = 2 AND leg_index = 1",
+        PAYMENT_1,
+    ),
+    "who paid the fee": (
+        f"UPDATE transfers SET debit_account_id = x'{ADA.hex()}' WHERE group_sequence = 2 AND leg_index = 1",
+        PAYMENT_1,
+    ),
+    "which payment the fee is of": (
+        "UPDATE transfers SET transfer_id = randomblob(16) WHERE group_sequence = 2 AND leg_index = 1",
+        PAYMENT_1,
+    ),
+    "a payment's group called a funding": (
+        "UPDATE ledger_groups SET purpose = 'funding' WHERE sequence = 2",
+        AuditBreak("payment_of_other_group", "group 2"),
+    ),
+    "a funding called a payment": (
+        "UPDATE ledger_groups SET purpose = 'payment' WHERE sequence = 1",
+        AuditBreak("group_without_payment", "group 1"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "expected"), FALSIFIED_AND_SEALED.values(), ids=FALSIFIED_AND_SEALED)
+def test_audit_names_what_was_falsified_behind_a_chain_made_anew(
+    copy: Path, statement: str, expected: AuditBreak
+) -> None:
+    falsify(copy, statement)
+    assert audit(copy).first_break is not None
+    reseal(copy)
+    assert audit(copy).first_break == expected
+
+
+def test_a_chain_made_anew_passes_but_has_another_head(copy: Path) -> None:
+    before = audit(copy).chain_head
+    falsify(copy, "UPDATE ledger_groups SET booked_ms = booked_ms - 1 WHERE sequence = 1")
+    assert audit(copy).first_break == AuditBreak("hash_mismatch", "group 1")
+    reseal(copy)
+    report = audit(copy)
+    assert report.is_ok
+    assert report.chain_head != before
+
+
+def test_a_counter_that_no_column_holds_is_named(copy: Path) -> None:
+    falsify(
+        copy,
+        "WITH RECURSIVE counted(n) AS (SELECT 8 UNION ALL SELECT n + 1 FROM counted WHERE n < 9300) "
+        "INSERT INTO ledger_groups SELECT n, 'funding', 1, 1, zeroblob(32) FROM counted",
+        "INSERT INTO transfers SELECT g.sequence, 0, randomblob(16), t.kind, t.debit_account_id, "
+        "t.credit_account_id, 1000000000000000, t.currency, NULL, NULL "
+        "FROM transfers AS t, ledger_groups AS g WHERE t.group_sequence = 1 AND g.sequence > 7",
+    )
+    reseal(copy)
+    found = audit(copy).first_break
+    assert found is not None
+    assert found.code == "counter_out_of_range"
+
+
+def test_every_code_has_a_test_that_provokes_it() -> None:
+    provoked = {expected.code for _, expected in (*FALSIFIED.values(), *FALSIFIED_AND_SEALED.values())}
+    assert provoked == set(BreakCode) - {BreakCode.FILE_DAMAGED, BreakCode.COUNTER_OUT_OF_RANGE}
 
 
 def test_damaged_file_is_named_as_such(copy: Path) -> None:
