@@ -20,7 +20,7 @@ from gateway.errors import GatewayError
 from wire.errors import WireError
 
 if TYPE_CHECKING:
-    from gateway.app import RunningGateway
+    from gateway.app import Ready
 
 app = typer.Typer(
     help="The Tapscan payment gateway: verifies what is tapped or scanned, and settles it.",
@@ -61,17 +61,59 @@ def serve(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json
 
     from gateway.app import run_gateway
     from gateway.office import prepare_storage
+    from gateway.processes.house import run_house
 
-    def announce(gateway: RunningGateway) -> None:
-        record = {"ready": True, "url": gateway.url, "public_url": gateway.public_url, "pid": os.getpid()}
+    def announce(ready: Ready) -> None:
         if as_json:
-            show_record(record, as_json=True)
+            show_record(
+                {
+                    "ready": True,
+                    "url": ready.url,
+                    "public_url": ready.public_url,
+                    "pid": os.getpid(),
+                    "workers": list(ready.worker_pids),
+                },
+                as_json=True,
+            )
         else:
-            typer.echo(f"tapscan-gateway is ready at {gateway.url}")
+            typer.echo(f"tapscan-gateway is ready at {ready.url}")
         sys.stdout.flush()
 
     prepare_storage(settings, session.env, entropy=session.entropy)
-    uvloop.run(run_gateway(settings, session.env, announce, now_ms=session.now_ms, entropy=session.entropy))
+    if settings.processes.workers > 1:
+        uvloop.run(run_house(settings, session.env, announce, entropy=session.entropy))
+    else:
+        uvloop.run(
+            run_gateway(settings, session.env, announce, now_ms=session.now_ms, entropy=session.entropy)
+        )
+
+
+@app.command(hidden=True)
+def worker(
+    context: typer.Context,
+    control_fd: Annotated[int, typer.Option()],
+    listener_fd: Annotated[int, typer.Option()],
+    link_fd: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Serve for a main process, over the sockets it passed on; started by `serve`, never by hand."""
+    session = session_of(context)
+
+    import socket
+
+    import uvloop
+
+    from gateway.logs import configure_logs
+    from gateway.processes.control import read_orders
+    from gateway.processes.worker import Inheritance, run_worker
+
+    inheritance = Inheritance(
+        control=socket.socket(fileno=control_fd),
+        listener=socket.socket(fileno=listener_fd),
+        link=None if link_fd is None else socket.socket(fileno=link_fd),
+    )
+    orders = read_orders(inheritance.control)
+    configure_logs(orders.config.logging, worker=orders.number)
+    uvloop.run(run_worker(orders, inheritance, session.env, now_ms=session.now_ms, entropy=session.entropy))
 
 
 @app.command()

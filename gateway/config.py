@@ -63,6 +63,14 @@ class LimitSettings(Section, frozen=True):
     """How long requests in flight may take to finish when the gateway is told to stop."""
 
 
+class ProcessSettings(Section, frozen=True):
+    """How the work is divided."""
+
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Processes that serve requests. 1: one process does everything. More: the main process keeps the
+    SQLite file, or nothing where there is a PostgreSQL server, and starts that many others."""
+
+
 class ClockSettings(Section, frozen=True):
     """How far other clocks may be from ours."""
 
@@ -83,6 +91,7 @@ class GatewayConfig(Section, frozen=True):
     listen: ListenSettings = ListenSettings()
     storage: StorageSettings = StorageSettings()
     limits: LimitSettings = LimitSettings()
+    processes: ProcessSettings = ProcessSettings()
     clock: ClockSettings = ClockSettings()
     logging: LoggingSettings = LoggingSettings()
 
