@@ -67,6 +67,14 @@ class SqliteStore:
     async def book_payment(self, booking: PaymentBooking) -> PaymentRecord:
         return await self._writer.submit_booking(booking)
 
+    def submit_booking(self, booking: PaymentBooking) -> asyncio.Future[PaymentRecord]:
+        """As `book_payment` without a coroutine, for whoever books for many (gateway/storage/link/server.py).
+
+        Raises:
+            GatewayBusy, StoreUnavailable: at once; what happens later comes through the future.
+        """
+        return self._writer.submit_booking(booking)
+
     async def find_payment(self, terminal_id: str, payment_id: str) -> PaymentRecord | None:
         return await self._readers.read(lambda c: payments.find_payment(c, terminal_id, payment_id))
 
