@@ -30,7 +30,7 @@ from gateway.merchants.model import (
     TerminalStatus,
 )
 from gateway.payments.model import PaymentBooking, TokenUse, Verified
-from tests.databases import KINDS, Database, sqlite_database
+from tests.databases import KINDS, Database, postgres_database, sqlite_database
 from tests.postgres_server import PostgresServer, running_server
 from wire import es256
 from wire.messages.payments import EntryMode
@@ -192,4 +192,6 @@ def postgres_url(make_postgres_url: Callable[[], str]) -> str:
 @pytest.fixture(params=KINDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """A database of the test's own, empty and of either kind: every test that asks runs on both."""
+    if request.param == "postgres":
+        return postgres_database(request.getfixturevalue("postgres_url"))
     return sqlite_database(tmp_path / "store.sqlite3")

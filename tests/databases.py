@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
+from gateway.storage.postgres.store import open_postgres_store
 from gateway.storage.sqlite.store import open_sqlite_store
 from simulators.auditor.books import Books
 from simulators.auditor.snapshot import QUERIES, read_books
 
-KINDS = ("sqlite",)
+KINDS = ("sqlite", "postgres")
 
 Rows = list[tuple[Any, ...]]
 
@@ -41,6 +44,25 @@ def sqlite_database(path: Path) -> Database:
         return read_sqlite(path, queries)
 
     return Database("sqlite", lambda: open_sqlite_store(path), read)
+
+
+def postgres_database(url: str) -> Database:
+    """Return the database at a URL, which must be up to date."""
+
+    async def read(queries: Sequence[str]) -> list[Rows]:
+        return await read_postgres(url, queries)
+
+    return Database("postgres", lambda: open_postgres_store(url), read)
+
+
+async def read_postgres(url: str, queries: Sequence[str]) -> list[Rows]:
+    """Return the rows of queries on one snapshot of a database, which gateways may be using."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return [[tuple(row) for row in await connection.fetch(query)] for query in queries]
+    finally:
+        await connection.close()
 
 
 def read_sqlite(path: Path, queries: Sequence[str]) -> list[Rows]:

@@ -6,6 +6,7 @@ one database and none meets another.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -263,15 +264,12 @@ class World:
                 f"SELECT instrument_id, day, spent_minor FROM spent_days WHERE instrument_id {mine}",
             )
         )
-        instruments = {
-            name: await store.find_instrument_by_key(one.key_id)
-            for name, one in self.model.instruments.items()
-        }
+        keys = [one.key_id for one in self.model.instruments.values()]
+        found = await asyncio.gather(*(store.find_instrument_by_key(key) for key in keys))
         return Standing(
             frozen={name: (await store.find_account(name)).frozen for name in self.accounts()},
             instruments={
-                name: (one.status is InstrumentStatus.ACTIVE, one.card_counter)
-                for name, one in instruments.items()
+                one.instrument_id: (one.status is InstrumentStatus.ACTIVE, one.card_counter) for one in found
             },
             codes={code: (owner, bool(used)) for code, owner, used, until in codes if until > now_ms},
             tokens={(key_id, counter): digest for key_id, counter, digest, *_ in tokens},
@@ -308,10 +306,10 @@ class World:
             if (counters := await counters_of(store, account_id))
             != (expected := self.model.ledger.accounts[account_id].counters)
         ]
-        for (terminal_id, attempt_id), (_, decision) in self.model.decided.items():
-            record = await store.find_payment_by_attempt(terminal_id, attempt_id)
+        records = await asyncio.gather(*(store.find_payment_by_attempt(*key) for key in self.model.decided))
+        for record, (key, (_, decision)) in zip(records, self.model.decided.items(), strict=True):
             if record is None or decision_of(record) != decision:
-                found.append(f"attempt {attempt_id}: {record} instead of {decision}")
+                found.append(f"attempt {key}: {record} instead of {decision}")
         return found
 
     def accounts(self) -> list[bytes]:

@@ -39,7 +39,7 @@ from tests.gateway.payments.payment_world import Standing, World, add_card_keys
 if TYPE_CHECKING:
     from tests.databases import Database
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "30"))
 """How many histories are tried; a long campaign sets more."""
 FIRST_DAY = 20_000
 """The day of UTC on which the first world lives; each has the next two for itself."""
