@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gateway.config import GatewayConfig, load_config
 from gateway.storage.sqlite.database import open_connection
 from tests.benchmarks.ledger.processes import Child
@@ -21,12 +23,23 @@ VAULT_KEY: Final = "vault.key"
 _SYNCHRONOUS_FULL: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunningGateways:
     """One or more gateways on one ledger."""
 
     children: tuple[Child, ...]
-    ports: tuple[int, ...]
+    ports: tuple[int, ...] = ()
+    """Known once they are ready."""
+
+    def await_ready(self) -> None:
+        """Return when all accept requests.
+
+        Raises:
+            ChildDied: one does not start.
+        """
+        self.ports = tuple(
+            int(json.loads(child.read_line())["url"].rpartition(":")[2]) for child in self.children
+        )
 
     @property
     def pids(self) -> list[int]:
@@ -73,6 +86,8 @@ def check_settings_are_the_products(config: GatewayConfig) -> None:
     default = GatewayConfig()
     assert config.limits == default.limits, "the limits are the product's"
     assert config.clock == default.clock, "the clock's tolerance is the product's"
+    chosen = msgspec.structs.replace(config.processes, workers=default.processes.workers)
+    assert chosen == default.processes, "nothing but the number of workers was chosen"
     assert config.logging.level == default.logging.level, "every request is logged as it is by default"
 
 
@@ -86,11 +101,6 @@ def check_commits_are_durable(database: Path) -> None:
         connection.close()
 
 
-def has_workers() -> bool:
-    """Say whether this version can share its work among processes."""
-    return hasattr(GatewayConfig(), "processes")
-
-
 def copy_ledger(source: Path, target: Path) -> None:
     """Copy a SQLite ledger that nobody has open, with the vault key beside it."""
     target.mkdir(parents=True)
@@ -100,7 +110,7 @@ def copy_ledger(source: Path, target: Path) -> None:
 
 
 def start_gateways(name: str, configs: Sequence[Path]) -> RunningGateways:
-    """Start a gateway for each configuration file, and return when all accept requests."""
+    """Start a gateway for each configuration file; they are not ready yet."""
     children = [
         Child(
             f"{name}, process {number}",
@@ -109,13 +119,7 @@ def start_gateways(name: str, configs: Sequence[Path]) -> RunningGateways:
         )
         for number, config in enumerate(configs, start=1)
     ]
-    try:
-        ports = tuple(int(json.loads(child.read_line())["url"].rpartition(":")[2]) for child in children)
-    except BaseException:
-        for child in children:
-            child.kill()
-        raise
-    return RunningGateways(tuple(children), ports)
+    return RunningGateways(tuple(children))
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> str:

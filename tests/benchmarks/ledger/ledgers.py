@@ -82,7 +82,7 @@ class SqliteLedger:
 def open_sqlite_ledger(
     source: Path, folder: Path, *, workers: int, name: str, preloaded_count: int = 0
 ) -> SqliteLedger:
-    """Copy a kept ledger and start a gateway of so many worker processes on the copy."""
+    """Copy a kept ledger and start a gateway of so many worker processes on the copy; it is not ready yet."""
     copy_ledger(source, folder)
     check_is_a_disk(folder)
     config = write_config(folder, workers=workers)

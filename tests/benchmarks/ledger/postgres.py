@@ -90,7 +90,6 @@ def running_postgres(
         server.start()
         for name, value in DURABLE.items():
             assert server.run_sql(f"SHOW {name}") == value, f"the server has {name} {value}"
-        _pgbench(server, "-i", "-q", "-s", str(PGBENCH_SCALE), database=PGBENCH_DATABASE, is_new=True)
         yield server, kept
     finally:
         server.close()
@@ -99,7 +98,7 @@ def running_postgres(
 def open_postgres_ledger(
     server: PostgresServer, kept: Path, folder: Path, *, gateway_count: int, name: str, preloaded_count: int
 ) -> PostgresLedger:
-    """Start so many gateways on a copy of the furnished ledger, or on the preloaded one itself."""
+    """Start so many gateways on a copy of the furnished ledger, or on the preloaded one; not ready yet."""
     database = PRELOADED_DATABASE if preloaded_count else name
     if not preloaded_count:
         server.create_database(name, TOWN_DATABASE)
@@ -114,7 +113,7 @@ def measure_pgbench(server: PostgresServer, duration_s: int, *, prepared: bool =
     """Return the transactions a second of pgbench's own TPC-B, in the simple protocol unless prepared."""
     protocol = ["-M", "prepared"] if prepared else []
     load = ["-n", "-c", str(PGBENCH_CLIENTS), "-j", str(PGBENCH_THREADS), "-T", str(duration_s), *protocol]
-    match = _TPS.search(_pgbench(server, *load, database=PGBENCH_DATABASE))
+    match = _TPS.search(_pgbench(server, *load))
     assert match is not None, "pgbench says how many transactions it made a second"
     return float(match[1])
 
@@ -136,6 +135,8 @@ def _make(folder: Path, town: Town, preloaded_count: int, watch: Watch) -> None:
         advance = watch(f"book {preloaded_count:,} payments into PostgreSQL, once", preloaded_count)
         preload_ledger(write_config(folder, database=url), town, preloaded_count, advance)
         server.run_sql("VACUUM (ANALYZE)", PRELOADED_DATABASE)
+        server.create_database(PGBENCH_DATABASE)
+        _pgbench(server, "-i", "-q", "-s", str(PGBENCH_SCALE))
         server.stop()
         _copy_data(server.folder / "data", folder / "data")
     finally:
@@ -147,11 +148,9 @@ def _copy_data(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", "--reflink=auto", source, target], check=True)
 
 
-def _pgbench(server: PostgresServer, *arguments: str, database: str, is_new: bool = False) -> str:
-    if is_new:
-        server.create_database(database)
+def _pgbench(server: PostgresServer, *arguments: str) -> str:
     command: Sequence[str | Path] = [
-        server.programs / "pgbench", "-h", server.folder, "-U", USER, *arguments, database,
+        server.programs / "pgbench", "-h", server.folder, "-U", USER, *arguments, PGBENCH_DATABASE,
     ]  # fmt: skip
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -37,6 +37,7 @@ class Scale:
     warm_up_s: float
     noop_s: float
     pgbench_s: int
+    overload_rounds: int
     overload_s: float
     overload_connections: int
     first_guess_per_s: int
@@ -64,6 +65,7 @@ FULL: Final = Scale(
     warm_up_s=1.0,
     noop_s=2.0,
     pgbench_s=6,
+    overload_rounds=3,
     overload_s=6.0,
     # Well above what all processes of one ledger decide at a time, so that there is something to refuse.
     overload_connections=3_000,
@@ -77,20 +79,21 @@ QUICK: Final = replace(
         terminals_each=4,
         hot_terminal_count=64,
         regular_count=1_000,
-        stranger_count=1_000,
+        stranger_count=0,
         hot_phone_count=64,
     ),
-    preloaded_count=20_000,
+    preloaded_count=10_000,
     sitting_count=1,
     rounds_each=3,
     ladder=(P99_IN_FLIGHT, MOST_IN_FLIGHT),
     compared_at=(P99_IN_FLIGHT,),
     # Gateways that are not started anew soon know everybody.
     mixes=(Mix.UNIFORM, Mix.HOT_WALLET, Mix.HOT_MERCHANT),
-    cell_s=0.5,
-    warm_up_s=0.1,
-    noop_s=0.3,
+    cell_s=0.35,
+    warm_up_s=0.08,
+    noop_s=0.25,
     pgbench_s=1,
+    overload_rounds=1,
     overload_s=0.8,
 )
 TINY: Final = replace(

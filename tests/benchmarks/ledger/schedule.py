@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -23,7 +25,7 @@ from tests.benchmarks.ledger.load_client import Order
 from tests.benchmarks.ledger.postgres import measure_pgbench
 from tests.benchmarks.ledger.presigning import Batch, Customers, Mix, Signers
 from tests.benchmarks.ledger.scale import P99_IN_FLIGHT, SEED, Scale
-from tests.benchmarks.ledger.targets import Ledgers, Responder, running_responders
+from tests.benchmarks.ledger.targets import RAW, Ledgers, Responder, running_responders
 from tests.benchmarks.ledger.town import Town
 from tests.postgres_server import PostgresServer
 
@@ -103,14 +105,22 @@ class _Run:
             main = [ledger for ledger in ledgers if ledger.name in self.measured.main_targets]
             self._measure_compared(main)
             self._measure_pgbench()
-            self._measure_overload(main)
-        for ledger in ledgers:
-            self._say(f"audit {ledger.name}", functools.partial(ledger.close, audit=True))
+            if self.round <= self.scale.overload_rounds:
+                self._measure_overload(main)
+        self._close(ledgers)
 
     def close_preloaded(self) -> None:
         """Hold the full ledgers against what was answered."""
-        for ledger in self.preloaded:
-            self._say(f"audit {ledger.name}", functools.partial(ledger.close, audit=True))
+        self._close(self.preloaded)
+
+    def _close(self, ledgers: Sequence[Ledger]) -> None:
+        def close(ledger: Ledger) -> None:
+            ledger.close(audit=True)
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            advance = self.watch("count and audit ledgers", len(ledgers))
+            for _ in threads.map(close, ledgers):
+                advance(1)
 
     def _open_preloaded(self, ledgers: Sequence[Ledger]) -> None:
         best: dict[str, str] = {}
@@ -119,10 +129,10 @@ class _Run:
             if store not in best or self._peak(ledger.name) > self._peak(best[store]):
                 best[store] = ledger.name
         self.measured.main_targets = list(best.values())
-        self.preloaded = [
-            self._say(f"open a full {target}", functools.partial(self.ledgers.open_preloaded, target))
-            for target in self.measured.main_targets
-        ]
+        self.preloaded = self._say(
+            "start gateways on full ledgers",
+            lambda: self.ledgers.open_preloaded(self.measured.main_targets),
+        )
         self._greet(self.preloaded)
 
     def _greet(self, ledgers: Sequence[Ledger]) -> None:
@@ -139,7 +149,12 @@ class _Run:
             with self._signed(Mix.UNIFORM, in_flight, ledgers) as batch:
                 self._take_turns(
                     [
-                        *(functools.partial(self._respond, one, batch, in_flight) for one in self.responders),
+                        *(
+                            functools.partial(self._respond, one, batch, in_flight)
+                            for one in self.responders
+                            # One look a round at what the client could do is enough.
+                            if one.name != RAW or in_flight == self.scale.ladder[-1]
+                        ),
                         *(
                             functools.partial(self._pay, one, batch, Mix.UNIFORM, in_flight, Block.LADDER)
                             for one in ledgers

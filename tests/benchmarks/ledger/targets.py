@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.ledger import postgres
-from tests.benchmarks.ledger.gateways import has_workers
 from tests.benchmarks.ledger.ledgers import (
     Ledger,
     Watch,
@@ -80,27 +79,33 @@ class Ledgers:
 
     def open_all(self, folder: Path) -> list[Ledger]:
         """Open an empty ledger of every kind there is."""
-        return [
-            self._remember(self._open(store, count, folder))
-            for store in self._stores
-            for count in self._processes
-            if store == POSTGRES or count == 1 or has_workers()
-        ]
+        return self._await_ready(
+            [self._open(store, count, folder) for store in self._stores for count in self._processes]
+        )
 
-    def open_preloaded(self, target: str) -> Ledger:
-        """Open a preloaded ledger of the same kind as a target."""
-        store, _, processes = target.partition("_")
-        return self._remember(self._open(store, int(processes), self._folder, is_preloaded=True))
+    def open_preloaded(self, targets: Sequence[str]) -> list[Ledger]:
+        """Open preloaded ledgers of the same kinds as some targets."""
+        kinds = [target.split("_") for target in targets]
+        return self._await_ready(
+            [self._open(store, int(count), self._folder, is_preloaded=True) for store, count in kinds]
+        )
 
-    def _remember(self, ledger: Ledger) -> Ledger:
-        self._opened.append(ledger)
-        return ledger
+    def _await_ready(self, ledgers: list[Ledger]) -> list[Ledger]:
+        # Started together, they are ready sooner.
+        for ledger in ledgers:
+            ledger.gateways.await_ready()
+        return ledgers
 
     def _kill_all(self) -> None:
         for ledger in self._opened:
             ledger.gateways.kill()
 
     def _open(self, store: str, count: int, folder: Path, *, is_preloaded: bool = False) -> Ledger:
+        ledger = self._start(store, count, folder, is_preloaded=is_preloaded)
+        self._opened.append(ledger)
+        return ledger
+
+    def _start(self, store: str, count: int, folder: Path, *, is_preloaded: bool) -> Ledger:
         name = f"{store}_{count}{PRELOADED if is_preloaded else ''}"
         held = self._count if is_preloaded else 0
         if store == SQLITE:

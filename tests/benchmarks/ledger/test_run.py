@@ -51,6 +51,7 @@ def signers(cache: Path) -> Iterator[Signers]:
 def ledger(tmp_path: Path, cache: Path) -> Iterator[SqliteLedger]:
     source = keep_sqlite_town(cache, Town(TINY.town), watch)
     opened = open_sqlite_ledger(source, tmp_path / "ledger", workers=1, name="sqlite_1")
+    opened.gateways.await_ready()
     yield opened
     opened.gateways.kill()
 
