@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.console.holders import card_key_commands, instrument_commands, wallet_commands
-from gateway.console.ledger import audit, backup, restore
+from gateway.console.ledger import audit, backup, move, restore
 from gateway.console.merchants import location_commands, merchant_commands, terminal_commands
 from gateway.console.output import show_record
 from gateway.console.session import DEFAULT_CONFIG, ConfigOption, JsonOption, Session, session_of
@@ -136,7 +136,7 @@ def migrate(
     show_record({"database": shown_place(settings.storage.database), "version": version}, as_json=as_json)
 
 
-for command in (audit, backup, restore):
+for command in (audit, backup, restore, move):
     app.command()(command)
 
 

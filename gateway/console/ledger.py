@@ -1,4 +1,4 @@
-"""`tapscan-gateway audit | backup | restore`: whether the books are right, and a copy of them."""
+"""`tapscan-gateway audit | backup | restore | move`: whether the books are right, and copies of them."""
 
 from __future__ import annotations
 
@@ -126,6 +126,51 @@ def restore(
         "vault_key": f"must be the one the backup was used with: {_vault_key_of(session, settings)}",
     }
     show_record(record, as_json=as_json)
+
+
+def move(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="The SQLite database to move.")],
+    quiet: QuietOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a SQLite database into the empty PostgreSQL one that the configuration names, and audit the copy.
+
+    No gateway may be running on either. The file stays as it is; the vault key must go along.
+    """
+    session = session_of(context)
+    settings = session.load_config(config)
+    if settings.database_url is None:
+        raise ConfigurationError("storage.database must be the postgresql:// URL to move to")
+
+    from gateway.console.progress import show_progress
+    from gateway.storage.place import needs_postgres_driver, shown_place
+    from gateway.storage.sqlite.database_lock import take_database
+
+    if not source.exists():
+        raise ConfigurationError(f"there is no database {source}")
+    with needs_postgres_driver():
+        from gateway.storage.postgres.move import move_ledger
+    examination = _Examination(session)
+    with (
+        contextlib.ExitStack() as stack,
+        _interruptible("interrupted: nothing was moved"),
+        show_progress(quiet=quiet) as show,
+    ):
+        stack.callback(take_database(source).release)
+        row_count = move_ledger(source, settings.database_url, show)
+        found = examination.audit(settings.database_url, show).first_break
+    record: Record = {
+        "moved": shown_place(settings.database_url),
+        "rows": row_count,
+        "audit": "ok" if found is None else f"{found.code}: {found.where}",
+        **examination.record,
+        "vault_key": f"must be the one the file was used with: {_vault_key_of(session, settings)}",
+    }
+    show_record(record, as_json=as_json)
+    if found is not None:
+        raise typer.Exit(1)
 
 
 class _Examination:

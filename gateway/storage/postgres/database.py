@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -119,6 +119,16 @@ class Connection(Protocol):
 
     def cursor(self, query: str, *args: object) -> Awaitable[Cursor]:
         """Run one statement inside a transaction, to be read bit by bit."""
+
+    async def copy_records_to_table(
+        self,
+        table_name: str,
+        *,
+        records: Iterable[tuple[Any, ...]],
+        columns: Sequence[str],
+        timeout: float | None,  # noqa: ASYNC109  asyncpg's signature
+    ) -> str:
+        """Append rows in PostgreSQL's own binary form."""
 
     def transaction(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Run a block in a transaction that an exception undoes."""
@@ -292,6 +302,13 @@ async def insert(connection: Connection, statement: Statement, values: Mapping[s
         raise IdempotencyConflict("this id or key is taken") from _without_values(error)
     except asyncpg.ForeignKeyViolationError as error:
         raise NotFound("something this belongs to does not exist") from _without_values(error)
+
+
+async def copy_rows(
+    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    """Append many rows to a table, read from `rows` as the server takes them."""
+    await connection.copy_records_to_table(table, records=rows, columns=columns, timeout=None)
 
 
 async def call_guarded(connection: Connection, query: str, arguments: Sequence[object]) -> Row:
