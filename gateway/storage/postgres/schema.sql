@@ -260,8 +260,12 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
 
 -- How a batch is read and written: one call each (docs/adr/0005). Rules stand in gateway/ledger and
 -- gateway/payments; here are lookups and guards.
--- Every table is looked up by an index, from the few rows of the batch; the settings of our connections see
--- to it (database.py).
+--
+-- Plans are made once a connection and must do for tables of any size, also when they were made while a table
+-- was all but empty. Hence the settings of our connections (database.py); and hence each lookup stands in a
+-- LATERAL subquery with OFFSET 0, which the planner does not mingle with the rest: what remains to it is the
+-- index. An UPDATE finds its rows so too, and then goes to them by their ctid; a row that somebody else has
+-- changed in between is not found any more, which is a guard that refuses.
 
 -- Everything stored about the attempts of a batch, a row for each, in the order given.
 CREATE FUNCTION payment_facts(
@@ -315,20 +319,49 @@ BEGIN
             attempt_id, terminal_id, instrument_id, order_id, merchant_id, day, fee_account_id,
             token_key_id, token_counter, terminal_nonce, code_hash, place
         )
-        LEFT JOIN payments AS p ON p.attempt_id = b.attempt_id AND p.terminal_id = b.terminal_id
-        LEFT JOIN terminals AS t ON t.terminal_id = b.terminal_id
-        LEFT JOIN merchants AS m ON m.merchant_id = t.merchant_id
-        LEFT JOIN locations AS l ON l.location_id = t.location_id
-        LEFT JOIN instruments AS i ON i.instrument_id = b.instrument_id
-        LEFT JOIN wallets AS w ON w.wallet_id = i.wallet_id
-        LEFT JOIN accounts AS wa ON wa.account_id = w.account_id
-        LEFT JOIN accounts AS ma ON ma.account_id = m.account_id
-        LEFT JOIN accounts AS fa ON fa.account_id = b.fee_account_id
-        LEFT JOIN token_uses AS u ON u.key_id = b.token_key_id AND u.counter = b.token_counter
-        LEFT JOIN token_uses AS n ON n.terminal_nonce = b.terminal_nonce AND n.terminal_id = b.terminal_id
-        LEFT JOIN payment_codes AS c ON c.code_hash = b.code_hash
-        LEFT JOIN orders AS o ON o.order_id = b.order_id AND o.merchant_id = b.merchant_id
-        LEFT JOIN spent_days AS s ON s.day = b.day AND s.instrument_id = b.instrument_id
+        LEFT JOIN LATERAL (
+            SELECT * FROM payments AS x
+            WHERE x.attempt_id = b.attempt_id AND x.terminal_id = b.terminal_id OFFSET 0
+        ) AS p ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM terminals AS x WHERE x.terminal_id = b.terminal_id OFFSET 0
+        ) AS t ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM merchants AS x WHERE x.merchant_id = t.merchant_id OFFSET 0
+        ) AS m ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM locations AS x WHERE x.location_id = t.location_id OFFSET 0
+        ) AS l ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM instruments AS x WHERE x.instrument_id = b.instrument_id OFFSET 0
+        ) AS i ON true
+        LEFT JOIN LATERAL (SELECT * FROM wallets AS x WHERE x.wallet_id = i.wallet_id OFFSET 0) AS w ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0
+        ) AS wa ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM accounts AS x WHERE x.account_id = m.account_id OFFSET 0
+        ) AS ma ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM accounts AS x WHERE x.account_id = b.fee_account_id OFFSET 0
+        ) AS fa ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM token_uses AS x
+            WHERE x.key_id = b.token_key_id AND x.counter = b.token_counter OFFSET 0
+        ) AS u ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM token_uses AS x
+            WHERE x.terminal_nonce = b.terminal_nonce AND x.terminal_id = b.terminal_id OFFSET 0
+        ) AS n ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM payment_codes AS x WHERE x.code_hash = b.code_hash OFFSET 0
+        ) AS c ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM orders AS x WHERE x.order_id = b.order_id AND x.merchant_id = b.merchant_id OFFSET 0
+        ) AS o ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM spent_days AS x WHERE x.day = b.day AND x.instrument_id = b.instrument_id OFFSET 0
+        ) AS s ON true
     ORDER BY b.place;
 END
 $$;
@@ -374,6 +407,9 @@ DECLARE
     group_body bytea;
     group_hashes bytea[] := '{}';
     changed_count bigint;
+    -- Names for constants, so that no plan takes a partial index for the way to a single row.
+    still_open CONSTANT text := 'open';
+    nobody CONSTANT text := '';
 BEGIN
     SELECT h.sequence, h.hash INTO STRICT head_sequence, head_hash
     FROM chain_head AS h WHERE h.only_row = 1 FOR UPDATE;
@@ -381,7 +417,9 @@ BEGIN
 
     IF EXISTS (
         SELECT FROM unnest(active_terminal_ids) AS a (terminal_id)
-            LEFT JOIN terminals AS t USING (terminal_id)
+            LEFT JOIN LATERAL (
+                SELECT * FROM terminals AS x WHERE x.terminal_id = a.terminal_id OFFSET 0
+            ) AS t ON true
         WHERE t.status IS DISTINCT FROM 'active'
     ) THEN
         RAISE EXCEPTION 'terminals' USING ERRCODE = 'TS001';
@@ -426,8 +464,11 @@ BEGIN
     IF cardinality(ended_ids) > 0 THEN
         UPDATE pendings AS p SET state = e.state
         FROM unnest(ended_ids, ended_states, ended_now_ms, ended_are_over)
-            AS e (transfer_id, state, now_ms, is_over)
-        WHERE p.transfer_id = e.transfer_id AND p.state = 'open' AND (p.expires_ms <= e.now_ms) = e.is_over;
+                AS e (transfer_id, state, now_ms, is_over),
+            LATERAL (
+                SELECT x.ctid AS place FROM pendings AS x WHERE x.transfer_id = e.transfer_id OFFSET 0
+            ) AS found
+        WHERE p.ctid = found.place AND p.state = still_open AND (p.expires_ms <= e.now_ms) = e.is_over;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
         IF changed_count <> cardinality(ended_ids) THEN
             RAISE EXCEPTION 'pendings' USING ERRCODE = 'TS001';
@@ -446,8 +487,11 @@ BEGIN
         ) AS c (
             account_id, currency, debits_pending, debits_posted, credits_pending, credits_posted,
             needed, needs_unfrozen
-        )
-    WHERE a.account_id = c.account_id
+        ),
+        LATERAL (
+            SELECT x.ctid AS place FROM accounts AS x WHERE x.account_id = c.account_id OFFSET 0
+        ) AS found
+    WHERE a.ctid = found.place
         AND a.currency = c.currency
         AND NOT (a.frozen AND c.needs_unfrozen)
         AND (
@@ -470,10 +514,14 @@ BEGIN
 
     IF cardinality(code_hashes) > 0 THEN
         -- In this order, as whoever adds a code locks them too.
-        PERFORM FROM payment_codes AS c WHERE c.code_hash = ANY (code_hashes) ORDER BY c.code_hash FOR UPDATE;
+        PERFORM FROM (SELECT u.code_hash FROM unnest(code_hashes) AS u (code_hash) ORDER BY 1) AS k,
+            LATERAL (SELECT FROM payment_codes AS x WHERE x.code_hash = k.code_hash FOR UPDATE) AS locked;
         UPDATE payment_codes AS c SET used_by = u.payment_id
-        FROM unnest(code_hashes, code_payment_ids, code_now_ms) AS u (code_hash, payment_id, now_ms)
-        WHERE c.code_hash = u.code_hash AND c.used_by IS NULL AND c.expires_ms > u.now_ms;
+        FROM unnest(code_hashes, code_payment_ids, code_now_ms) AS u (code_hash, payment_id, now_ms),
+            LATERAL (
+                SELECT x.ctid AS place FROM payment_codes AS x WHERE x.code_hash = u.code_hash OFFSET 0
+            ) AS found
+        WHERE c.ctid = found.place AND coalesce(c.used_by, nobody) = nobody AND c.expires_ms > u.now_ms;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
         IF changed_count <> cardinality(code_hashes) THEN
             RAISE EXCEPTION 'codes' USING ERRCODE = 'TS001';
@@ -482,8 +530,11 @@ BEGIN
 
     IF cardinality(card_instrument_ids) > 0 THEN
         UPDATE instruments AS i SET card_counter = c.last
-        FROM unnest(card_instrument_ids, card_firsts, card_lasts) AS c (instrument_id, first, last)
-        WHERE i.instrument_id = c.instrument_id AND i.card_counter < c.first;
+        FROM unnest(card_instrument_ids, card_firsts, card_lasts) AS c (instrument_id, first, last),
+            LATERAL (
+                SELECT x.ctid AS place FROM instruments AS x WHERE x.instrument_id = c.instrument_id OFFSET 0
+            ) AS found
+        WHERE i.ctid = found.place AND i.card_counter < c.first;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
         IF changed_count <> cardinality(card_instrument_ids) THEN
             RAISE EXCEPTION 'cards' USING ERRCODE = 'TS001';
@@ -507,7 +558,9 @@ BEGIN
         SELECT n.day, i.instrument_id, n.spent_minor
         FROM unnest(day_numbers, day_instrument_ids, day_amounts, day_largest, day_weakest_modes)
                 AS n (day, instrument_id, spent_minor, largest_minor, entry_mode)
-            JOIN instruments AS i USING (instrument_id)
+            CROSS JOIN LATERAL (
+                SELECT * FROM instruments AS x WHERE x.instrument_id = n.instrument_id OFFSET 0
+            ) AS i
             JOIN entry_modes AS presented ON presented.entry_mode = n.entry_mode
             JOIN entry_modes AS weakest ON weakest.entry_mode = i.weakest_entry_mode
         WHERE i.status = 'active'
@@ -528,8 +581,11 @@ BEGIN
     IF cardinality(receipt_merchant_ids) > 0 THEN
         WITH given AS (
             UPDATE merchants AS m SET receipt_count = m.receipt_count + r.news
-            FROM unnest(receipt_merchant_ids, receipt_news) WITH ORDINALITY AS r (merchant_id, news, place)
-            WHERE m.merchant_id = r.merchant_id AND m.status = 'active'
+            FROM unnest(receipt_merchant_ids, receipt_news) WITH ORDINALITY AS r (merchant_id, news, place),
+                LATERAL (
+                    SELECT x.ctid AS place FROM merchants AS x WHERE x.merchant_id = r.merchant_id OFFSET 0
+                ) AS found
+            WHERE m.ctid = found.place AND m.status = 'active'
             RETURNING r.place, m.receipt_count - r.news AS count_before
         )
         SELECT array_agg(count_before ORDER BY place) INTO receipt_counts FROM given;

@@ -1,4 +1,5 @@
--- Merchants, terminals, wallets, instruments, codes.
+-- Merchants, terminals, wallets, instruments, codes. Why lookups stand apart with OFFSET 0:
+-- migrations/0002_booking.sql.
 
 -- name: add_merchant
 INSERT INTO merchants (merchant_id, name, fee_basis_points, account_id, status, created_ms)
@@ -35,15 +36,19 @@ UPDATE terminals SET status = 'revoked' WHERE terminal_id = :terminal_id
 -- name: find_enrolled_terminal_by_id
 SELECT t.*, m.name AS merchant_name, m.fee_basis_points, m.account_id, m.status AS merchant_status,
     m.created_ms AS merchant_created_ms, a.currency, l.name AS location_name
-FROM terminals AS t JOIN merchants AS m USING (merchant_id) JOIN accounts AS a USING (account_id)
-    JOIN locations AS l USING (location_id)
+FROM terminals AS t
+    CROSS JOIN LATERAL (SELECT * FROM merchants AS x WHERE x.merchant_id = t.merchant_id OFFSET 0) AS m
+    CROSS JOIN LATERAL (SELECT * FROM accounts AS x WHERE x.account_id = m.account_id OFFSET 0) AS a
+    CROSS JOIN LATERAL (SELECT * FROM locations AS x WHERE x.location_id = t.location_id OFFSET 0) AS l
 WHERE t.terminal_id = :terminal_id
 
 -- name: find_enrolled_terminal_by_key
 SELECT t.*, m.name AS merchant_name, m.fee_basis_points, m.account_id, m.status AS merchant_status,
     m.created_ms AS merchant_created_ms, a.currency, l.name AS location_name
-FROM terminals AS t JOIN merchants AS m USING (merchant_id) JOIN accounts AS a USING (account_id)
-    JOIN locations AS l USING (location_id)
+FROM terminals AS t
+    CROSS JOIN LATERAL (SELECT * FROM merchants AS x WHERE x.merchant_id = t.merchant_id OFFSET 0) AS m
+    CROSS JOIN LATERAL (SELECT * FROM accounts AS x WHERE x.account_id = m.account_id OFFSET 0) AS a
+    CROSS JOIN LATERAL (SELECT * FROM locations AS x WHERE x.location_id = t.location_id OFFSET 0) AS l
 WHERE t.key_id = :key_id
 
 -- name: list_enrolled_terminals
@@ -59,7 +64,8 @@ VALUES (:wallet_id, :holder_name, :account_id, :created_ms)
 
 -- name: find_wallet
 SELECT w.wallet_id, w.holder_name, w.created_ms, a.*
-FROM wallets AS w JOIN accounts AS a USING (account_id)
+FROM wallets AS w
+    CROSS JOIN LATERAL (SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0) AS a
 WHERE w.wallet_id = :wallet_id
 
 -- name: list_wallets
@@ -116,9 +122,17 @@ WHERE (key_id, nonce) IN (
 -- name: lock_payment_codes
 -- In the order of their hashes, before any is changed, as bookings lock them too: so nobody who holds one of
 -- two waits for the other.
-SELECT code_hash FROM payment_codes
-WHERE code_hash = :code_hash OR (instrument_id = :instrument_id AND used_by IS NULL)
-ORDER BY code_hash FOR UPDATE
+SELECT keys.code_hash
+FROM (
+        SELECT :code_hash::bytea AS code_hash
+        UNION ALL
+        SELECT * FROM (
+            SELECT code_hash FROM payment_codes
+            WHERE instrument_id = :instrument_id AND used_by IS NULL OFFSET 0
+        ) AS own
+        ORDER BY code_hash
+    ) AS keys
+    CROSS JOIN LATERAL (SELECT FROM payment_codes AS x WHERE x.code_hash = keys.code_hash FOR UPDATE) AS c
 
 -- name: withdraw_unused_codes
 DELETE FROM payment_codes WHERE instrument_id = :instrument_id AND used_by IS NULL
@@ -131,7 +145,9 @@ SET instrument_id = excluded.instrument_id, expires_ms = excluded.expires_ms, us
 WHERE c.expires_ms <= :now_ms
 
 -- name: find_instrument_by_code
-SELECT i.* FROM payment_codes AS c JOIN instruments AS i USING (instrument_id)
+SELECT i.*
+FROM payment_codes AS c
+    CROSS JOIN LATERAL (SELECT * FROM instruments AS x WHERE x.instrument_id = c.instrument_id OFFSET 0) AS i
 WHERE c.code_hash = :code_hash AND c.expires_ms > :now_ms
 
 -- name: check_health

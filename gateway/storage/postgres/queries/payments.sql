@@ -4,13 +4,17 @@
 SELECT * FROM payments WHERE attempt_id = :attempt_id AND terminal_id = :terminal_id
 
 -- name: find_payment
-SELECT p.* FROM payments AS p JOIN terminals AS t USING (merchant_id)
-WHERE p.payment_id = :payment_id AND t.terminal_id = :terminal_id
+SELECT p.* FROM payments AS p
+WHERE p.payment_id = :payment_id
+    AND p.merchant_id = (SELECT merchant_id FROM terminals WHERE terminal_id = :terminal_id)
 
 -- name: list_attempts
 SELECT p.*
 FROM unnest(:attempt_ids::text[], :terminal_ids::text[]) AS keys (attempt_id, terminal_id)
-    JOIN payments AS p USING (attempt_id, terminal_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM payments AS x
+        WHERE x.attempt_id = keys.attempt_id AND x.terminal_id = keys.terminal_id OFFSET 0
+    ) AS p
 
 -- name: payment_facts
 SELECT * FROM payment_facts(
