@@ -28,8 +28,6 @@ _UNREADABLE: Final = (struct.error, ValueError, TypeError, LookupError, Attribut
 """What becomes of a column that holds another type, width or word than any booking writes."""
 _LEG_ID: Final = b"tapscan payment\0%b%d"
 _HALF_ID_BYTES: Final = ID_BYTES // 2
-_INDEXES: Final = [list(range(count)) for count in range(LEGS_MAX + 1)]
-"""The indexes that the legs of a group have, by their count."""
 _STATE_AFTER: Final = {
     "post": PendingState.POSTED.value,
     "void": PendingState.VOIDED.value,
@@ -293,7 +291,8 @@ def _stray_payment(payment: BookedPaymentRow) -> Broken:
 def _check_legs(sequence: int, leg_count: int, legs: list[TransferRow]) -> None:
     if len(legs) > leg_count:
         raise Broken(BreakCode.LEGS_ADDED, f"group {sequence}")
-    if [leg[1] for leg in legs] != _INDEXES[leg_count]:
+    # They come in the order of their indexes, and no two legs of a group can have the same.
+    if len(legs) < leg_count or legs[-1][1] != leg_count - 1:
         raise Broken(BreakCode.LEGS_MISSING, f"group {sequence}")
 
 
