@@ -40,6 +40,8 @@ SQL = load_queries("audit")
 def open_audit_source(path: Path) -> Iterator[SqliteAuditSource]:
     """Open one snapshot of the file; a gateway may go on booking beside it.
 
+    Its log grows until the snapshot is closed: of a large and busy ledger audit a backup instead.
+
     Raises:
         ConfigurationError: the file has another version of the schema.
         StoreUnavailable: it can't be read.

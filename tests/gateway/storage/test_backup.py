@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import sqlite3
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 CHILD = Path(__file__).with_name("crashing_gateway.py")
 BACKUPS_UNDER_LOAD = 4
 ANSWERS_BETWEEN = 40
+SERVICE_USER = 65_534
 NOW_MS = 1_767_225_600_123
 ASIDE = "store.sqlite3.replaced-20260101T000000123Z"
 
@@ -185,19 +187,33 @@ class TestBackup:
 
     @pytest.mark.processes
     async def test_under_load_each_copy_holds_all_that_was_answered_before(
-        self, tmp_path: Path, shop: Shop
+        self, tmp_path: Path, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        # So that the gateway commits many times between the first step and the last.
+        monkeypatch.setattr("gateway.storage.sqlite.backup.PAGES_PER_STEP", 1)
         path = tmp_path / "store.sqlite3"
         with paying_gateway(path) as next_answer:
             answered: list[int] = []
             for round_number in range(BACKUPS_UNDER_LOAD):
                 answered += [next_answer() for _ in range(ANSWERS_BETWEEN)]
                 target = tmp_path / f"copy-{round_number}.sqlite3"
-                await asyncio.to_thread(copy_to, path, target)
+                await asyncio.to_thread(copy_to, path, target, progress=NeverBack())
                 place = tmp_path / f"restored-{round_number}.sqlite3"
                 assert restore_from(target, place) is None
                 await assert_answered(place, shop, answered)
         assert audit(path).is_ok
+
+
+class NeverBack:
+    """Fails when a copy begins anew, as it does when it sees what others write meanwhile."""
+
+    def __init__(self) -> None:
+        self.done_count = 0
+
+    def __call__(self, doing: str, done: int, total: int | None) -> None:
+        if doing == "copy":
+            assert done >= self.done_count, "the copy began anew"
+            self.done_count = done
 
 
 async def assert_answered(path: Path, shop: Shop, numbers: list[int]) -> None:
@@ -222,6 +238,15 @@ class TestRestore:
         assert (await store.book_payment(shop.booking(3, amount_minor=1))).outcome == "approved"
         await store.close()
         assert audit(place).payment_count == 31
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for somebody else")
+    def test_root_restores_for_whom_the_folder_is(self, backup: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "service"
+        folder.mkdir()
+        os.chown(folder, SERVICE_USER, SERVICE_USER)
+        restore_from(backup, folder / "store.sqlite3")
+        owners = {path.name: path.stat().st_uid for path in folder.iterdir()}
+        assert owners == {"store.sqlite3": SERVICE_USER, "store.sqlite3.lock": SERVICE_USER}
 
     def test_it_leaves_the_backup_as_it_was(self, backup: Path, tmp_path: Path) -> None:
         before = backup.read_bytes()
