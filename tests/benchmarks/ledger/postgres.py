@@ -12,10 +12,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks.ledger.gateways import VAULT_KEY, RunningGateways, start_gateways, write_config
-from tests.benchmarks.ledger.ledgers import Watch, audit_ledger, check_count
+from gateway.storage.postgres.move import move_ledger
+from tests.benchmarks.ledger.gateways import (
+    DATABASE,
+    VAULT_KEY,
+    RunningGateways,
+    start_gateways,
+    write_config,
+)
+from tests.benchmarks.ledger.ledgers import Watch, audit_ledger, check_count, keep_sqlite_preloaded
 from tests.benchmarks.ledger.machine import check_is_a_disk
-from tests.benchmarks.ledger.preload import cache_key, furnish_ledger, keep, preload_ledger
+from tests.benchmarks.ledger.preload import cache_key, furnish_ledger, keep
 from tests.benchmarks.ledger.processes import ROOT
 from tests.benchmarks.ledger.town import Town, count_furnishings
 from tests.postgres_server import USER, PostgresServer
@@ -81,7 +88,7 @@ def running_postgres(
     kept = keep(
         cache,
         f"postgres-{cache_key(MIGRATIONS, town, preloaded_count)}",
-        lambda folder: _make(folder, town, preloaded_count, watch),
+        lambda folder: _make(cache, folder, town, preloaded_count, watch),
     )
     server = PostgresServer(durable=True)
     try:
@@ -123,7 +130,10 @@ def server_version(server: PostgresServer) -> str:
     return server.run_sql("SHOW server_version")
 
 
-def _make(folder: Path, town: Town, preloaded_count: int, watch: Watch) -> None:
+def _make(cache: Path, folder: Path, town: Town, preloaded_count: int, watch: Watch) -> None:
+    # The SQLite ledger is moved row for row, so that both stores hold the same payments in the same order.
+    preloaded = keep_sqlite_preloaded(cache, town, preloaded_count, watch)
+    shutil.copy(preloaded / VAULT_KEY, folder / VAULT_KEY)
     # On the disk, since it may be large; but nothing of it outlives a failure, so nothing is synced.
     server = PostgresServer(durable=True, settings={"fsync": "off"})
     try:
@@ -131,9 +141,9 @@ def _make(folder: Path, town: Town, preloaded_count: int, watch: Watch) -> None:
         config = write_config(folder, database=server.create_database(TOWN_DATABASE))
         advance = watch("furnish a PostgreSQL ledger", count_furnishings(town.size))
         furnish_ledger(config, town, advance)
-        url = server.create_database(PRELOADED_DATABASE, TOWN_DATABASE)
-        advance = watch(f"book {preloaded_count:,} payments into PostgreSQL, once", preloaded_count)
-        preload_ledger(write_config(folder, database=url), town, preloaded_count, advance)
+        advance = watch(f"move {preloaded_count:,} payments into PostgreSQL, once", 1)
+        url = server.create_database(PRELOADED_DATABASE)
+        move_ledger(preloaded / DATABASE, url, lambda table, done_count, total_count: advance(0))
         server.run_sql("VACUUM (ANALYZE)", PRELOADED_DATABASE)
         server.create_database(PGBENCH_DATABASE)
         _pgbench(server, "-i", "-q", "-s", str(PGBENCH_SCALE))
