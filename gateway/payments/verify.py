@@ -7,12 +7,12 @@ spent: a forged one consumes nothing, and is not laid at the door of the instrum
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final
 
-from gateway.holders.model import ENTRY_MODES_OF, InstrumentKind
+from gateway.holders.model import ENTRY_MODES_OF
 from gateway.merchants.model import EnrolledTerminal
 from gateway.payments.card_keys import CardKeyRing
+from gateway.payments.instruments import InstrumentDirectory, KnownInstrument
 from gateway.payments.model import (
     CardCounter,
     PaymentCodeUse,
@@ -43,18 +43,6 @@ from wire.tokens.sign1 import Sign1, parse_sign1
 TERMS_AGE_MS_MAX: Final = 300_000
 """How far the time a card signed may lie from ours, either way: a tap is sent when it is made, but a
 till's clock may be off by as much as a request signature's may (protocol section 6)."""
-KEYS_CACHED_MAX: Final = 10_000
-"""Instruments whose immutable facts are kept in memory; the least recently used goes first."""
-
-
-@dataclass(frozen=True, slots=True)
-class _KnownInstrument:
-    """What never changes about an instrument, so that remembering it needs no invalidation."""
-
-    instrument_id: str
-    kind: InstrumentKind
-    public_key: es256.PublicKey | None
-    card_key_batch: int | None
 
 
 class Verifier:
@@ -64,7 +52,7 @@ class Verifier:
         self._store = store
         self._vault = vault
         self._card_keys = CardKeyRing(store, vault)
-        self._known: dict[bytes, _KnownInstrument] = {}
+        self._instruments = InstrumentDirectory(store)
 
     async def verify(
         self, request: PaymentRequest, terminal: EnrolledTerminal, *, now_ms: int
@@ -122,7 +110,7 @@ class Verifier:
         tap = await self._card_keys.verify_tap(link)
         if tap is None:
             return Refused("token_invalid")
-        instrument = await self._find_instrument(tap.key_id)
+        instrument = await self._instruments.find(tap.key_id)
         # A card of one batch proves nothing about an instrument registered under another.
         if instrument is None or instrument.card_key_batch != tap.batch_number:
             return Refused("instrument_unknown")
@@ -143,29 +131,11 @@ class Verifier:
             return Refused("entry_mode_not_allowed", instrument.instrument_id, use)
         return Verified(instrument.instrument_id, use)
 
-    async def _find_signer(self, token: Sign1) -> tuple[_KnownInstrument, es256.PublicKey]:
-        instrument = await self._find_instrument(token.key_id)
+    async def _find_signer(self, token: Sign1) -> tuple[KnownInstrument, es256.PublicKey]:
+        instrument = await self._instruments.find(token.key_id)
         if instrument is None or instrument.public_key is None:
             raise _InstrumentUnknown
         return instrument, instrument.public_key
-
-    async def _find_instrument(self, key_id: bytes) -> _KnownInstrument | None:
-        known = self._known.pop(key_id, None)
-        if known is None:
-            instrument = await self._store.find_instrument_by_key(key_id)
-            if instrument is None:
-                return None
-            key = instrument.public_key
-            known = _KnownInstrument(
-                instrument_id=instrument.instrument_id,
-                kind=instrument.kind,
-                public_key=None if key is None else es256.load_public_key(key),
-                card_key_batch=instrument.card_key_batch,
-            )
-        self._known[key_id] = known
-        if len(self._known) > KEYS_CACHED_MAX:
-            self._known.pop(next(iter(self._known)))
-        return known
 
 
 class _InstrumentUnknown(Exception):
@@ -185,7 +155,7 @@ def _verify_qr_token(
         return read_qr_claims(token), error.code
 
 
-def _unfit_for(instrument: _KnownInstrument, request: PaymentRequest) -> str | None:
+def _unfit_for(instrument: KnownInstrument, request: PaymentRequest) -> str | None:
     mode = entry_mode_of(request.presentation)
     return None if mode in ENTRY_MODES_OF[instrument.kind] else "entry_mode_not_allowed"
 
@@ -215,7 +185,7 @@ def _unfit_claims(claims: QrTokenClaims, request: PaymentRequest) -> str | None:
     return "amount_above_token_cap" if request.amount_minor > claims.cap.minor else None
 
 
-def _verdict(code: str | None, instrument: _KnownInstrument, use: TokenUse) -> Verified | Refused:
+def _verdict(code: str | None, instrument: KnownInstrument, use: TokenUse) -> Verified | Refused:
     if code is None:
         return Verified(instrument.instrument_id, use)
     return Refused(code, instrument.instrument_id, use)

@@ -8,6 +8,7 @@ All methods raise `StoreUnavailable` (nothing written) when the database cannot 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from gateway.holders.model import (
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
 from gateway.payments.model import PaymentBooking, PaymentRecord
 
+KEYS_PER_CALL_MAX = 256
 PAGE_ROWS_MAX = 500
 """Most rows a list call returns; callers page by the last id they saw."""
 
@@ -123,6 +125,9 @@ class HolderStore(Protocol):
 
     async def find_instrument_by_key(self, key_id: bytes) -> Instrument | None:
         """Return the instrument with this key id, whatever its status."""
+
+    async def find_instruments_by_keys(self, key_ids: Sequence[bytes]) -> list[Instrument]:
+        """Return each instrument with one of these key ids, at most KEYS_PER_CALL_MAX, in any order."""
 
     async def list_instruments(self, after_id: str = "") -> list[Instrument]:
         """Return up to PAGE_ROWS_MAX instruments in id order, after the given id."""

@@ -705,6 +705,22 @@ async def test_hold_that_is_over_does_not_keep_money_from_a_payment(store: Store
     assert (held.decline_code, over.outcome) == ("insufficient_funds", "approved")
 
 
+# Many keys at once -----------------------------------------------------------------------------------------
+
+
+async def test_instruments_of_many_keys_are_found_together(store: Store, shop: Shop) -> None:
+    others = [
+        replace(shop.instrument, instrument_id=f"OTHER{number}", key_id=b"key-%04d" % number)
+        for number in range(7)
+    ]
+    for other in others:
+        await store.add_instrument(other)
+    asked = [other.key_id for other in others[:5]]
+    found = await store.find_instruments_by_keys([*asked, b"nobody's", asked[0]])
+    assert sorted(found, key=lambda one: one.key_id) == others[:5]
+    assert await store.find_instruments_by_keys([]) == []
+
+
 # Nonces of requests ----------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ Functions over a lent connection; those that write more than one row are given o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.errors import (
@@ -225,6 +225,12 @@ async def find_instrument_by_key(connection: Connection, key_id: bytes) -> Instr
     """Return the instrument with this key id, whatever its status."""
     row = await fetch_row(connection, SQL["find_instrument_by_key"], {"key_id": key_id})
     return None if row is None else read_instrument(row)
+
+
+async def find_instruments_by_keys(connection: Connection, key_ids: Sequence[bytes]) -> list[Instrument]:
+    """Return the instruments with these key ids, whatever their status."""
+    rows = await fetch(connection, SQL["find_instruments_by_keys"], {"key_ids": list(key_ids)})
+    return [read_instrument(row) for row in rows]
 
 
 async def list_instruments(connection: Connection, after_id: str) -> list[Instrument]:

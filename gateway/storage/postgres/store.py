@@ -25,7 +25,7 @@ from gateway.storage.postgres.database import PATIENCE, Database, Patience, fetc
 from gateway.storage.postgres.migrate import migrate_database
 from gateway.storage.postgres.queries import load_queries
 from gateway.storage.records import read_payment
-from gateway.storage.store import WalletBalance
+from gateway.storage.store import KEYS_PER_CALL_MAX, WalletBalance
 from wire.errors import MoneyError
 
 SQL = load_queries("payments")
@@ -153,6 +153,11 @@ class PostgresStore:
     async def find_instrument_by_key(self, key_id: bytes) -> Instrument | None:
         async with self._database.connection() as connection:
             return await directory.find_instrument_by_key(connection, key_id)
+
+    async def find_instruments_by_keys(self, key_ids: Sequence[bytes]) -> list[Instrument]:
+        assert len(key_ids) <= KEYS_PER_CALL_MAX, "a call has a bound"
+        async with self._database.connection() as connection:
+            return await directory.find_instruments_by_keys(connection, key_ids)
 
     async def list_instruments(self, after_id: str = "") -> list[Instrument]:
         async with self._database.connection() as connection:

@@ -6,6 +6,7 @@ Functions over an open connection; the writing ones run inside the writer's tran
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.errors import (
@@ -18,9 +19,7 @@ from gateway.errors import (
 from gateway.holders.model import (
     CardKeyBatch,
     Instrument,
-    InstrumentKind,
     InstrumentStatus,
-    Limits,
     RequestNonce,
     Wallet,
     WalletStatus,
@@ -32,16 +31,20 @@ from gateway.merchants.model import (
     EnrolledTerminal,
     Location,
     Merchant,
-    MerchantStatus,
     Terminal,
-    TerminalStatus,
+)
+from gateway.storage.records import (
+    read_card_key_batch,
+    read_enrolled_terminal,
+    read_instrument,
+    read_merchant,
+    read_wallet_balance,
 )
 from gateway.storage.sqlite import ledger
 from gateway.storage.sqlite.database import insert
-from gateway.storage.sqlite.queries import load_queries
+from gateway.storage.sqlite.queries import list_named_rows, load_queries
 from gateway.storage.store import PAGE_ROWS_MAX, WalletBalance
 from wire.errors import MoneyError
-from wire.messages.payments import EntryMode
 
 CARD_KEY_BATCHES_MAX: Final = 16
 """Every tap of an NTAG 424 card may have to try them all (protocol section 3b: try few)."""
@@ -70,7 +73,7 @@ def add_merchant(connection: sqlite3.Connection, merchant: Merchant) -> None:
 
 def list_merchants(connection: sqlite3.Connection, after_id: str) -> list[Merchant]:
     """Return a page of merchants in id order."""
-    return [_merchant(row) for row in _page(connection, "list_merchants", after_id)]
+    return [read_merchant(row) for row in _page(connection, "list_merchants", after_id)]
 
 
 def add_location(connection: sqlite3.Connection, location: Location) -> None:
@@ -129,12 +132,12 @@ def enrol_terminal(
 def find_terminal_by_key(connection: sqlite3.Connection, key_id: bytes) -> EnrolledTerminal | None:
     """Return the terminal with this key, whatever its status."""
     row = connection.execute(SQL["find_enrolled_terminal_by_key"], {"key_id": key_id}).fetchone()
-    return None if row is None else _enrolled_terminal(row)
+    return None if row is None else read_enrolled_terminal(row)
 
 
 def list_terminals(connection: sqlite3.Connection, after_id: str) -> list[EnrolledTerminal]:
     """Return a page of terminals in id order."""
-    return [_enrolled_terminal(row) for row in _page(connection, "list_enrolled_terminals", after_id)]
+    return [read_enrolled_terminal(row) for row in _page(connection, "list_enrolled_terminals", after_id)]
 
 
 def revoke_terminal(connection: sqlite3.Connection, terminal_id: str) -> None:
@@ -185,12 +188,12 @@ def fund_wallet(
 def find_wallet(connection: sqlite3.Connection, wallet_id: str) -> WalletBalance | None:
     """Return a wallet with its balance, or None."""
     row = connection.execute(SQL["find_wallet"], {"wallet_id": wallet_id}).fetchone()
-    return None if row is None else _wallet_balance(row)
+    return None if row is None else read_wallet_balance(row)
 
 
 def list_wallets(connection: sqlite3.Connection, after_id: str) -> list[WalletBalance]:
     """Return a page of wallets in id order."""
-    return [_wallet_balance(row) for row in _page(connection, "list_wallets", after_id)]
+    return [read_wallet_balance(row) for row in _page(connection, "list_wallets", after_id)]
 
 
 def set_wallet_status(connection: sqlite3.Connection, wallet_id: str, status: WalletStatus) -> None:
@@ -222,12 +225,18 @@ def add_instrument(connection: sqlite3.Connection, instrument: Instrument) -> No
 def find_instrument_by_key(connection: sqlite3.Connection, key_id: bytes) -> Instrument | None:
     """Return the instrument with this key id, whatever its status."""
     row = connection.execute(SQL["find_instrument_by_key"], {"key_id": key_id}).fetchone()
-    return None if row is None else _instrument(row)
+    return None if row is None else read_instrument(row)
+
+
+def find_instruments_by_keys(connection: sqlite3.Connection, key_ids: Sequence[bytes]) -> list[Instrument]:
+    """Return the instruments with these key ids, whatever their status."""
+    rows = list_named_rows(connection, SQL["find_instruments_by_keys"], [(key_id,) for key_id in key_ids])
+    return list({row["key_id"]: read_instrument(row) for row in rows}.values())
 
 
 def list_instruments(connection: sqlite3.Connection, after_id: str) -> list[Instrument]:
     """Return a page of instruments in id order."""
-    return [_instrument(row) for row in _page(connection, "list_instruments", after_id)]
+    return [read_instrument(row) for row in _page(connection, "list_instruments", after_id)]
 
 
 def set_instrument_status(
@@ -252,13 +261,7 @@ def add_card_key_batch(connection: sqlite3.Connection, batch: CardKeyBatch) -> N
 
 def list_card_key_batches(connection: sqlite3.Connection) -> list[CardKeyBatch]:
     """Return all batches, newest first."""
-    rows = connection.execute(SQL["list_card_key_batches"])
-    return [
-        CardKeyBatch(
-            row["batch_number"], row["meta_key_sealed"], row["file_master_sealed"], row["created_ms"]
-        )
-        for row in rows
-    ]
+    return [read_card_key_batch(row) for row in connection.execute(SQL["list_card_key_batches"])]
 
 
 def add_payment_code(
@@ -287,7 +290,7 @@ def find_payment_code(connection: sqlite3.Connection, code_hash: bytes, now_ms: 
     """Return whose an unexpired code is, used or not."""
     values = {"code_hash": code_hash, "now_ms": now_ms}
     row = connection.execute(SQL["find_instrument_by_code"], values).fetchone()
-    return None if row is None else _instrument(row)
+    return None if row is None else read_instrument(row)
 
 
 def check_health(connection: sqlite3.Connection) -> None:
@@ -322,74 +325,4 @@ def _update_one(connection: sqlite3.Connection, name: str, values: dict[str, obj
 
 def _find_enrolled_terminal(connection: sqlite3.Connection, terminal_id: str) -> EnrolledTerminal:
     row = connection.execute(SQL["find_enrolled_terminal_by_id"], {"terminal_id": terminal_id}).fetchone()
-    return _enrolled_terminal(row)
-
-
-def _merchant(row: sqlite3.Row) -> Merchant:
-    return Merchant(
-        merchant_id=row["merchant_id"],
-        name=row["name"],
-        currency=row["currency"],
-        fee_basis_points=row["fee_basis_points"],
-        account_id=row["account_id"],
-        status=MerchantStatus(row["status"]),
-        created_ms=row["created_ms"],
-    )
-
-
-def _enrolled_terminal(row: sqlite3.Row) -> EnrolledTerminal:
-    merchant = Merchant(
-        merchant_id=row["merchant_id"],
-        name=row["merchant_name"],
-        currency=row["currency"],
-        fee_basis_points=row["fee_basis_points"],
-        account_id=row["account_id"],
-        status=MerchantStatus(row["merchant_status"]),
-        created_ms=row["merchant_created_ms"],
-    )
-    location = Location(row["location_id"], row["merchant_id"], row["location_name"])
-    return EnrolledTerminal(_terminal(row), merchant, location)
-
-
-def _terminal(row: sqlite3.Row) -> Terminal:
-    return Terminal(
-        terminal_id=row["terminal_id"],
-        merchant_id=row["merchant_id"],
-        location_id=row["location_id"],
-        status=TerminalStatus(row["status"]),
-        key_id=row["key_id"],
-        public_key=row["public_key"],
-        software=row["software"],
-        created_ms=row["created_ms"],
-        enrolled_ms=row["enrolled_ms"],
-    )
-
-
-def _wallet_balance(row: sqlite3.Row) -> WalletBalance:
-    account = ledger.read_account(row)
-    wallet = Wallet(
-        wallet_id=row["wallet_id"],
-        holder_name=row["holder_name"],
-        currency=account.currency,
-        account_id=account.account_id,
-        status=WalletStatus.FROZEN if account.frozen else WalletStatus.ACTIVE,
-        created_ms=row["created_ms"],
-    )
-    return WalletBalance(wallet, account.available_minor, account.debits_pending)
-
-
-def _instrument(row: sqlite3.Row) -> Instrument:
-    return Instrument(
-        instrument_id=row["instrument_id"],
-        wallet_id=row["wallet_id"],
-        kind=InstrumentKind(row["kind"]),
-        label=row["label"],
-        status=InstrumentStatus(row["status"]),
-        key_id=row["key_id"],
-        public_key=row["public_key"],
-        weakest_entry_mode=EntryMode(row["weakest_entry_mode"]),
-        limits=Limits(row["per_payment_minor"], row["per_day_minor"]),
-        card_counter=row["card_counter"],
-        card_key_batch=row["card_key_batch"],
-        created_ms=row["created_ms"],
-    )
+    return read_enrolled_terminal(row)

@@ -36,6 +36,7 @@ from gateway.ledger.workbook import (
     Workbook,
     ids_of,
 )
+from gateway.storage.records import read_account
 from gateway.storage.sqlite.database import insert
 from gateway.storage.sqlite.queries import Row, list_rows, load_queries, write_rows
 
@@ -44,16 +45,6 @@ SQL = load_queries("ledger")
 _ACCOUNT_KINDS: Final = {kind.value: kind for kind in AccountKind}
 # Plain texts: a member of an enumeration goes through sqlite3's adapters, which costs microseconds.
 _TEXT_OF: Final = {member: member.value for members in (TransferKind, GroupPurpose) for member in members}
-_TRANSFER_COLUMNS: Final = (
-    "transfer_id",
-    "kind",
-    "debit_account_id",
-    "credit_account_id",
-    "amount_minor",
-    "currency",
-    "pending_id",
-    "expires_ms",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +81,6 @@ def find_account(connection: sqlite3.Connection, account_id: bytes) -> Account |
     """Return an account as it stands, or None."""
     row = connection.execute(SQL["find_account"], {"account_id": account_id}).fetchone()
     return None if row is None else read_account(row)
-
-
-def read_account(row: sqlite3.Row) -> Account:
-    """Return the account in a row that holds all columns of accounts."""
-    return Account(
-        account_id=row["account_id"],
-        kind=AccountKind(row["kind"]),
-        currency=row["currency"],
-        debits_must_not_exceed_credits=bool(row["debits_must_not_exceed_credits"]),
-        frozen=bool(row["frozen"]),
-        debits_pending=row["debits_pending"],
-        debits_posted=row["debits_posted"],
-        credits_pending=row["credits_pending"],
-        credits_posted=row["credits_posted"],
-    )
-
-
-def read_transfer(row: sqlite3.Row) -> Transfer:
-    """Return the transfer in a row that holds all columns of transfers."""
-    return _transfer(tuple(row[name] for name in _TRANSFER_COLUMNS))
 
 
 def set_account_frozen(connection: sqlite3.Connection, account_id: bytes, frozen: bool) -> None:

@@ -28,7 +28,8 @@ from gateway.payments.facts import (
     Site,
 )
 from gateway.payments.model import PaymentBooking, PaymentCodeUse, PaymentRecord, TokenUse
-from gateway.payments.settlement import receipt_number_text, utc_day_of
+from gateway.payments.settlement import utc_day_of
+from gateway.storage.records import read_payment
 from gateway.storage.sqlite import ledger
 from gateway.storage.sqlite.ledger import require_all
 from gateway.storage.sqlite.queries import Row, list_rows, load_queries, write_rows
@@ -69,7 +70,7 @@ def find_payment(connection: sqlite3.Connection, terminal_id: str, payment_id: s
     """Return a payment of this terminal's merchant, or None."""
     values = {"terminal_id": terminal_id, "payment_id": payment_id}
     row = connection.execute(SQL["find_payment"], values).fetchone()
-    return None if row is None else _record(row)
+    return None if row is None else read_payment(row)
 
 
 def find_payment_by_attempt(
@@ -78,7 +79,7 @@ def find_payment_by_attempt(
     """Return what became of an attempt of this terminal, or None."""
     values = {"terminal_id": terminal_id, "attempt_id": attempt_id}
     row = connection.execute(SQL["find_attempt"], values).fetchone()
-    return None if row is None else _record(row)
+    return None if row is None else read_payment(row)
 
 
 # Facts
@@ -115,7 +116,7 @@ def _read_attempts(
     for attempt_id, terminal_id in found:
         values = {"attempt_id": attempt_id, "terminal_id": terminal_id}
         row = connection.execute(SQL["find_attempt"], values).fetchone()
-        known[attempt_id, terminal_id] = KnownAttempt(row["request_digest"], _record(row))
+        known[attempt_id, terminal_id] = KnownAttempt(row["request_digest"], read_payment(row))
     return known
 
 
@@ -271,26 +272,4 @@ def _payer(row: Row) -> Payer:
         per_day_minor=per_day,
         card_counter=card_counter,
         wallet_account_id=account_id,
-    )
-
-
-def _record(row: sqlite3.Row) -> PaymentRecord:
-    number = row["receipt_number"]
-    return PaymentRecord(
-        payment_id=row["payment_id"],
-        attempt_id=row["attempt_id"],
-        terminal_id=row["terminal_id"],
-        merchant_id=row["merchant_id"],
-        order_id=row["order_id"],
-        outcome=row["outcome"],
-        decline_code=row["decline_code"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        entry_mode=EntryMode(row["entry_mode"]),
-        instrument_id=row["instrument_id"],
-        instrument_label=row["instrument_label"],
-        merchant_name=row["merchant_name"],
-        location_name=row["location_name"],
-        receipt_number=None if number is None else receipt_number_text(number),
-        decided_ms=row["decided_ms"],
     )

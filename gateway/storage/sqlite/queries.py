@@ -44,16 +44,16 @@ def list_rows(
     Args:
         keys: each a sequence of the columns that the statement's `keys` have.
     """
-    remaining = list(keys)
-    while remaining:
-        chunk, remaining = remaining[:KEYS_PER_STATEMENT_MAX], remaining[KEYS_PER_STATEMENT_MAX:]
-        # Sizes are powers of two, so that few statements are prepared; the last key fills up.
-        size = 1 << (len(chunk) - 1).bit_length()
-        chunk += chunk[-1:] * (size - len(chunk))
-        cursor = connection.cursor()
-        cursor.row_factory = None
-        values = [value for key in chunk for value in key]
-        yield from cursor.execute(expand_keys(statement, len(chunk[0]), size), values)
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    yield from _look_up(cursor, statement, keys)
+
+
+def list_named_rows(
+    connection: sqlite3.Connection, statement: str, keys: Collection[Sequence[object]]
+) -> Iterator[sqlite3.Row]:
+    """As `list_rows`, but columns have their names; for rows that are read one by one."""
+    yield from _look_up(connection.cursor(), statement, keys)
 
 
 def write_rows(connection: sqlite3.Connection, statement: str, rows: Collection[Sequence[object]]) -> int:
@@ -66,3 +66,14 @@ def expand_keys(statement: str, width: int, size: int) -> str:
     """Return the statement with room for `size` keys of `width` values each."""
     key = f"({', '.join('?' * width)})"
     return statement.replace(KEYS, f"VALUES {', '.join([key] * size)}")
+
+
+def _look_up(cursor: sqlite3.Cursor, statement: str, keys: Collection[Sequence[object]]) -> Iterator[Any]:
+    remaining = list(keys)
+    while remaining:
+        chunk, remaining = remaining[:KEYS_PER_STATEMENT_MAX], remaining[KEYS_PER_STATEMENT_MAX:]
+        # Sizes are powers of two, so that few statements are prepared; the last key fills up.
+        size = 1 << (len(chunk) - 1).bit_length()
+        chunk += chunk[-1:] * (size - len(chunk))
+        values = [value for key in chunk for value in key]
+        yield from cursor.execute(expand_keys(statement, len(chunk[0]), size), values)

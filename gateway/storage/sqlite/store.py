@@ -25,7 +25,7 @@ from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.readers import Readers
 from gateway.storage.sqlite.writer import QUEUE_MAX, Writer
-from gateway.storage.store import WalletBalance
+from gateway.storage.store import KEYS_PER_CALL_MAX, WalletBalance
 
 T = TypeVar("T")
 
@@ -137,6 +137,10 @@ class SqliteStore:
 
     async def find_instrument_by_key(self, key_id: bytes) -> Instrument | None:
         return await self._readers.read(lambda c: directory.find_instrument_by_key(c, key_id))
+
+    async def find_instruments_by_keys(self, key_ids: Sequence[bytes]) -> list[Instrument]:
+        assert len(key_ids) <= KEYS_PER_CALL_MAX, "a call has a bound"
+        return await self._readers.read(lambda c: directory.find_instruments_by_keys(c, key_ids))
 
     async def list_instruments(self, after_id: str = "") -> list[Instrument]:
         return await self._readers.read(lambda c: directory.list_instruments(c, after_id))

@@ -89,6 +89,10 @@ INSERT INTO instruments (
 -- name: find_instrument_by_key
 SELECT * FROM instruments WHERE key_id = :key_id
 
+-- name: find_instruments_by_keys
+SELECT DISTINCT ON (i.key_id) i.*
+FROM unnest(CAST(:key_ids AS bytea[])) AS k (key_id) JOIN instruments AS i USING (key_id)
+
 -- name: list_instruments
 SELECT * FROM instruments WHERE instrument_id > :after_id ORDER BY instrument_id LIMIT :rows_max
 

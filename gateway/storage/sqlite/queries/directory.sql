@@ -83,6 +83,10 @@ INSERT INTO instruments (
 -- name: find_instrument_by_key
 SELECT * FROM instruments WHERE key_id = :key_id
 
+-- name: find_instruments_by_keys
+WITH keys (key_id) AS (:keys)
+SELECT i.* FROM keys CROSS JOIN instruments AS i USING (key_id)
+
 -- name: list_instruments
 SELECT * FROM instruments WHERE instrument_id > :after_id ORDER BY instrument_id LIMIT :rows_max
 
