@@ -26,7 +26,7 @@ from typing import Final, cast
 import msgspec
 import uvloop
 
-from tests.benchmarks.ledger.signer import read_requests
+from tests.benchmarks.ledger.requests_file import read_requests
 
 ANSWER_TIMEOUT_S: Final = 30
 """How long after the last request its answer may come before the cell fails."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape
 
-WIDTH: Final = 860
+WIDTH: Final = 940
 HEIGHT: Final = 460
 LEFT: Final = 70
 RIGHT: Final = 650
@@ -33,7 +33,9 @@ class Line:
 
 def draw_plot(title: str, subtitle: str, lines: Sequence[Line], levels: Sequence[int]) -> str:
     """Return the picture; the vertical axis begins at zero."""
-    top_per_s = _round_up(max((per_s for line in lines for _, per_s in line.points), default=1.0))
+    most_per_s = max((per_s for line in lines for _, per_s in line.points), default=1.0)
+    step = _round_up(most_per_s / GRID_LINES_MAX)
+    top_per_s = step * math.ceil(most_per_s / step)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="DejaVu Sans, Segoe UI, Helvetica, Arial, sans-serif" font-size="12">',
@@ -41,7 +43,7 @@ def draw_plot(title: str, subtitle: str, lines: Sequence[Line], levels: Sequence
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         _text(LEFT, 26, title, size=16, weight="bold"),
         _text(LEFT, 45, subtitle, colour=SOFT),
-        *_grid(top_per_s),
+        *_grid(step, top_per_s),
         *_levels(levels),
     ]
     places = _label_places([_y(line.points[-1][1], top_per_s) for line in lines])
@@ -50,10 +52,9 @@ def draw_plot(title: str, subtitle: str, lines: Sequence[Line], levels: Sequence
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _grid(top_per_s: float) -> list[str]:
-    step = _round_up(top_per_s / GRID_LINES_MAX)
+def _grid(step: float, top_per_s: float) -> list[str]:
     parts = []
-    for number in range(int(top_per_s / step) + 1):
+    for number in range(round(top_per_s / step) + 1):
         y = _y(number * step, top_per_s)
         parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{RIGHT}" y2="{y:.1f}" stroke="{PALE}"/>')
         parts.append(_text(LEFT - 8, y + 4, f"{number * step:,.0f}", colour=SOFT, anchor="end"))

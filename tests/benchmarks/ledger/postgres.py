@@ -6,9 +6,9 @@ import contextlib
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,9 @@ from tests.benchmarks.ledger.gateways import (
 )
 from tests.benchmarks.ledger.ledgers import Watch, audit_ledger, check_count, keep_sqlite_preloaded
 from tests.benchmarks.ledger.machine import check_is_a_disk
-from tests.benchmarks.ledger.preload import cache_key, furnish_ledger, keep
+from tests.benchmarks.ledger.preload import Advance, cache_key, furnish_ledger, keep
 from tests.benchmarks.ledger.processes import ROOT
+from tests.benchmarks.ledger.scale import Scale
 from tests.benchmarks.ledger.town import Town, count_furnishings
 from tests.postgres_server import USER, PostgresServer
 
@@ -31,15 +32,10 @@ MIGRATIONS: Final = ROOT / "gateway" / "storage" / "postgres" / "migrations"
 TOWN_DATABASE: Final = "town"
 PRELOADED_DATABASE: Final = "preloaded"
 PGBENCH_DATABASE: Final = "pgbench"
-PGBENCH_SCALE: Final = 10
 PGBENCH_CLIENTS: Final = 16
 PGBENCH_THREADS: Final = 2
 DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 _TPS: Final = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
-
-
-class PostgresMissing(Exception):
-    """There is no PostgreSQL store, or no server to run it on."""
 
 
 @dataclass(slots=True)
@@ -70,25 +66,14 @@ class PostgresLedger:
         shutil.rmtree(self.folder)
 
 
-def check_there_is_postgres() -> None:
-    """Return if this version has a PostgreSQL store.
-
-    Raises:
-        PostgresMissing: it has not.
-    """
-    if find_spec("gateway.storage.postgres.store") is None:
-        raise PostgresMissing("this version has no PostgreSQL store; BENCH_STORES=sqlite leaves it out")
-
-
 @contextlib.contextmanager
-def running_postgres(
-    cache: Path, town: Town, preloaded_count: int, watch: Watch
-) -> Iterator[tuple[PostgresServer, Path]]:
+def running_postgres(cache: Path, scale: Scale, watch: Watch) -> Iterator[tuple[PostgresServer, Path]]:
     """Run a durable server with a furnished and a preloaded ledger; yield it and the vault key's folder."""
     kept = keep(
         cache,
-        f"postgres-{cache_key(MIGRATIONS, town, preloaded_count)}",
-        lambda folder: _make(cache, folder, town, preloaded_count, watch),
+        f"postgres-pgbench-{scale.pgbench_scale}-"
+        + cache_key(MIGRATIONS, Town(scale.town), scale.preloaded_count),
+        lambda folder: _make(cache, folder, scale, watch),
     )
     server = PostgresServer(durable=True)
     try:
@@ -130,10 +115,8 @@ def server_version(server: PostgresServer) -> str:
     return server.run_sql("SHOW server_version")
 
 
-def _make(cache: Path, folder: Path, town: Town, preloaded_count: int, watch: Watch) -> None:
-    # The SQLite ledger is moved row for row, so that both stores hold the same payments in the same order.
-    preloaded = keep_sqlite_preloaded(cache, town, preloaded_count, watch)
-    shutil.copy(preloaded / VAULT_KEY, folder / VAULT_KEY)
+def _make(cache: Path, folder: Path, scale: Scale, watch: Watch) -> None:
+    town = Town(scale.town)
     # On the disk, since it may be large; but nothing of it outlives a failure, so nothing is synced.
     server = PostgresServer(durable=True, settings={"fsync": "off"})
     try:
@@ -141,16 +124,30 @@ def _make(cache: Path, folder: Path, town: Town, preloaded_count: int, watch: Wa
         config = write_config(folder, database=server.create_database(TOWN_DATABASE))
         advance = watch("furnish a PostgreSQL ledger", count_furnishings(town.size))
         furnish_ledger(config, town, advance)
-        advance = watch(f"move {preloaded_count:,} payments into PostgreSQL, once", 1)
-        url = server.create_database(PRELOADED_DATABASE)
-        move_ledger(preloaded / DATABASE, url, lambda table, done_count, total_count: advance(0))
-        server.run_sql("VACUUM (ANALYZE)", PRELOADED_DATABASE)
+        if scale.preloaded_count:
+            _preload(server, keep_sqlite_preloaded(cache, town, scale.preloaded_count, watch), watch)
         server.create_database(PGBENCH_DATABASE)
-        _pgbench(server, "-i", "-q", "-s", str(PGBENCH_SCALE))
+        _pgbench(server, "-i", "-q", "-s", str(scale.pgbench_scale))
         server.stop()
         _copy_data(server.folder / "data", folder / "data")
     finally:
         server.close()
+
+
+def _preload(server: PostgresServer, source: Path, watch: Watch) -> None:
+    """Move the SQLite ledger row for row, so that both stores hold the same payments in the same order."""
+    url = server.create_database(PRELOADED_DATABASE)
+    advances: dict[str, Advance] = {}
+    seen: Counter[str] = Counter()
+
+    def progress(table: str, done_count: int, total_count: int | None) -> None:
+        if table not in advances:
+            advances[table] = watch(f"move {table} into PostgreSQL, once", total_count or 1)
+        advances[table](done_count - seen[table])
+        seen[table] = done_count
+
+    move_ledger(source / DATABASE, url, progress)
+    server.run_sql("VACUUM (ANALYZE)", PRELOADED_DATABASE)
 
 
 def _copy_data(source: Path, target: Path) -> None:

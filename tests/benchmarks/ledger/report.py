@@ -67,7 +67,7 @@ def make_picture(scale: Scale, measured: Measured, subtitle: str) -> str:
     if measured.pgbench_tps:
         tps = statistics.median(measured.pgbench_tps)
         lines.append(Line("pgbench TPC-B", PGBENCH_COLOUR, ((scale.ladder[0], tps),), is_dashed=True))
-    return draw_plot("Payments a second by requests in flight", subtitle, lines, scale.ladder)
+    return draw_plot("Answered a second, by requests in flight", subtitle, lines, scale.ladder)
 
 
 def make_document(

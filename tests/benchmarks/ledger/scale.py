@@ -36,6 +36,7 @@ class Scale:
     cell_s: float
     warm_up_s: float
     noop_s: float
+    pgbench_scale: int
     pgbench_s: int
     overload_rounds: int
     overload_s: float
@@ -64,6 +65,7 @@ FULL: Final = Scale(
     cell_s=4.0,
     warm_up_s=1.0,
     noop_s=2.0,
+    pgbench_scale=10,
     pgbench_s=6,
     overload_rounds=3,
     overload_s=6.0,
@@ -109,12 +111,13 @@ TINY: Final = replace(
     ),
     preloaded_count=50,
     rounds_each=1,
-    processes=(2,),
+    processes=(1,),
     ladder=(2,),
     compared_at=(2,),
     cell_s=0.2,
     warm_up_s=0.05,
     noop_s=0.1,
+    pgbench_scale=1,
     overload_s=0.2,
     overload_connections=16,
     first_guess_per_s=400,

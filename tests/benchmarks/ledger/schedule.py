@@ -63,7 +63,6 @@ def measure_all(scale: Scale, stores: Sequence[str], folder: Path, cache: Path, 
         CellFailed: a payment was answered otherwise than approved.
         LedgerWrong: a ledger does not hold what was answered, or does not pass the audit.
         ChildDied: a process ended.
-        PostgresMissing: PostgreSQL is among the stores and this version has no such store.
     """
     ledgers = Ledgers(scale, stores, folder, cache, watch)
     with contextlib.ExitStack() as stack:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from tests.benchmarks.ledger.requests_file import write_requests
 from tests.benchmarks.ledger.town import CURRENCY, Town, TownSize, phone_key, till_key
 from wire import es256
 from wire.cards.payment_terms import NONCE_BYTES, PaymentTerms
@@ -44,13 +44,6 @@ class Chunk(msgspec.Struct, frozen=True):
     path: str
 
 
-def read_requests(files: Iterable[Path]) -> list[bytes]:
-    """Return the requests in some files, in order."""
-    return [
-        request for path in files for request in msgspec.msgpack.decode(path.read_bytes(), type=list[bytes])
-    ]
-
-
 def sign_chunk(chunk: Chunk) -> int:
     """Write a chunk's requests to its file and return how many they are."""
     rng, town = random.Random(chunk.seed), Town(chunk.town)
@@ -58,7 +51,7 @@ def sign_chunk(chunk: Chunk) -> int:
         make_request(payment, town, int(chunk.first_ms + index * chunk.spacing_ms), rng)
         for index, payment in enumerate(chunk.payments)
     ]
-    Path(chunk.path).write_bytes(msgspec.msgpack.encode(requests))
+    write_requests(Path(chunk.path), requests)
     return len(requests)
 
 

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from gateway.app import BACKLOG_MAX, KEEPALIVE_S, LINGER_S
+from gateway.config import GatewayConfig
 from tests.benchmarks.ledger import postgres
 from tests.benchmarks.ledger.ledgers import (
     Ledger,
@@ -19,7 +23,9 @@ from tests.benchmarks.ledger.ledgers import (
     open_sqlite_ledger,
 )
 from tests.benchmarks.ledger.processes import Child
+from tests.benchmarks.ledger.responders import Order
 from tests.benchmarks.ledger.scale import TINY, Scale
+from tests.benchmarks.ledger.signer import PATH
 from tests.benchmarks.ledger.town import CURRENCY, Town, ulid_of
 from tests.postgres_server import PostgresServer
 from wire.messages.base import dump_message
@@ -48,6 +54,7 @@ class Ledgers:
 
     def __init__(self, scale: Scale, stores: Sequence[str], folder: Path, cache: Path, watch: Watch) -> None:
         self.postgres_version: str | None = None
+        self._scale = scale
         self._count = scale.preloaded_count
         self._processes = scale.processes
         self._stores = stores
@@ -61,16 +68,11 @@ class Ledgers:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[PostgresServer | None]:
-        """Make ready what is kept, and run the database server while the block runs.
-
-        Raises:
-            PostgresMissing: it is asked for, and there is no such store.
-        """
+        """Make ready what is kept, and run the database server, if one is wanted, while the block runs."""
         with contextlib.ExitStack() as stack:
             if POSTGRES in self._stores:
-                postgres.check_there_is_postgres()
                 self._server, self._kept = stack.enter_context(
-                    postgres.running_postgres(self._cache, self._town, self._count, self._watch)
+                    postgres.running_postgres(self._cache, self._scale, self._watch)
                 )
                 self.postgres_version = postgres.server_version(self._server)
             # When something fails, gateways are left that nobody has closed.
@@ -128,22 +130,22 @@ def running_responders(folder: Path) -> Iterator[list[Responder]]:
     answer.write_bytes(sample_answer())
     with contextlib.ExitStack() as stack:
 
-        def start(name: str, kind: str, process_count: int) -> Responder:
+        def start(name: str, process_count: int) -> Responder:
             # Held as long as they run, and never listened at: two processes can share its port.
             held = stack.enter_context(socket.socket())
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind(("127.0.0.1", 0))
             port = int(held.getsockname()[1])
-            program = [sys.executable, "-m", "tests.benchmarks.ledger.responders", kind, str(port)]
+            order = _order_of(port, answer, is_raw=name == RAW)
+            command = [sys.executable, "-m", "tests.benchmarks.ledger.responders", order]
             children = [
-                Child(name, [*program, answer], folder / f"{name}-{number}.log")
-                for number in range(process_count)
+                Child(name, command, folder / f"{name}-{number}.log") for number in range(process_count)
             ]
             for child in children:
                 stack.callback(child.stop)
             return Responder(name, tuple(children), port)
 
-        responders = [start(NOOP_ONE, "noop", 1), start(NOOP_TWO, "noop", 2), start(RAW, "raw", 1)]
+        responders = [start(NOOP_ONE, 1), start(NOOP_TWO, 2), start(RAW, 1)]
         for responder in responders:
             for child in responder.children:
                 child.read_line()
@@ -171,3 +173,18 @@ def sample_answer() -> bytes:
             ),
         )
     )
+
+
+def _order_of(port: int, answer: Path, *, is_raw: bool) -> str:
+    """Return a responder's order, with the settings of the gateway's own server."""
+    order = Order(
+        is_raw=is_raw,
+        port=port,
+        answer_file=str(answer),
+        path=PATH,
+        keepalive_s=KEEPALIVE_S,
+        linger_s=LINGER_S,
+        backlog_max=BACKLOG_MAX,
+        body_bytes_max=GatewayConfig().limits.body_bytes_max,
+    )
+    return msgspec.json.encode(order).decode("ascii")
