@@ -1,26 +1,26 @@
-"""What a batch changes, as the arrays that the function `book_batch` takes (migrations/0002_booking.sql).
+"""What a batch changes, as the rows that the function `book_batch` takes (migrations/0002_booking.sql).
 
-Each row of a change is one tuple here, and the rows of one kind become columns. A row's parts stand in the
-order of the function's arguments; a test books with every kind of row.
+A row is a tuple whose parts stand in the order of its type there; tests book with every kind of row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gateway.ledger.chain import encode_group
 from gateway.ledger.model import COUNTER_MAX, GroupPurpose, PendingState, TransferKind
 from gateway.ledger.rules import state_after
-from gateway.ledger.workbook import BookedGroup, LedgerChanges
-from gateway.payments.changes import Draft, PaymentChanges
+from gateway.ledger.workbook import AccountChange, BookedGroup, LedgerChanges, PendingEnd
+from gateway.payments.changes import Draft, PaymentChanges, SpendChange, TokenSpent
+from gateway.payments.facts import DayKey
 from wire.messages.payments import EntryMode
 
 SEQUENCE_BYTES: Final = 8
 """How much of a group's canonical bytes is its place in the ledger, which only the server knows."""
 
-Columns: TypeAlias = list[Sequence[object]]
+Row: TypeAlias = tuple[object, ...]
 
 # Plain texts, which the driver takes as they are.
 _TEXT_OF: Final[Mapping[object, str]] = {
@@ -44,37 +44,31 @@ def book_arguments(ledger: LedgerChanges, payments: PaymentChanges) -> list[obje
     """Return the arguments of `book_batch`, in its order."""
     receipt_places = {merchant_id: place for place, merchant_id in enumerate(payments.receipts, start=1)}
     return [
-        *_columns(4, map(_group_row, ledger.groups)),
-        *_columns(10, _leg_rows(ledger.groups)),
-        *_columns(8, _account_rows(ledger)),
+        [_group_row(booked) for booked in ledger.groups],
+        _leg_rows(ledger.groups),
+        [_account_row(change) for change in ledger.accounts],
         COUNTER_MAX,
-        *_columns(4, _ended_rows(ledger)),
+        [_end_row(end) for end in ledger.ended_pendings],
         list({draft.site.terminal_id for draft in payments.drafts}),
-        *_columns(6, _token_rows(payments)),
-        *_columns(3, ((one.code_hash, one.payment_id, one.now_ms) for one in payments.codes)),
-        *_columns(3, ((key, card.first, card.last) for key, card in payments.cards.items())),
+        [_token_row(one) for one in payments.tokens],
+        [(one.code_hash, one.payment_id, one.now_ms) for one in payments.codes],
+        [(instrument_id, card.first, card.last) for instrument_id, card in payments.cards.items()],
         list(payments.suspended_key_ids),
-        *_columns(
-            4, ((*key, order.amount_minor, order.approved_minor) for key, order in payments.orders.items())
-        ),
-        *_columns(5, _day_rows(payments)),
-        *_columns(2, payments.receipts.items()),
-        *_columns(20, (_payment_row(draft, receipt_places) for draft in payments.drafts)),
+        [(*key, order.amount_minor, order.approved_minor) for key, order in payments.orders.items()],
+        [_day_row(key, spend) for key, spend in payments.spent_days.items()],
+        list(payments.receipts.items()),
+        [_payment_row(draft, receipt_places) for draft in payments.drafts],
     ]
 
 
-def _columns(width: int, rows: Iterable[Sequence[object]]) -> Columns:
-    return list(zip(*rows, strict=True)) or [()] * width
-
-
-def _group_row(booked: BookedGroup) -> tuple[object, ...]:
+def _group_row(booked: BookedGroup) -> Row:
     group = booked.group
     body = encode_group(0, booked.booked_ms, group)[SEQUENCE_BYTES:]
     return _TEXT_OF[group.purpose], booked.booked_ms, len(group.legs), body
 
 
-def _leg_rows(groups: Sequence[BookedGroup]) -> Iterable[tuple[object, ...]]:
-    return (
+def _leg_rows(groups: Sequence[BookedGroup]) -> list[Row]:
+    return [
         (
             group_index,
             leg_index,
@@ -89,54 +83,43 @@ def _leg_rows(groups: Sequence[BookedGroup]) -> Iterable[tuple[object, ...]]:
         )
         for group_index, booked in enumerate(groups, start=1)
         for leg_index, leg in enumerate(booked.group.legs)
-    )
+    ]
 
 
-def _account_rows(ledger: LedgerChanges) -> Iterable[tuple[object, ...]]:
+def _account_row(change: AccountChange) -> Row:
     return (
-        (
-            change.account_id,
-            change.currency,
-            change.debits_pending,
-            change.debits_posted,
-            change.credits_pending,
-            change.credits_posted,
-            change.needed_minor,
-            change.needs_unfrozen,
-        )
-        for change in ledger.accounts
+        change.account_id,
+        change.currency,
+        change.debits_pending,
+        change.debits_posted,
+        change.credits_pending,
+        change.credits_posted,
+        change.needed_minor,
+        change.needs_unfrozen,
     )
 
 
-def _ended_rows(ledger: LedgerChanges) -> Iterable[tuple[object, ...]]:
+def _end_row(end: PendingEnd) -> Row:
+    return end.pending_id, _TEXT_OF[state_after(end.kind)], end.now_ms, end.kind is _EXPIRE
+
+
+def _token_row(one: TokenSpent) -> Row:
+    use = one.use
     return (
-        (end.pending_id, _TEXT_OF[state_after(end.kind)], end.now_ms, end.kind is _EXPIRE)
-        for end in ledger.ended_pendings
+        use.key_id,
+        use.counter,
+        use.claims_digest,
+        one.terminal_id,
+        one.terminal_nonce,
+        one.payment_id,
     )
 
 
-def _token_rows(payments: PaymentChanges) -> Iterable[tuple[object, ...]]:
-    return (
-        (
-            one.use.key_id,
-            one.use.counter,
-            one.use.claims_digest,
-            one.terminal_id,
-            one.terminal_nonce,
-            one.payment_id,
-        )
-        for one in payments.tokens
-    )
+def _day_row(key: DayKey, spend: SpendChange) -> Row:
+    return *key, spend.spent_minor, spend.largest_minor, _TEXT_OF[spend.weakest_entry_mode]
 
 
-def _day_rows(payments: PaymentChanges) -> Iterable[tuple[object, ...]]:
-    return (
-        (*key, spend.spent_minor, spend.largest_minor, _TEXT_OF[spend.weakest_entry_mode])
-        for key, spend in payments.spent_days.items()
-    )
-
-
-def _payment_row(draft: Draft, receipt_places: Mapping[str, int]) -> tuple[object, ...]:
+def _payment_row(draft: Draft, receipt_places: Mapping[str, int]) -> Row:
     booking, site, payer = draft.booking, draft.site, draft.payer
     return (
         booking.payment_id,

@@ -41,7 +41,8 @@ async def read_payment_facts(
         The facts of both, and the groups that let go of what is due at `now_ms`, which the ledger's facts
         cover too.
     """
-    rows = await fetch(connection, PAYMENTS_SQL["payment_facts"], _keys_of(bookings, now_ms))
+    values = {"attempts": [_keys_of(booking) for booking in bookings], "now_ms": now_ms}
+    rows = await fetch(connection, PAYMENTS_SQL["payment_facts"], values)
     facts, ledger = PaymentFacts(), LedgerFacts()
     for booking, row in zip(bookings, rows, strict=True):
         _add_site(facts, ledger, booking, row)
@@ -83,23 +84,22 @@ async def list_due_expiries(connection: Connection, now_ms: int) -> list[Transfe
     return [expiry_of(read_transfer(row)) for row in rows]
 
 
-def _keys_of(bookings: Sequence[PaymentBooking], now_ms: int) -> dict[str, object]:
-    uses = [booking.single_use for booking in bookings]
-    tokens = [use if isinstance(use, TokenUse) else None for use in uses]
-    return {
-        "attempt_ids": [booking.attempt_id for booking in bookings],
-        "terminal_ids": [booking.terminal_id for booking in bookings],
-        "instrument_ids": [booking.verdict.instrument_id for booking in bookings],
-        "order_ids": [booking.order_id for booking in bookings],
-        "merchant_ids": [booking.merchant_id for booking in bookings],
-        "days": [utc_day_of(booking.now_ms) for booking in bookings],
-        "fee_account_ids": [operator_account_id(_FEES, booking.currency) for booking in bookings],
-        "token_key_ids": [token and token.key_id for token in tokens],
-        "token_counters": [token and token.counter for token in tokens],
-        "terminal_nonces": [token and token.terminal_nonce for token in tokens],
-        "code_hashes": [use.code_hash if isinstance(use, PaymentCodeUse) else None for use in uses],
-        "now_ms": now_ms,
-    }
+def _keys_of(booking: PaymentBooking) -> tuple[object, ...]:
+    use = booking.single_use
+    token = use if isinstance(use, TokenUse) else None
+    return (
+        booking.attempt_id,
+        booking.terminal_id,
+        booking.verdict.instrument_id,
+        booking.order_id,
+        booking.merchant_id,
+        utc_day_of(booking.now_ms),
+        operator_account_id(_FEES, booking.currency),
+        token and token.key_id,
+        token and token.counter,
+        token and token.terminal_nonce,
+        use.code_hash if isinstance(use, PaymentCodeUse) else None,
+    )
 
 
 def _add_site(facts: PaymentFacts, ledger: LedgerFacts, booking: PaymentBooking, row: Row) -> None:

@@ -7,12 +7,14 @@
 -- index. An UPDATE finds its rows so too, and then goes to them by their ctid; a row that somebody else has
 -- changed in between is not found any more, which is a guard that refuses.
 
+-- What an attempt names.
+CREATE TYPE attempt_keys AS (
+    attempt_id text, terminal_id text, instrument_id text, order_id text, merchant_id text, day integer,
+    fee_account_id bytea, token_key_id bytea, token_counter bigint, terminal_nonce bytea, code_hash bytea
+);
+
 -- Everything stored about the attempts of a batch, a row for each, in the order given.
-CREATE FUNCTION payment_facts(
-    attempt_ids text[], terminal_ids text[], instrument_ids text[], order_ids text[], merchant_ids text[],
-    days integer[], fee_account_ids bytea[], token_key_ids bytea[], token_counters bigint[],
-    terminal_nonces bytea[], code_hashes bytea[], now_ms bigint
-) RETURNS TABLE (
+CREATE FUNCTION payment_facts(attempts attempt_keys[], now_ms bigint) RETURNS TABLE (
     is_known boolean, holds_are_due boolean,
     terminal_status text, merchant_id text, merchant_status text, merchant_name text,
     merchant_account_id bytea, fee_basis_points integer, location_name text,
@@ -52,10 +54,7 @@ BEGIN
         u.claims_digest, n.terminal_id IS NOT NULL,
         c.expires_ms, c.used_by IS NOT NULL,
         o.amount_minor, o.approved_minor, s.spent_minor
-    FROM unnest(
-            attempt_ids, terminal_ids, instrument_ids, order_ids, merchant_ids, days, fee_account_ids,
-            token_key_ids, token_counters, terminal_nonces, code_hashes
-        ) WITH ORDINALITY AS b (
+    FROM unnest(attempts) WITH ORDINALITY AS b (
             attempt_id, terminal_id, instrument_id, order_id, merchant_id, day, fee_account_id,
             token_key_id, token_counter, terminal_nonce, code_hash, place
         )
@@ -106,37 +105,44 @@ BEGIN
 END
 $$;
 
+-- Rows of what a batch changes: AccountChange of gateway/ledger/workbook.py, and so on.
+CREATE TYPE group_change AS (purpose text, booked_ms bigint, leg_count smallint, body bytea);
+CREATE TYPE leg_change AS (
+    group_index integer, leg_index smallint, transfer_id bytea, kind text, debit_account_id bytea,
+    credit_account_id bytea, amount_minor bigint, currency text, pending_id bytea, expires_ms bigint
+);
+CREATE TYPE account_change AS (
+    account_id bytea, currency text, debits_pending bigint, debits_posted bigint, credits_pending bigint,
+    credits_posted bigint, needed_minor bigint, needs_unfrozen boolean
+);
+CREATE TYPE pending_end AS (transfer_id bytea, state text, now_ms bigint, is_over boolean);
+CREATE TYPE token_spent AS (
+    key_id bytea, counter bigint, claims_digest bytea, terminal_id text, terminal_nonce bytea, payment_id text
+);
+CREATE TYPE code_spent AS (code_hash bytea, payment_id text, now_ms bigint);
+CREATE TYPE card_change AS (instrument_id text, below bigint, counter bigint);
+CREATE TYPE order_change AS (order_id text, merchant_id text, amount_minor bigint, approved_minor bigint);
+CREATE TYPE day_change AS (
+    day integer, instrument_id text, spent_minor bigint, largest_minor bigint, weakest_entry_mode text
+);
+CREATE TYPE receipt_change AS (merchant_id text, new_count bigint);
+CREATE TYPE payment_change AS (
+    payment_id text, attempt_id text, request_digest bytea, terminal_id text, merchant_id text, order_id text,
+    decline_code text, amount_minor bigint, currency text, entry_mode text, instrument_id text,
+    instrument_label text, merchant_name text, location_name text, receipt_place integer,
+    receipt_index bigint, group_index integer, presented_ms bigint, card_exchange_ms bigint, decided_ms bigint
+);
+
 -- Write what a batch changes, whole or not at all.
 -- Raises TS001, with the name of the guard, when a guard refuses: the facts were no longer so, or a unique
 -- key was taken meanwhile (23505). Everything is undone then, and the caller reads and decides anew.
--- Rows given as arrays of one length stand side by side; group_index counts from 1 in the order of groups,
--- receipt_place from 1 in the order of receipts.
+-- group_index counts from 1 in the order of the groups, receipt_place from 1 in the order of the receipts.
 CREATE FUNCTION book_batch(
-    group_purposes text[], group_booked_ms bigint[], group_leg_counts smallint[], group_bodies bytea[],
-    leg_group_indexes integer[], leg_indexes smallint[], leg_ids bytea[], leg_kinds text[],
-    leg_debit_ids bytea[], leg_credit_ids bytea[], leg_amounts bigint[], leg_currencies text[],
-    leg_pending_ids bytea[], leg_expiries_ms bigint[],
-    account_ids bytea[], account_currencies text[], account_debits_pending bigint[],
-    account_debits_posted bigint[], account_credits_pending bigint[], account_credits_posted bigint[],
-    account_needed bigint[], account_needs_unfrozen boolean[], counter_max bigint,
-    ended_ids bytea[], ended_states text[], ended_now_ms bigint[], ended_are_over boolean[],
-    active_terminal_ids text[],
-    token_key_ids bytea[], token_counters bigint[], token_digests bytea[], token_terminal_ids text[],
-    token_nonces bytea[], token_payment_ids text[],
-    code_hashes bytea[], code_payment_ids text[], code_now_ms bigint[],
-    card_instrument_ids text[], card_firsts bigint[], card_lasts bigint[],
-    suspended_key_ids bytea[],
-    order_ids text[], order_merchant_ids text[], order_amounts bigint[], order_approved bigint[],
-    day_numbers integer[], day_instrument_ids text[], day_amounts bigint[], day_largest bigint[],
-    day_weakest_modes text[],
-    receipt_merchant_ids text[], receipt_news bigint[],
-    payment_ids text[], payment_attempt_ids text[], payment_digests bytea[], payment_terminal_ids text[],
-    payment_merchant_ids text[], payment_order_ids text[], payment_decline_codes text[],
-    payment_amounts bigint[], payment_currencies text[], payment_entry_modes text[],
-    payment_instrument_ids text[], payment_labels text[], payment_merchant_names text[],
-    payment_location_names text[], payment_receipt_places integer[], payment_receipt_indexes bigint[],
-    payment_group_indexes integer[], payment_presented_ms bigint[], payment_exchanges_ms bigint[],
-    payment_decided_ms bigint[],
+    group_changes group_change[], leg_changes leg_change[], account_changes account_change[],
+    counter_max bigint, pending_ends pending_end[], active_terminal_ids text[], tokens_spent token_spent[],
+    codes_spent code_spent[], card_changes card_change[], suspended_key_ids bytea[],
+    order_changes order_change[], day_changes day_change[], receipt_changes receipt_change[],
+    payment_changes payment_change[],
     OUT first_sequence bigint, OUT receipt_counts bigint[]
 )
 LANGUAGE plpgsql VOLATILE AS $$
@@ -144,7 +150,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     head_sequence bigint;
     head_hash bytea;
-    group_body bytea;
+    added group_change;
     group_hashes bytea[] := '{}';
     changed_count bigint;
     -- Names for constants, so that no plan takes a partial index for the way to a single row.
@@ -165,19 +171,19 @@ BEGIN
         RAISE EXCEPTION 'terminals' USING ERRCODE = 'TS001';
     END IF;
 
-    IF cardinality(group_bodies) > 0 THEN
+    IF cardinality(group_changes) > 0 THEN
         -- As gateway/ledger/chain.py: the hash before, the sequence, and what the group is.
-        FOREACH group_body IN ARRAY group_bodies LOOP
+        FOREACH added IN ARRAY group_changes LOOP
             head_sequence := head_sequence + 1;
-            head_hash := sha256(head_hash || int8send(head_sequence) || group_body);
+            head_hash := sha256(head_hash || int8send(head_sequence) || added.body);
             group_hashes := array_append(group_hashes, head_hash);
         END LOOP;
         UPDATE chain_head SET sequence = head_sequence, hash = head_hash WHERE only_row = 1;
 
         INSERT INTO ledger_groups (sequence, purpose, booked_ms, leg_count, hash)
         SELECT first_sequence - 1 + g.place, g.purpose, g.booked_ms, g.leg_count, g.hash
-        FROM unnest(group_purposes, group_booked_ms, group_leg_counts, group_hashes) WITH ORDINALITY
-            AS g (purpose, booked_ms, leg_count, hash, place);
+        FROM ROWS FROM (unnest(group_changes), unnest(group_hashes)) WITH ORDINALITY
+            AS g (purpose, booked_ms, leg_count, body, hash, place);
 
         INSERT INTO transfers (
             group_sequence, leg_index, transfer_id, kind, debit_account_id, credit_account_id,
@@ -185,32 +191,21 @@ BEGIN
         )
         SELECT first_sequence - 1 + l.group_index, l.leg_index, l.transfer_id, l.kind, l.debit_account_id,
             l.credit_account_id, l.amount_minor, l.currency, l.pending_id, l.expires_ms
-        FROM unnest(
-                leg_group_indexes, leg_indexes, leg_ids, leg_kinds, leg_debit_ids, leg_credit_ids,
-                leg_amounts, leg_currencies, leg_pending_ids, leg_expiries_ms
-            ) AS l (
-                group_index, leg_index, transfer_id, kind, debit_account_id, credit_account_id,
-                amount_minor, currency, pending_id, expires_ms
-            );
+        FROM unnest(leg_changes) AS l;
 
-        IF 'pending' = ANY (leg_kinds) THEN
-            INSERT INTO pendings (transfer_id, expires_ms, state)
-            SELECT l.transfer_id, l.expires_ms, 'open'
-            FROM unnest(leg_ids, leg_kinds, leg_expiries_ms) AS l (transfer_id, kind, expires_ms)
-            WHERE l.kind = 'pending';
-        END IF;
+        INSERT INTO pendings (transfer_id, expires_ms, state)
+        SELECT l.transfer_id, l.expires_ms, still_open FROM unnest(leg_changes) AS l WHERE l.kind = 'pending';
     END IF;
 
-    IF cardinality(ended_ids) > 0 THEN
+    IF cardinality(pending_ends) > 0 THEN
         UPDATE pendings AS p SET state = e.state
-        FROM unnest(ended_ids, ended_states, ended_now_ms, ended_are_over)
-                AS e (transfer_id, state, now_ms, is_over),
+        FROM unnest(pending_ends) AS e,
             LATERAL (
                 SELECT x.ctid AS place FROM pendings AS x WHERE x.transfer_id = e.transfer_id OFFSET 0
             ) AS found
         WHERE p.ctid = found.place AND p.state = still_open AND (p.expires_ms <= e.now_ms) = e.is_over;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
-        IF changed_count <> cardinality(ended_ids) THEN
+        IF changed_count <> cardinality(pending_ends) THEN
             RAISE EXCEPTION 'pendings' USING ERRCODE = 'TS001';
         END IF;
     END IF;
@@ -221,13 +216,7 @@ BEGIN
         debits_posted = a.debits_posted + c.debits_posted,
         credits_pending = a.credits_pending + c.credits_pending,
         credits_posted = a.credits_posted + c.credits_posted
-    FROM unnest(
-            account_ids, account_currencies, account_debits_pending, account_debits_posted,
-            account_credits_pending, account_credits_posted, account_needed, account_needs_unfrozen
-        ) AS c (
-            account_id, currency, debits_pending, debits_posted, credits_pending, credits_posted,
-            needed, needs_unfrozen
-        ),
+    FROM unnest(account_changes) AS c,
         LATERAL (
             SELECT x.ctid AS place FROM accounts AS x WHERE x.account_id = c.account_id OFFSET 0
         ) AS found
@@ -236,72 +225,69 @@ BEGIN
         AND NOT (a.frozen AND c.needs_unfrozen)
         AND (
             NOT a.debits_must_not_exceed_credits
-            OR a.credits_posted - a.debits_posted - a.debits_pending >= c.needed
+            OR a.credits_posted - a.debits_posted - a.debits_pending >= c.needed_minor
         )
         AND a.debits_pending + a.debits_posted + c.debits_pending + c.debits_posted <= counter_max
         AND a.credits_pending + a.credits_posted + c.credits_pending + c.credits_posted <= counter_max;
     GET DIAGNOSTICS changed_count = ROW_COUNT;
-    IF changed_count <> cardinality(account_ids) THEN
+    IF changed_count <> cardinality(account_changes) THEN
         RAISE EXCEPTION 'accounts' USING ERRCODE = 'TS001';
     END IF;
 
-    IF cardinality(token_key_ids) > 0 THEN
+    IF cardinality(tokens_spent) > 0 THEN
         INSERT INTO token_uses (key_id, counter, claims_digest, terminal_id, terminal_nonce, payment_id)
-        SELECT * FROM unnest(
-            token_key_ids, token_counters, token_digests, token_terminal_ids, token_nonces, token_payment_ids
-        );
+        SELECT * FROM unnest(tokens_spent);
     END IF;
 
-    IF cardinality(code_hashes) > 0 THEN
+    IF cardinality(codes_spent) > 0 THEN
         -- In this order, as whoever adds a code locks them too.
-        PERFORM FROM (SELECT u.code_hash FROM unnest(code_hashes) AS u (code_hash) ORDER BY 1) AS k,
+        PERFORM FROM (SELECT u.code_hash FROM unnest(codes_spent) AS u ORDER BY 1) AS k,
             LATERAL (SELECT FROM payment_codes AS x WHERE x.code_hash = k.code_hash FOR UPDATE) AS locked;
         UPDATE payment_codes AS c SET used_by = u.payment_id
-        FROM unnest(code_hashes, code_payment_ids, code_now_ms) AS u (code_hash, payment_id, now_ms),
+        FROM unnest(codes_spent) AS u,
             LATERAL (
                 SELECT x.ctid AS place FROM payment_codes AS x WHERE x.code_hash = u.code_hash OFFSET 0
             ) AS found
         WHERE c.ctid = found.place AND coalesce(c.used_by, nobody) = nobody AND c.expires_ms > u.now_ms;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
-        IF changed_count <> cardinality(code_hashes) THEN
+        IF changed_count <> cardinality(codes_spent) THEN
             RAISE EXCEPTION 'codes' USING ERRCODE = 'TS001';
         END IF;
     END IF;
 
-    IF cardinality(card_instrument_ids) > 0 THEN
-        UPDATE instruments AS i SET card_counter = c.last
-        FROM unnest(card_instrument_ids, card_firsts, card_lasts) AS c (instrument_id, first, last),
+    IF cardinality(card_changes) > 0 THEN
+        UPDATE instruments AS i SET card_counter = c.counter
+        FROM unnest(card_changes) AS c,
             LATERAL (
                 SELECT x.ctid AS place FROM instruments AS x WHERE x.instrument_id = c.instrument_id OFFSET 0
             ) AS found
-        WHERE i.ctid = found.place AND i.card_counter < c.first;
+        WHERE i.ctid = found.place AND i.card_counter < c.below;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
-        IF changed_count <> cardinality(card_instrument_ids) THEN
+        IF changed_count <> cardinality(card_changes) THEN
             RAISE EXCEPTION 'cards' USING ERRCODE = 'TS001';
         END IF;
     END IF;
 
-    IF cardinality(order_ids) > 0 THEN
+    IF cardinality(order_changes) > 0 THEN
         INSERT INTO orders AS o (order_id, merchant_id, amount_minor, approved_minor)
-        SELECT * FROM unnest(order_ids, order_merchant_ids, order_amounts, order_approved)
+        SELECT * FROM unnest(order_changes)
         ON CONFLICT (order_id, merchant_id) DO UPDATE
         SET approved_minor = o.approved_minor + excluded.approved_minor
         WHERE o.approved_minor + excluded.approved_minor <= o.amount_minor;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
-        IF changed_count <> cardinality(order_ids) THEN
+        IF changed_count <> cardinality(order_changes) THEN
             RAISE EXCEPTION 'orders' USING ERRCODE = 'TS001';
         END IF;
     END IF;
 
-    IF cardinality(day_instrument_ids) > 0 THEN
+    IF cardinality(day_changes) > 0 THEN
         INSERT INTO spent_days AS s (day, instrument_id, spent_minor)
         SELECT n.day, i.instrument_id, n.spent_minor
-        FROM unnest(day_numbers, day_instrument_ids, day_amounts, day_largest, day_weakest_modes)
-                AS n (day, instrument_id, spent_minor, largest_minor, entry_mode)
+        FROM unnest(day_changes) AS n
             CROSS JOIN LATERAL (
                 SELECT * FROM instruments AS x WHERE x.instrument_id = n.instrument_id OFFSET 0
             ) AS i
-            JOIN entry_modes AS presented ON presented.entry_mode = n.entry_mode
+            JOIN entry_modes AS presented ON presented.entry_mode = n.weakest_entry_mode
             JOIN entry_modes AS weakest ON weakest.entry_mode = i.weakest_entry_mode
         WHERE i.status = 'active'
             AND presented.weakness <= weakest.weakness
@@ -312,24 +298,24 @@ BEGIN
         WHERE s.spent_minor + excluded.spent_minor
             <= (SELECT per_day_minor FROM instruments AS i WHERE i.instrument_id = excluded.instrument_id);
         GET DIAGNOSTICS changed_count = ROW_COUNT;
-        IF changed_count <> cardinality(day_instrument_ids) THEN
+        IF changed_count <> cardinality(day_changes) THEN
             RAISE EXCEPTION 'allowances' USING ERRCODE = 'TS001';
         END IF;
     END IF;
 
     receipt_counts := '{}';
-    IF cardinality(receipt_merchant_ids) > 0 THEN
+    IF cardinality(receipt_changes) > 0 THEN
         WITH given AS (
-            UPDATE merchants AS m SET receipt_count = m.receipt_count + r.news
-            FROM unnest(receipt_merchant_ids, receipt_news) WITH ORDINALITY AS r (merchant_id, news, place),
+            UPDATE merchants AS m SET receipt_count = m.receipt_count + r.new_count
+            FROM unnest(receipt_changes) WITH ORDINALITY AS r (merchant_id, new_count, place),
                 LATERAL (
                     SELECT x.ctid AS place FROM merchants AS x WHERE x.merchant_id = r.merchant_id OFFSET 0
                 ) AS found
             WHERE m.ctid = found.place AND m.status = 'active'
-            RETURNING r.place, m.receipt_count - r.news AS count_before
+            RETURNING r.place, m.receipt_count - r.new_count AS count_before
         )
         SELECT array_agg(count_before ORDER BY place) INTO receipt_counts FROM given;
-        IF cardinality(receipt_counts) IS DISTINCT FROM cardinality(receipt_merchant_ids) THEN
+        IF cardinality(receipt_counts) IS DISTINCT FROM cardinality(receipt_changes) THEN
             RAISE EXCEPTION 'merchants' USING ERRCODE = 'TS001';
         END IF;
     END IF;
@@ -339,7 +325,7 @@ BEGIN
         UPDATE instruments SET status = 'suspended' WHERE key_id = ANY (suspended_key_ids);
     END IF;
 
-    IF cardinality(payment_ids) > 0 THEN
+    IF cardinality(payment_changes) > 0 THEN
         INSERT INTO payments (
             payment_id, attempt_id, request_digest, terminal_id, merchant_id, order_id, outcome, decline_code,
             amount_minor, currency, entry_mode, instrument_id, instrument_label, merchant_name,
@@ -350,19 +336,7 @@ BEGIN
             p.amount_minor, p.currency, p.entry_mode, p.instrument_id, p.instrument_label, p.merchant_name,
             p.location_name, receipt_counts[p.receipt_place] + p.receipt_index,
             first_sequence - 1 + p.group_index, p.presented_ms, p.card_exchange_ms, p.decided_ms
-        FROM unnest(
-                payment_ids, payment_attempt_ids, payment_digests, payment_terminal_ids,
-                payment_merchant_ids, payment_order_ids, payment_decline_codes, payment_amounts,
-                payment_currencies, payment_entry_modes, payment_instrument_ids, payment_labels,
-                payment_merchant_names, payment_location_names, payment_receipt_places,
-                payment_receipt_indexes, payment_group_indexes, payment_presented_ms,
-                payment_exchanges_ms, payment_decided_ms
-            ) AS p (
-                payment_id, attempt_id, request_digest, terminal_id, merchant_id, order_id,
-                decline_code, amount_minor, currency, entry_mode, instrument_id, instrument_label,
-                merchant_name, location_name, receipt_place, receipt_index, group_index,
-                presented_ms, card_exchange_ms, decided_ms
-            );
+        FROM unnest(payment_changes) AS p;
     END IF;
 END
 $$;

@@ -91,7 +91,8 @@ SELECT * FROM instruments WHERE key_id = :key_id
 
 -- name: find_instruments_by_keys
 SELECT DISTINCT ON (i.key_id) i.*
-FROM unnest(CAST(:key_ids AS bytea[])) AS k (key_id) JOIN instruments AS i USING (key_id)
+FROM unnest(CAST(:key_ids AS bytea[])) AS k (key_id)
+    CROSS JOIN LATERAL (SELECT * FROM instruments AS x WHERE x.key_id = k.key_id OFFSET 0) AS i
 
 -- name: list_instruments
 SELECT * FROM instruments WHERE instrument_id > :after_id ORDER BY instrument_id LIMIT :rows_max
