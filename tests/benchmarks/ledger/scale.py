@@ -38,6 +38,7 @@ class Scale:
     noop_s: float
     pgbench_scale: int
     pgbench_s: int
+    pgbench_prepared_rounds: int
     overload_rounds: int
     overload_s: float
     overload_connections: int
@@ -67,6 +68,7 @@ FULL: Final = Scale(
     noop_s=2.0,
     pgbench_scale=10,
     pgbench_s=6,
+    pgbench_prepared_rounds=3,
     overload_rounds=3,
     overload_s=6.0,
     # Well above what all processes of one ledger decide at a time, so that there is something to refuse.
@@ -95,8 +97,10 @@ QUICK: Final = replace(
     warm_up_s=0.08,
     noop_s=0.25,
     pgbench_s=1,
+    pgbench_prepared_rounds=1,
     overload_rounds=1,
     overload_s=0.8,
+    overload_connections=1_500,
 )
 TINY: Final = replace(
     QUICK,

@@ -193,8 +193,9 @@ class _Run:
             return
         measure = functools.partial(measure_pgbench, self.server, self.scale.pgbench_s)
         self.measured.pgbench_tps.append(self._say("pgbench", measure))
-        prepared = functools.partial(measure, prepared=True)
-        self.measured.pgbench_prepared_tps.append(self._say("pgbench, prepared", prepared))
+        if self.round <= self.scale.pgbench_prepared_rounds:
+            prepared = functools.partial(measure, prepared=True)
+            self.measured.pgbench_prepared_tps.append(self._say("pgbench, prepared", prepared))
 
     def _pay(self, ledger: Ledger, batch: Batch, mix: Mix, in_flight: int, block: Block) -> None:
         scale = self.scale
