@@ -36,6 +36,10 @@ STATEMENTS_CACHED_MAX: Final = 256
 READING_SETTINGS: Final[Mapping[str, str]] = {
     "application_name": "tapscan-gateway",
     "client_min_messages": "warning",
+    # What stands between us and the server is not to forget a connection that is idle at night.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
 }
 """For reading whole tables, as an audit does."""
 
@@ -92,13 +96,13 @@ class Patience:
     acquire_ms: int = 5_000
     """For one of those connections to become free."""
     connect_ms: int = 5_000
-    statement_ms: int = 10_000
-    lock_ms: int = 5_000
+    statement_ms: int = 5_000
+    lock_ms: int = 3_000
     idle_in_transaction_ms: int = 5_000
     """After this long the server rolls back what a silent client left open, and others go on."""
     client_check_ms: int = 2_000
     """How soon the server notices that the client of a waiting statement is gone."""
-    command_ms: int = 15_000
+    command_ms: int = 8_000
     """Longer than any of the server's own, for a network that swallows what is sent."""
 
 
@@ -382,7 +386,6 @@ def _options(url: str, patience: Patience, settings: Mapping[str, str]) -> dict[
         "timeout": patience.connect_ms / 1000,
         "command_timeout": patience.command_ms / 1000 or None,
         "statement_cache_size": STATEMENTS_CACHED_MAX,
-        "max_cached_statement_lifetime": 0,
         "server_settings": {**settings, **bounds},
     }
 

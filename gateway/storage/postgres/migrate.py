@@ -7,13 +7,13 @@ from importlib import resources
 from typing import Final
 
 from gateway.errors import ConfigurationError
-from gateway.storage.postgres.database import Connection, connect, end_connection, startup_errors
+from gateway.storage.postgres.database import Connection, Patience, connect, end_connection, startup_errors
 
 MIGRATION_LOCK: Final = 0x5441_5053_4341_4E00
 """Key of the advisory lock that a migrating process holds: `TAPSCAN` and a zero byte."""
 
-# A migration takes the time it takes; and whoever waits for its turn waits for another one's migration.
-_PATIENCE: Final = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+PATIENCE: Final = Patience(statement_ms=0, lock_ms=0, command_ms=0)
+"""A migration takes the time it takes, and whoever waits for its turn waits for another one's migration."""
 
 _TABLES: Final = """
 SELECT count(*) FILTER (WHERE relname = 'tapscan_migrations') AS ours, count(*) AS tables
@@ -39,7 +39,7 @@ async def migrate_database(url: str) -> int:
             too old; or the user may not make tables there.
         StoreUnavailable: the server can't be reached, or is read-only.
     """
-    connection = await connect(url)
+    connection = await connect(url, PATIENCE)
     try:
         with startup_errors():
             for number, script in enumerate(read_migrations(), start=1):
@@ -95,7 +95,6 @@ def read_migrations() -> list[str]:
 
 async def _apply(connection: Connection, number: int, script: str) -> None:
     async with connection.transaction():
-        await connection.execute(_PATIENCE)
         await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
         # The version is read again under the lock: another process may have been faster.
         if await read_version(connection) < number:

@@ -156,6 +156,8 @@ DECLARE
     -- Names for constants, so that no plan takes a partial index for the way to a single row.
     still_open CONSTANT text := 'open';
     nobody CONSTANT text := '';
+    -- As the table entry_modes orders them, strongest first.
+    modes CONSTANT text[] := ARRAY['nfc_app', 'qr_consumer', 'nfc_sdm', 'code_numeric'];
 BEGIN
     SELECT h.sequence, h.hash INTO STRICT head_sequence, head_hash
     FROM chain_head AS h WHERE h.only_row = 1 FOR UPDATE;
@@ -287,10 +289,8 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT * FROM instruments AS x WHERE x.instrument_id = n.instrument_id OFFSET 0
             ) AS i
-            JOIN entry_modes AS presented ON presented.entry_mode = n.weakest_entry_mode
-            JOIN entry_modes AS weakest ON weakest.entry_mode = i.weakest_entry_mode
         WHERE i.status = 'active'
-            AND presented.weakness <= weakest.weakness
+            AND array_position(modes, n.weakest_entry_mode) <= array_position(modes, i.weakest_entry_mode)
             AND n.largest_minor <= i.per_payment_minor
             AND n.spent_minor <= i.per_day_minor
         ON CONFLICT (day, instrument_id) DO UPDATE
