@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTEST_ARGS ?= -n auto
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check format lock bench bench-readers wheel clean
+.PHONY: help setup demo test crash check format lock bench bench-readers wheel clean
 
 help: ## what can be made here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -18,6 +18,9 @@ demo: setup ## a gateway, two tills and simulated shoppers, live (DEMO_ONCE=1: o
 
 test: setup ## the full test suite
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+crash: setup ## kill gateways and databases under load, 50 times each (CRASH_CYCLES, CRASH_SEED)
+	@$(BIN)/python -m tests.acceptance.crash
 
 check: setup ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
