@@ -9,6 +9,7 @@ changes with the schema, and takes the place of what had another.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import random
 import secrets
@@ -63,15 +64,19 @@ def cache_key(schema: Path, town: Town, count: int) -> str:
 
 def keep(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     """Return the folder kept under this name, made first if there is none."""
-    folder = cache / name
-    if not folder.exists():
-        # One of another schema is of no use any more, and may be large.
-        for stale in cache.glob(f"{name.rpartition('-')[0]}-*"):
-            shutil.rmtree(stale)
-        partial = folder.with_name(f"{folder.name}.partial")
-        partial.mkdir(parents=True)
-        make(partial)
-        partial.rename(folder)
+    folder, kind = cache / name, name.rpartition("-")[0]
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f".{kind}.lock").open("w") as lock:
+        # Whoever else makes one of this kind now is awaited.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            # One of another schema is of no use any more, and may be large.
+            for stale in cache.glob(f"{kind}-*"):
+                shutil.rmtree(stale)
+            partial = folder.with_name(f"{folder.name}.partial")
+            partial.mkdir()
+            make(partial)
+            partial.rename(folder)
     return folder
 
 
