@@ -82,11 +82,13 @@ class CardChange(msgspec.Struct):
 
 
 class TokenSpent(msgspec.Struct, frozen=True):
-    """A token's single use; (key id, counter) and (nonce, terminal id) must be new."""
+    """A token's single use; (key id, counter) must be new, and (nonce, terminal id) if there is one."""
 
     use: TokenUse
     terminal_id: str
     terminal_nonce: bytes | None
+    nonce_day: int | None
+    """The day of UTC of a nonce; it must be new on that day and on the day before."""
     payment_id: str
 
 

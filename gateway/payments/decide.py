@@ -175,7 +175,10 @@ class Register:
         if nonce is not None:
             facts.terminal_nonces.add((nonce, booking.terminal_id))
         stored_nonce = None if is_repeated else nonce
-        self.changes.tokens.append(TokenSpent(use, booking.terminal_id, stored_nonce, booking.payment_id))
+        day = None if stored_nonce is None else utc_day_of(booking.now_ms)
+        self.changes.tokens.append(
+            TokenSpent(use, booking.terminal_id, stored_nonce, day, booking.payment_id)
+        )
         return "token_replayed" if is_repeated else None
 
     def _suspend(self, key_id: bytes) -> None:

@@ -79,7 +79,7 @@ class PaymentFacts:
     token_uses: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
     """Claims digests by key id and counter."""
     terminal_nonces: set[tuple[bytes, str]] = field(default_factory=set)
-    """Nonce, terminal id."""
+    """Nonce, terminal id; of the attempt's day of UTC and the day before."""
     codes: dict[bytes, CodeState] = field(default_factory=dict)
     orders: dict[OrderKey, OrderState] = field(default_factory=dict)
     spent_minor: dict[DayKey, int] = field(default_factory=dict)

@@ -25,7 +25,8 @@ class TokenUse(msgspec.Struct, frozen=True, tag=True):
     counter: int
     claims_digest: bytes
     terminal_nonce: bytes | None
-    """For NFC: UNIQUE with the terminal id; a repeated nonce is refused as a replay."""
+    """For NFC: good once at a terminal; a repeated nonce is refused as a replay. It is remembered for at
+    least a day; what was signed longer ago is refused for its age."""
 
 
 class CardCounter(msgspec.Struct, frozen=True, tag=True):

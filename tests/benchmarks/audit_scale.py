@@ -236,13 +236,16 @@ def _pay(ledger: _Ledger, rows: Rows, number: int) -> None:
     rows["orders (merchant_id, order_id, amount_minor, approved_minor)"].append(
         (_merchant(merchant), order_id, amount_minor, amount_minor)
     )
-    rows["token_uses (key_id, counter, claims_digest, terminal_id, terminal_nonce, payment_id)"].append(
+    rows[
+        "token_uses (key_id, counter, claims_digest, terminal_id, terminal_nonce, nonce_day, payment_id)"
+    ].append(
         (
             _key_id("i", wallet),
             ledger.token_counters[wallet],
             digest,
             f"T{merchant:07d}",
             digest[:8],
+            now_ms // DAY_MS,
             payment_id,
         )
     )

@@ -752,3 +752,14 @@ async def test_expired_nonces_are_forgotten(store: Store, shop: Shop) -> None:
     await store.add_payment_code(b"a" * 32, "INSTRUMENT1", shop.now_ms + 60_000, shop.now_ms, nonce)
     later_ms = shop.now_ms + 1_000
     await store.add_payment_code(b"b" * 32, "INSTRUMENT1", later_ms + 60_000, later_ms, nonce)
+
+
+async def test_terminal_nonce_of_late_yesterday_is_still_known_today(store: Store, shop: Shop) -> None:
+    midnight_ms = (shop.now_ms // DAY_MS + 1) * DAY_MS
+    nonce = shop.token_use(1).terminal_nonce
+    same_nonce = structs.replace(shop.token_use(2), terminal_nonce=nonce)
+    await store.book_payment(shop.booking(1, now_ms=midnight_ms - 1))
+    second = await store.book_payment(
+        shop.booking(2, now_ms=midnight_ms, verdict=Verified("INSTRUMENT1", same_nonce))
+    )
+    assert second.decline_code == "token_replayed"

@@ -111,6 +111,7 @@ def _token_row(one: TokenSpent) -> Row:
         use.claims_digest,
         one.terminal_id,
         one.terminal_nonce,
+        one.nonce_day,
         one.payment_id,
     )
 

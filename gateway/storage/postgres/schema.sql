@@ -183,9 +183,11 @@ CREATE TABLE token_uses (
     claims_digest bytea NOT NULL CHECK (length(claims_digest) = 32),
     terminal_id text COLLATE "C" NOT NULL,
     terminal_nonce bytea,
+    nonce_day integer,
     payment_id text COLLATE "C" NOT NULL,
     PRIMARY KEY (key_id, counter),
-    UNIQUE (terminal_nonce, terminal_id)
+    UNIQUE (nonce_day, terminal_nonce, terminal_id),
+    CHECK ((nonce_day IS NULL) = (terminal_nonce IS NULL))
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 -- What an instrument spent on a day of UTC; day is unix milliseconds divided by 86,400,000.
@@ -350,7 +352,9 @@ BEGIN
         ) AS u ON true
         LEFT JOIN LATERAL (
             SELECT * FROM token_uses AS x
-            WHERE x.terminal_nonce = b.terminal_nonce AND x.terminal_id = b.terminal_id OFFSET 0
+            WHERE x.nonce_day = ANY (ARRAY[b.day, b.day - 1])
+                AND x.terminal_nonce = b.terminal_nonce AND x.terminal_id = b.terminal_id
+            LIMIT 1
         ) AS n ON true
         LEFT JOIN LATERAL (
             SELECT * FROM payment_codes AS x WHERE x.code_hash = b.code_hash OFFSET 0
@@ -377,7 +381,8 @@ CREATE TYPE account_change AS (
 );
 CREATE TYPE pending_end AS (transfer_id bytea, state text, now_ms bigint, is_over boolean);
 CREATE TYPE token_spent AS (
-    key_id bytea, counter bigint, claims_digest bytea, terminal_id text, terminal_nonce bytea, payment_id text
+    key_id bytea, counter bigint, claims_digest bytea, terminal_id text, terminal_nonce bytea,
+    nonce_day integer, payment_id text
 );
 CREATE TYPE code_spent AS (code_hash bytea, payment_id text, now_ms bigint);
 CREATE TYPE card_change AS (instrument_id text, below bigint, counter bigint);
@@ -497,7 +502,9 @@ BEGIN
     END IF;
 
     IF cardinality(tokens_spent) > 0 THEN
-        INSERT INTO token_uses (key_id, counter, claims_digest, terminal_id, terminal_nonce, payment_id)
+        INSERT INTO token_uses (
+            key_id, counter, claims_digest, terminal_id, terminal_nonce, nonce_day, payment_id
+        )
         SELECT * FROM unnest(tokens_spent);
     END IF;
 

@@ -89,8 +89,9 @@ def _read_facts(connection: sqlite3.Connection, bookings: Sequence[PaymentBookin
     uses = [booking.single_use for booking in bookings]
     tokens = {(use.key_id, use.counter) for use in uses if isinstance(use, TokenUse)}
     nonces = {
-        (booking.single_use.terminal_nonce, booking.terminal_id)
+        (utc_day_of(booking.now_ms) - days_ago, booking.single_use.terminal_nonce, booking.terminal_id)
         for booking in bookings
+        for days_ago in (0, 1)
         if isinstance(booking.single_use, TokenUse) and booking.single_use.terminal_nonce is not None
     }
     codes = {(use.code_hash,) for use in uses if isinstance(use, PaymentCodeUse)}
@@ -190,6 +191,7 @@ def _write_single_uses(connection: sqlite3.Connection, changes: PaymentChanges) 
             one.use.claims_digest,
             one.terminal_id,
             one.terminal_nonce,
+            one.nonce_day,
             one.payment_id,
         )
         for one in changes.tokens

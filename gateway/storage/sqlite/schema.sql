@@ -164,16 +164,20 @@ CREATE INDEX request_nonces_over ON request_nonces (expires_ms);
 
 -- Payments -----------------------------------------------------------------------------------------------
 
--- Single use of signed tokens: never keyed on the token's bytes, since ECDSA signatures are malleable.
+-- Single use of signed tokens: never keyed on the token's bytes, since ECDSA signatures are malleable. A
+-- terminal's nonce is unique for a day of UTC and the day before: what is older is refused for its age, and an
+-- index of random nonces would grow with all of history.
 CREATE TABLE token_uses (
     key_id BLOB NOT NULL,
     counter INTEGER NOT NULL,
     claims_digest BLOB NOT NULL CHECK (length(claims_digest) = 32),
     terminal_id TEXT NOT NULL,
     terminal_nonce BLOB,
+    nonce_day INTEGER,
     payment_id TEXT NOT NULL,
     PRIMARY KEY (key_id, counter),
-    UNIQUE (terminal_nonce, terminal_id)
+    UNIQUE (nonce_day, terminal_nonce, terminal_id),
+    CHECK ((nonce_day IS NULL) = (terminal_nonce IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- What an instrument spent on a day of UTC; day is unix milliseconds divided by 86,400,000.

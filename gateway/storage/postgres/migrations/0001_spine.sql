@@ -182,9 +182,11 @@ CREATE TABLE token_uses (
     claims_digest bytea NOT NULL CHECK (length(claims_digest) = 32),
     terminal_id text COLLATE "C" NOT NULL,
     terminal_nonce bytea,
+    nonce_day integer,
     payment_id text COLLATE "C" NOT NULL,
     PRIMARY KEY (key_id, counter),
-    UNIQUE (terminal_nonce, terminal_id)
+    UNIQUE (nonce_day, terminal_nonce, terminal_id),
+    CHECK ((nonce_day IS NULL) = (terminal_nonce IS NULL))
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 -- What an instrument spent on a day of UTC; day is unix milliseconds divided by 86,400,000.

@@ -31,9 +31,9 @@ WITH keys (key_id, counter) AS (:keys)
 SELECT u.key_id, u.counter, u.claims_digest FROM keys CROSS JOIN token_uses AS u USING (key_id, counter)
 
 -- name: list_terminal_nonces
-WITH keys (terminal_nonce, terminal_id) AS (:keys)
+WITH keys (nonce_day, terminal_nonce, terminal_id) AS (:keys)
 SELECT u.terminal_nonce, u.terminal_id
-FROM keys CROSS JOIN token_uses AS u USING (terminal_nonce, terminal_id)
+FROM keys CROSS JOIN token_uses AS u USING (nonce_day, terminal_nonce, terminal_id)
 
 -- name: list_codes
 WITH keys (code_hash) AS (:keys)
@@ -55,8 +55,9 @@ WITH keys (terminal_id) AS (:keys)
 SELECT t.terminal_id FROM keys CROSS JOIN terminals AS t USING (terminal_id) WHERE t.status <> 'active'
 
 -- name: spend_token
-INSERT INTO token_uses (key_id, counter, claims_digest, terminal_id, terminal_nonce, payment_id)
-VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO token_uses (
+    key_id, counter, claims_digest, terminal_id, terminal_nonce, nonce_day, payment_id
+) VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: suspend_key
 UPDATE instruments SET status = 'suspended' WHERE key_id = ?1

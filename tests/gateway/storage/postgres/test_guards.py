@@ -60,18 +60,18 @@ def quoted(value: bytes) -> str:
             "order_already_paid",
         ),
         (
-            "INSERT INTO token_uses VALUES ({key_id}, 1, {digest}, 'OTHER', NULL, '')",
+            "INSERT INTO token_uses VALUES ({key_id}, 1, {digest}, 'OTHER', NULL, NULL, '')",
             "token_uses_pkey",
             "token_replayed",
         ),
         (
-            "INSERT INTO token_uses VALUES ({key_id}, 1, sha256(''), 'OTHER', NULL, '')",
+            "INSERT INTO token_uses VALUES ({key_id}, 1, sha256(''), 'OTHER', NULL, NULL, '')",
             "token_uses_pkey",
             "instrument_cloned",
         ),
         (
-            "INSERT INTO token_uses VALUES ({key_id}, 7, {digest}, 'TERMNA01', {nonce}, '')",
-            "token_uses_terminal_nonce_terminal_id_key",
+            "INSERT INTO token_uses VALUES ({key_id}, 7, {digest}, 'TERMNA01', {nonce}, {day}, '')",
+            "token_uses_nonce_day_terminal_nonce_terminal_id_key",
             "token_replayed",
         ),
     ],
