@@ -104,15 +104,14 @@ class _Campaign:
         try:
             async with self._open_street():
                 for _ in range(cycles):
-                    await self.street.until("answered", self._rng.randint(*ANSWERS_BEFORE_A_KILL))
-                    await self._strike()
+                    await self._strike(self._rng.randint(*ANSWERS_BEFORE_A_KILL))
                     await self._look()
                     self._outcome.cycles += 1
             assert await self._gateway.stop() == 0
             await self._look()
             await self._close_the_books()
         finally:
-            await self._gateway.kill()
+            await self._gateway.end()
         self._outcome.counts = self.street.counts
         self._outcome.counts["payments"] = len(self.street.sales)
         return self._outcome
@@ -123,24 +122,31 @@ class _Campaign:
         async with self.street.selling():
             yield
 
-    async def _strike(self) -> None:
+    async def _strike(self, answers: int) -> None:
+        """Wait for so many decisions, kill the victim, and see that things go on."""
         match self._scenario.victim:
             case "gateway":
-                await self._kill_gateway()
+                # At the very moment an answer was heard: what it promised must be on the disk by then.
+                await self.street.until("answered", answers, self._gateway.kill)
+                await self._replace_gateway()
             case "worker":
-                self._rng.choice(self._gateway.workers()).kill()
+                await self.street.until("answered", answers, self._kill_a_worker)
                 await self.street.until("answered", ANSWERS_AFTER_A_KILL)
             case "server":
-                await self._kill_server()
+                await self.street.until("answered", answers)
+                await self._replace_server()
         assert self._gateway.is_running
 
-    async def _kill_gateway(self) -> None:
-        await self._gateway.kill()
+    def _kill_a_worker(self) -> None:
+        self._rng.choice(self._gateway.workers()).kill()
+
+    async def _replace_gateway(self) -> None:
         self.street.shut()
+        await self._gateway.wait_for_end()
         await self._look()
         self.street.open(await self._gateway.start())
 
-    async def _kill_server(self) -> None:
+    async def _replace_server(self) -> None:
         server = self._server
         assert server is not None
         await asyncio.to_thread(server.kill)

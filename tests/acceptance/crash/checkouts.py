@@ -12,7 +12,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -100,6 +100,15 @@ class Sale:
         self.promise.told = told
 
 
+@dataclass(frozen=True)
+class _Watch:
+    """What is done as soon as something was counted so often."""
+
+    name: str
+    count: int
+    act: Callable[[], None]
+
+
 class Street:
     """All tills and phones, and the door of the gateway when there is one."""
 
@@ -111,7 +120,7 @@ class Street:
         self.counts: Counter[str] = Counter()
         self._url = ""
         self._is_open = asyncio.Event()
-        self._heard = asyncio.Event()
+        self._watches: list[_Watch] = []
         self.is_closing = False
         self._counters = Counter[int]()
 
@@ -176,15 +185,26 @@ class Street:
     def count(self, *names: str) -> None:
         """Count what happened, and wake whoever waits for it."""
         self.counts.update(names)
-        self._heard.set()
+        due = [watch for watch in self._watches if self.counts[watch.name] >= watch.count]
+        for watch in due:
+            self._watches.remove(watch)
+            watch.act()
 
-    async def until(self, name: str, more: int) -> None:
-        """Return when something has happened so many times more."""
-        wanted = self.counts[name] + more
+    async def until(self, name: str, more: int, act: Callable[[], None] = lambda: None) -> None:
+        """Return when something has happened so many times more.
+
+        Args:
+            act: called at that very moment, before anybody else gets to do anything.
+        """
+        happened = asyncio.Event()
+
+        def seize() -> None:
+            act()
+            happened.set()
+
+        self._watches.append(_Watch(name, self.counts[name] + more, seize))
         async with asyncio.timeout(WAIT_S):
-            while self.counts[name] < wanted:
-                self._heard.clear()
-                await self._heard.wait()
+            await happened.wait()
 
     def next_counter(self, phone: int) -> int:
         """Return a counter that the phone has not used."""

@@ -41,6 +41,7 @@ class Gateway:
         )
         self._log_path = folder / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._left: list[psutil.Process] = []
         self.config: GatewayConfig = load_config(self._toml)
         prepare_storage(self.config, {}, entropy=secrets.token_bytes)
 
@@ -56,6 +57,7 @@ class Gateway:
         if not line:
             lines = self._log_path.read_text(encoding="utf-8").splitlines()
             raise GatewayDidNotStart("\n".join(lines[-LOG_LINES_SHOWN:]))
+        self._left = self.workers()
         return str(json.loads(line)["url"])
 
     def workers(self) -> list[psutil.Process]:
@@ -63,21 +65,30 @@ class Gateway:
         assert self._process is not None
         return psutil.Process(self._process.pid).children()
 
-    async def kill(self) -> None:
-        """End the main process at once, and return when its workers have noticed."""
-        if self._process is None or not self.is_running:
-            return
-        workers = self.workers()
+    def kill(self) -> None:
+        """End the main process at once; the workers it began with find out by themselves."""
+        assert self._process is not None
         self._process.kill()
-        await asyncio.to_thread(self._wait_for_end, workers)
+
+    async def wait_for_end(self) -> None:
+        """Return when the main process and its workers are gone."""
+        await asyncio.to_thread(self._wait_for_end)
 
     async def stop(self) -> int:
         """Tell it to stop, and return its exit status."""
         assert self._process is not None
-        workers = self.workers()
+        self._left = self.workers()
         self._process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(self._wait_for_end, workers)
+        await self.wait_for_end()
         return int(self._process.returncode)
+
+    async def end(self) -> None:
+        """Leave no process behind, however it went."""
+        if self.is_running:
+            self._left = self.workers()
+            self.kill()
+        if self._process is not None:
+            await self.wait_for_end()
 
     async def audit(self) -> dict[str, Any]:
         """Run the operator's audit, and return what it prints."""
@@ -97,11 +108,11 @@ class Gateway:
     def _command(self, name: str) -> list[str]:
         return [sys.executable, "-m", "gateway.cli", name, "--config", str(self._toml), "--json"]
 
-    def _wait_for_end(self, workers: list[psutil.Process]) -> None:
+    def _wait_for_end(self) -> None:
         assert self._process is not None
         self._process.wait(WAIT_S)
         _out_of(self._process).close()
-        left = psutil.wait_procs(workers, WAIT_S)[1]
+        left = psutil.wait_procs(self._left, WAIT_S)[1]
         assert not left, "workers outlived their main process"
 
 
