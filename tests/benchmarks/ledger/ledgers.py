@@ -22,8 +22,9 @@ from tests.benchmarks.ledger.gateways import (
     start_gateways,
     write_config,
 )
+from tests.benchmarks.ledger.history import write_history
 from tests.benchmarks.ledger.machine import check_is_a_disk
-from tests.benchmarks.ledger.preload import Advance, cache_key, furnish_ledger, keep, preload_ledger
+from tests.benchmarks.ledger.preload import Advance, cache_key, furnish_ledger, keep
 from tests.benchmarks.ledger.processes import ROOT
 from tests.benchmarks.ledger.town import Town, count_furnishings
 
@@ -106,8 +107,9 @@ def keep_sqlite_preloaded(cache: Path, town: Town, count: int, watch: Watch) -> 
 
     def make(folder: Path) -> None:
         shutil.copytree(keep_sqlite_town(cache, town, watch), folder, dirs_exist_ok=True)
-        advance = watch(f"book {count:,} payments into SQLite, once", count)
-        preload_ledger(write_config(folder), town, count, advance)
+        advance = watch(f"write {count:,} payments into SQLite, once", count)
+        write_config(folder)
+        write_history(folder / DATABASE, town, count, advance)
 
     return keep(cache, f"sqlite-{cache_key(SQLITE_MIGRATIONS, town, count)}", make)
 
