@@ -28,6 +28,8 @@ class RunningGateways:
     """One or more gateways on one ledger."""
 
     children: tuple[Child, ...]
+    workers: int = 1
+    """Processes that share each port."""
     ports: tuple[int, ...] = ()
     """Known once they are ready."""
 
@@ -109,7 +111,7 @@ def copy_ledger(source: Path, target: Path) -> None:
             shutil.copy(source / name, target / name)
 
 
-def start_gateways(name: str, configs: Sequence[Path]) -> RunningGateways:
+def start_gateways(name: str, configs: Sequence[Path], *, workers: int = 1) -> RunningGateways:
     """Start a gateway for each configuration file; they are not ready yet."""
     children = [
         Child(
@@ -119,7 +121,7 @@ def start_gateways(name: str, configs: Sequence[Path]) -> RunningGateways:
         )
         for number, config in enumerate(configs, start=1)
     ]
-    return RunningGateways(tuple(children))
+    return RunningGateways(tuple(children), workers)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> str:

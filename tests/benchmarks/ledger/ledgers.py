@@ -88,7 +88,7 @@ def open_sqlite_ledger(
     check_is_a_disk(folder)
     config = write_config(folder, workers=workers)
     check_commits_are_durable(folder / DATABASE)
-    running = start_gateways(name, [config])
+    running = start_gateways(name, [config], workers=workers)
     return SqliteLedger(name, folder, running, preloaded_count=preloaded_count)
 
 

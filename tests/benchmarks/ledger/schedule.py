@@ -135,13 +135,16 @@ class _Run:
         self._greet(self.preloaded)
 
     def _greet(self, ledgers: Sequence[Ledger]) -> None:
-        """Let every regular pay once, unmeasured: fresh processes know nobody, and files are not yet read."""
-        batch = self._sign(Mix.EVERY_REGULAR, self.scale.town.regular_count, self.scale.cell_s)
-        for ledger in ledgers:
-            order = order_of(ledger.gateways.ports, batch, P99_IN_FLIGHT, GREETING_S_MAX, 0)
-            result = self._say(f"greet {ledger.name}", functools.partial(self.client.run, order))
-            ledger.answered += result.approved
-        self.signers.discard(batch)
+        """Let every regular pay at every process, unmeasured: who was just started knows nobody yet."""
+        visits = {ledger.name: _visits(ledger) for ledger in ledgers}
+        for number in range(max(map(len, visits.values()))):
+            batch = self._sign(Mix.EVERY_REGULAR, self.scale.town.regular_count, self.scale.cell_s)
+            for ledger in ledgers:
+                for port in visits[ledger.name][number : number + 1]:
+                    order = order_of([port], batch, P99_IN_FLIGHT, GREETING_S_MAX, 0)
+                    result = self._say(f"greet {ledger.name}", functools.partial(self.client.run, order))
+                    ledger.answered += result.approved
+            self.signers.discard(batch)
 
     def _measure_ladder(self, ledgers: Sequence[Ledger]) -> None:
         for in_flight in self.scale.ladder:
@@ -264,3 +267,10 @@ class _Run:
         result = work()
         advance(1)
         return result
+
+
+def _visits(ledger: Ledger) -> list[int]:
+    """Return at which ports a regular has to pay, so that as good as every process gets to know it."""
+    workers = ledger.gateways.workers
+    # Which worker takes a connection is not ours to choose: one visit more than there are of them.
+    return [*ledger.gateways.ports] * (1 if workers == 1 else workers + 1)
