@@ -39,7 +39,7 @@ INSERT INTO locations SELECT 'FILL' || n, 'FILL' || n, '' FROM generate_series(1
 INSERT INTO terminals SELECT 'FILL' || n, 'FILL' || n, 'FILL' || n, 'pending', NULL, NULL, '', int8send(n),
     0, 0 FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO payment_codes SELECT sha256(int8send(n)), 'FILL' || n, 0 FROM generate_series(1, {ROWS}) AS n;
-INSERT INTO token_uses SELECT int8send(n), 1, sha256(''), 'FILL' || n, int8send(n), ''
+INSERT INTO token_uses SELECT int8send(n), 1, sha256(''), 'FILL' || n, int8send(n), n, ''
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO orders SELECT 'FILL' || n, 'FILL' || n, 1, 1 FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO spent_days SELECT n, 'FILL' || n, 1 FROM generate_series(1, {ROWS}) AS n;
