@@ -182,21 +182,26 @@ async def serve_http(config: GatewayConfig, desk: Desk, listener: socket.socket)
         await runner.cleanup()
 
 
-def bind_listener(config: GatewayConfig) -> socket.socket:
+def bind_listener(config: GatewayConfig, *, shared: bool = False, port: int | None = None) -> socket.socket:
     """Return a listening socket.
+
+    Args:
+        shared: whether other sockets of this user may listen on the same port; the kernel then deals
+            connections out among them.
+        port: instead of the configured one.
 
     Raises:
         ConfigurationError: the address can't be bound, or a wildcard has no public URL.
     """
-    host, port = config.listen.host, config.listen.port
+    host, wanted = config.listen.host, config.listen.port if port is None else port
     if host in WILDCARD_HOSTS and config.listen.public_url is None:
         raise ConfigurationError(f"listen.public_url must be given when listen.host is {host}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)
+        return socket.create_server((host, wanted), family=family, backlog=BACKLOG_MAX, reuse_port=shared)
     except OSError as error:
         raise ConfigurationError(
-            f"listen.host {host} and listen.port {port} can't be bound: {error.strerror}"
+            f"listen.host {host} and listen.port {wanted} can't be bound: {error.strerror}"
         ) from None
 
 

@@ -7,7 +7,8 @@ aiohttp's own way.
 
 What was let in is not started at once. Hundreds of sockets can be ready in one turn of the event loop; if
 each of their payments began there, with 160 µs of signatures, nobody would be read, refused or told that
-we are live for a tenth of a second. So they are counted first, queue, and start a few per turn.
+we are live for a tenth of a second. So they are counted first, queue, and start a few per turn; and a few
+more for those that were refused in it, or else refusing would take all the time there is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from gateway.errors import GatewayBusy
 
 STARTS_PER_TURN_MAX: Final = 8
 """About two milliseconds of work between two looks at the sockets."""
+REFUSALS_PER_START: Final = 2
+"""One more payment is started for so many refusals: four times the work that they were."""
 REFUSALS_REPORT_S: Final = 1.0
 """Refusals are logged as a number per second: a line each would cost as much as they do."""
 
@@ -32,12 +35,13 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Admission:
     """Counts the payments this process is deciding; used within one event loop."""
 
-    __slots__ = ("_in_flight", "_in_flight_max", "_refused", "_starts")
+    __slots__ = ("_in_flight", "_in_flight_max", "_refused", "_refused_this_turn", "_starts")
 
     def __init__(self, in_flight_max: int) -> None:
         self._in_flight_max = in_flight_max
         self._in_flight = 0
         self._refused = 0
+        self._refused_this_turn = 0
         self._starts: deque[Callable[[], None]] = deque()
 
     @property
@@ -75,9 +79,12 @@ class Admission:
         if not self._refused:
             asyncio.get_running_loop().call_later(REFUSALS_REPORT_S, self._report_refusals)
         self._refused += 1
+        self._refused_this_turn += 1
 
     def _start_some(self) -> None:
-        starts = [self._starts.popleft() for _ in range(min(STARTS_PER_TURN_MAX, len(self._starts)))]
+        starts_max = STARTS_PER_TURN_MAX + self._refused_this_turn // REFUSALS_PER_START
+        self._refused_this_turn = 0
+        starts = [self._starts.popleft() for _ in range(min(starts_max, len(self._starts)))]
         if self._starts:
             asyncio.get_running_loop().call_soon(self._start_some)
         for start in starts:

@@ -1,14 +1,17 @@
 """The main process of a gateway with workers: it holds the socket and the store, and serves nobody itself.
 
 With a SQLite file, the store and its one writing thread live here, and workers book over links; with
-PostgreSQL each worker has connections of its own. All workers accept on the one listening socket, so a worker
-that dies loses only the connections it had.
+PostgreSQL each worker has connections of its own. Each worker has a listening socket of its own on the one
+port, and the kernel deals connections out among them: with one socket for all, whoever woke first took most
+of a burst, and kept it for as long as those tills stayed connected. The main process keeps the sockets, so
+what arrives for a worker that is being started again waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import cast
 
@@ -36,11 +39,14 @@ async def run_house(
     """
     stop = stop_when_told()
     async with _open_store(config, env, entropy) as store:
-        with contextlib.closing(bind_listener(config)) as listener:
-            url = url_of(listener)
+        with contextlib.ExitStack() as sockets:
+            listeners = _bind_listeners(config, sockets)
+            url = url_of(listeners[0])
             public_url = config.listen.public_url or url
-            household = Household(config, public_url, listener, store, env)
-            supervisors = [Supervisor(number + 1, household) for number in range(config.processes.workers)]
+            household = Household(config, public_url, store, env)
+            supervisors = [
+                Supervisor(number, household, listener) for number, listener in enumerate(listeners, start=1)
+            ]
             try:
                 await asyncio.gather(*(supervisor.start() for supervisor in supervisors))
                 log.info("ready", url=url, public_url=public_url)
@@ -49,10 +55,20 @@ async def run_house(
                 await _wait_until_stopped(stop, supervisors)
                 log.info("stopping")
             finally:
-                # Nobody new may queue up behind a socket that its workers are leaving.
-                listener.close()
+                # Nobody new may queue up behind a socket that its worker is leaving.
+                sockets.close()
                 await asyncio.gather(*(supervisor.stop() for supervisor in supervisors))
     log.info("stopped")
+
+
+def _bind_listeners(config: GatewayConfig, sockets: contextlib.ExitStack) -> list[socket.socket]:
+    """Bind as many sockets as there are workers to one port."""
+    # Sockets that share would also share with another gateway started by mistake; this one does not.
+    bind_listener(config).close()
+    first = sockets.enter_context(bind_listener(config, shared=True))
+    port = first.getsockname()[1]
+    others = range(config.processes.workers - 1)
+    return [first, *(sockets.enter_context(bind_listener(config, shared=True, port=port)) for _ in others)]
 
 
 @contextlib.asynccontextmanager

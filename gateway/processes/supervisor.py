@@ -50,7 +50,6 @@ class Household:
 
     config: GatewayConfig
     public_url: str
-    listener: socket.socket
     store: LinkedStore | None
     """Served to each worker; None where workers open their own."""
     env: Mapping[str, str]
@@ -64,8 +63,9 @@ class WorkerLost(GatewayError):
 class Supervisor:
     """One worker's life after life; see `start` and `stop`."""
 
-    def __init__(self, number: int, household: Household) -> None:
+    def __init__(self, number: int, household: Household, listener: socket.socket) -> None:
         self.number = number
+        self._listener = listener
         self._household = household
         self._process: asyncio.subprocess.Process | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -154,7 +154,7 @@ class Supervisor:
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
         household = self._household
         control, their_control = socket.socketpair()
-        theirs = [their_control, household.listener]
+        theirs = [their_control, self._listener]
         names = ["--control-fd", "--listener-fd"]
         if household.store is not None:
             link, their_link = socket.socketpair()
@@ -177,7 +177,7 @@ class Supervisor:
             )
         finally:
             for one in theirs:
-                if one is not household.listener:
+                if one is not self._listener:
                     one.close()
         stack.push_async_callback(_end_process, process)
         reader, writer = await asyncio.open_connection(sock=control)

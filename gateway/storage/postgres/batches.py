@@ -1,9 +1,12 @@
 """Group commit: one task writes; whoever arrives while it does is written next, together.
 
-An idle writer takes a lone item at once: batching adds no wait, it only uses the time a commit takes. All
-attempts of a batch are booked together; should that fail for a reason of our own, each is booked by itself,
-so that a poisoned one fails alone. Groups of transfers are booked call by call. If the database can't be
-used, everybody of the batch is told so.
+An idle writer takes a lone item at once: a lone payment waits for nobody. Under load, when the last batch had
+company, the writer gathers while more keep coming, for some milliseconds at most, because a batch costs about
+as much as ten of its payments.
+
+All attempts of a batch are booked together; should that fail for a reason of our own, each is booked by
+itself, so that a poisoned one fails alone. Groups of transfers are booked call by call. If the database can't
+be used, everybody of the batch is told so.
 """
 
 from __future__ import annotations
@@ -31,6 +34,11 @@ from gateway.storage.postgres.database import (
 BATCH_MAX: Final = 256
 """Most attempts of one commit: bounds how long the first of them waits for the last."""
 QUEUE_MAX: Final = 10_000
+GATHER_STEP_S: Final = 0.001
+"""How long nobody may come for the writer to stop gathering; an event loop's clock knows no less."""
+GATHER_STEPS_MAX: Final = 8
+GATHER_ENOUGH: Final = 64
+"""What a larger batch would save is not worth waiting for."""
 
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
@@ -74,6 +82,7 @@ class Batches:
         self._waiting: deque[_Attempt | _Call] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
+        self._had_company = False
         self._connection: Connection | None = None
         self._task = asyncio.create_task(self._write_until_closed(), name="store-writer")
 
@@ -118,11 +127,25 @@ class Batches:
                 await self._arrived.wait()
                 continue
             if isinstance(self._waiting[0], _Attempt):
-                await self._write_attempts(self._take_attempts())
+                if self._had_company:
+                    await self._gather()
+                attempts = self._take_attempts()
+                self._had_company = len(attempts) > 1
+                await self._write_attempts(attempts)
             else:
                 await self._write_call()
         if self._connection is not None:
             await end_connection(self._connection)
+
+    async def _gather(self) -> None:
+        count = len(self._waiting)
+        for _ in range(GATHER_STEPS_MAX):
+            if count >= GATHER_ENOUGH or self._closing:
+                return
+            await asyncio.sleep(GATHER_STEP_S)
+            count, before = len(self._waiting), count
+            if count == before:
+                return
 
     def _take_attempts(self) -> list[_Attempt]:
         attempts: list[_Attempt] = []

@@ -1,6 +1,9 @@
 """One thread writes; whoever arrives while it commits is committed next, together (group commit).
 
-An idle writer takes a lone item at once: batching adds no wait, it only uses the time a commit takes.
+An idle writer takes a lone item at once: a lone payment waits for nobody. Under load, when the last batch had
+company, the writer gathers while more keep coming, for some milliseconds at most: a batch costs half a
+millisecond before its first payment and a tenth for each, so few large batches leave more of the processor
+to whoever verifies the next ones.
 All attempts of a batch are booked together, set by set; should that fail, each is booked by itself. Every
 other item runs by itself. What runs by itself has its own savepoint, so a failing one undoes itself and
 nothing else; its caller gets the error. If the transaction itself fails, nothing of the batch was booked and
@@ -15,6 +18,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -33,6 +37,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 BATCH_MAX: Final = 256
 """Most items of one commit: bounds how long the first of them waits for the last."""
 QUEUE_MAX: Final = 10_000
+GATHER_STEP_S: Final = 0.000_5
+"""How long nobody may come for the writer to stop gathering."""
+GATHER_STEPS_MAX: Final = 12
+"""How often it waits so: some six milliseconds at most."""
+GATHER_ENOUGH: Final = 64
+"""What a larger batch would save is not worth waiting for."""
 
 T = TypeVar("T")
 BookTogether = Callable[
@@ -54,6 +64,7 @@ class Writer:
         self._waiting: deque[_AnyItem] = deque()
         self._arrived = threading.Condition()
         self._closing = False
+        self._had_company = False
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._write_until_closed, name="store-writer", daemon=True)
         self._thread.start()
@@ -108,7 +119,23 @@ class Writer:
         with self._arrived:
             while not self._waiting and not self._closing:
                 self._arrived.wait()
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
+        if self._had_company:
+            self._gather()
+        with self._arrived:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
+        self._had_company = len(batch) > 1
+        return batch
+
+    def _gather(self) -> None:
+        # Sleeping, rather than being woken by each arrival, leaves the interpreter to whoever sends them.
+        count = len(self._waiting)
+        for _ in range(GATHER_STEPS_MAX):
+            if count >= GATHER_ENOUGH or self._closing:
+                return
+            time.sleep(GATHER_STEP_S)
+            count, before = len(self._waiting), count
+            if count == before:
+                return
 
     def _commit(self, batch: Sequence[_AnyItem]) -> None:
         try:

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ WAIT_S = 60
 
 
 @pytest.fixture
-async def household(tmp_path: Path) -> AsyncIterator[Household]:
+def household(tmp_path: Path) -> Household:
     """A household whose workers open a file of their own, which is not how it is, but quick."""
     config = GatewayConfig(
         listen=ListenSettings(port=0),
@@ -31,14 +31,19 @@ async def household(tmp_path: Path) -> AsyncIterator[Household]:
             database=str(tmp_path / "g.sqlite3"), vault_key_file=str(tmp_path / "vault.key")
         ),
     )
+    return Household(config, "http://x", None, os.environ, RestartPolicy(restarts_max=1, delay_s=0.01))
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield Household(
-            config, "http://x", listener, None, os.environ, RestartPolicy(restarts_max=1, delay_s=0.01)
-        )
+        yield listener
 
 
-async def test_what_keeps_a_worker_from_serving_is_told_in_its_own_words(household: Household) -> None:
-    supervisor = Supervisor(1, household)
+async def test_what_keeps_a_worker_from_serving_is_told_in_its_own_words(
+    household: Household, listener: socket.socket
+) -> None:
+    supervisor = Supervisor(1, household, listener)
     try:
         with pytest.raises(ConfigurationError, match="there is no database"):
             await supervisor.start()
@@ -46,9 +51,11 @@ async def test_what_keeps_a_worker_from_serving_is_told_in_its_own_words(househo
         await supervisor.stop()
 
 
-async def test_a_worker_that_dies_again_and_again_is_given_up(household: Household) -> None:
+async def test_a_worker_that_dies_again_and_again_is_given_up(
+    household: Household, listener: socket.socket
+) -> None:
     await asyncio.to_thread(prepare_storage, household.config, {}, entropy=random.Random(5).randbytes)
-    supervisor = Supervisor(1, household)
+    supervisor = Supervisor(1, household, listener)
     try:
         async with asyncio.timeout(WAIT_S):
             await supervisor.start()
