@@ -1,9 +1,8 @@
 """Random payments, decided by the real store and by a model that shares no code with it.
 
-A history is a list of steps: one action, or a crowd of actions at once over one or two open stores. The
-world is so small that actions meet: few wallets with little in them, few orders, tokens, nonces, codes,
-cards, two days. Every answer of a crowd must be the model's in some order, and after every step every
-counter, instrument, code and stored decision must be the model's as well.
+A history is a list of steps: one action, or a crowd of actions at once over one or two open stores. Every
+answer of a crowd must be the model's in some order, and after every step every counter, instrument, code and
+stored decision must be the model's as well.
 """
 
 from __future__ import annotations
@@ -18,217 +17,52 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from simulators.auditor.books import check_books, check_limits
 from simulators.auditor.ledger import Group, Leg
 from simulators.auditor.orders import find_serial_order
 from simulators.auditor.payments import (
     DAY_MS,
-    WEAKNESS,
     Attempt,
     CardTap,
     Code,
     Decision,
     PaymentModel,
     Token,
+    TurnedAway,
 )
 from simulators.auditor.promises import Promise, Told, check_promises
+from tests.gateway.payments.payment_histories import (
+    CARDS,
+    PHONES,
+    TILLS,
+    WALLETS,
+    Action,
+    Again,
+    Change,
+    Crowd,
+    Pay,
+    Reopen,
+    Step,
+    Wait,
+    histories,
+)
 from tests.gateway.payments.payment_world import Standing, World, add_card_keys
 
 if TYPE_CHECKING:
     from tests.databases import Database
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "30"))
-"""How many histories are tried; a long campaign sets more."""
+EXAMPLES = {"sqlite": 40, "postgres": 20}
+"""How many histories are tried on each; MODEL_EXAMPLES sets more for a long campaign."""
 FIRST_DAY = 20_000
 """The day of UTC on which the first world lives; each has the next two for itself."""
 BEFORE_MIDNIGHT_MS = 40
 """Worlds begin this long before midnight, and time passes in tens."""
 TICK_MS = 10
+DECIDED_AGAIN = {"batch_booked_one_by_one", "batch_decided_anew"}
 MANY = 120
 """Attempts of a crowd that is too large to look for its order."""
-
-TILLS = ("tea-1", "tea-2", "books-1", "closed-1", "diner-1")
-PHONES = ("ada-phone", "ada-watch", "bob-phone", "eve-phone")
-CARDS = ("bob-card", "ada-card")
-WALLETS = {"ada": "EUR", "bob": "EUR", "eve": "USD"}
-UNKNOWN_TILL = "nowhere"
-
-
-@dataclass(frozen=True)
-class Pay:
-    """An attempt in small numbers; None stands for one that nobody used yet."""
-
-    till: str
-    payer: str
-    mode: str
-    amount: int
-    order: int | None = None
-    counter: int | None = None
-    forged: bool = False
-    nonce: int | None = None
-    code: int = 0
-    currency: str = "EUR"
-    refused: str | None = None
-    later_ms: int = 0
-
-
-@dataclass(frozen=True)
-class Again:
-    """An attempt that was sent before: the same, another request under its id, or another attempt that
-    carries what it carried, or its payment id."""
-
-    back: int
-    change: str
-    later_ms: int
-
-
-@dataclass(frozen=True)
-class Change:
-    """What an operator or a holder does: `freeze`, `thaw`, `suspend`, `reactivate`, `withdraw`, `fund`,
-    `issue` a code, `hold` money, or `void` and `post` a hold; `withdraw` is about one till."""
-
-    what: str
-    name: str
-    number: int = 0
-
-
-Action = Pay | Again | Change
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """Actions at once; each goes through the first or the second open store."""
-
-    actions: tuple[Action, ...]
-    doors: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Wait:
-    ticks: int
-
-
-@dataclass(frozen=True)
-class Reopen:
-    pass
-
-
-Step = Crowd | Wait | Reopen
-
-later = st.integers(0, 3)
-few = st.sampled_from([None] * 6 + [0, 1, 2])
-fine_amounts = st.sampled_from([1, 20, 30, 50, 99, 100])
-refusals = st.sampled_from([None] * 8 + ["amount_mismatch", "token_expired"])
-
-
-@st.composite
-def phone_payments(draw: st.DrawFn) -> Pay:
-    return Pay(
-        till=draw(st.sampled_from(TILLS[:3])),
-        payer=draw(st.sampled_from(PHONES[:3])),
-        mode=draw(st.sampled_from(["nfc_app", "nfc_app", "qr_consumer"])),
-        amount=draw(fine_amounts),
-        order=draw(few),
-        counter=draw(few),
-        forged=draw(st.sampled_from([False] * 8 + [True])),
-        nonce=draw(few),
-        refused=draw(refusals),
-        later_ms=draw(later),
-    )
-
-
-@st.composite
-def card_payments(draw: st.DrawFn) -> Pay:
-    return Pay(
-        till=draw(st.sampled_from(TILLS[:3])),
-        payer=draw(st.sampled_from(CARDS)),
-        mode="nfc_sdm",
-        amount=draw(fine_amounts),
-        order=draw(few),
-        counter=draw(st.sampled_from([None, None, None, 1, 3, 6])),
-        refused=draw(refusals),
-        later_ms=draw(later),
-    )
-
-
-@st.composite
-def code_payments(draw: st.DrawFn) -> Pay:
-    return Pay(
-        till=draw(st.sampled_from(TILLS[:3])),
-        payer=draw(st.sampled_from(PHONES[:2])),
-        mode="code_numeric",
-        amount=draw(fine_amounts),
-        order=draw(few),
-        code=draw(st.integers(0, 2)),
-        later_ms=draw(later),
-    )
-
-
-@st.composite
-def odd_payments(draw: st.DrawFn) -> Pay:
-    """One thing of a good payment is anything at all."""
-    good = draw(st.one_of(phone_payments(), card_payments(), code_payments()))
-    changes: tuple[dict[str, Any], ...] = (
-        {"till": draw(st.sampled_from([*TILLS, UNKNOWN_TILL]))},
-        {"payer": draw(st.sampled_from([*PHONES, "nobody"]))},
-        {"amount": draw(st.sampled_from([101, 151, 249, 250, 251, 10**12]))},
-        {"mode": draw(st.sampled_from(WEAKNESS))},
-        {"currency": "USD"},
-        {"payer": "eve-phone", "till": "diner-1", "currency": "USD"},
-    )
-    return replace(good, **draw(st.sampled_from(changes)))
-
-
-payments = st.one_of(phone_payments(), phone_payments(), phone_payments(), card_payments(), code_payments())
-agains = st.builds(
-    Again,
-    st.integers(0, 20),
-    st.sampled_from(["", "", "digest", "use", "use", "order", "payment_id", "till"]),
-    later,
-)
-changes = st.one_of(
-    st.builds(Change, st.sampled_from(["freeze", "thaw", "thaw", "fund"]), st.sampled_from(list(WALLETS))),
-    st.builds(Change, st.sampled_from(["suspend", "reactivate", "reactivate"]), st.sampled_from(PHONES[:3])),
-    st.builds(Change, st.sampled_from(["issue", "issue"]), st.sampled_from(PHONES[:2]), st.integers(0, 2)),
-    st.builds(Change, st.just("hold"), st.sampled_from(["ada", "bob"]), st.integers(1, 6)),
-    st.builds(Change, st.sampled_from(["void", "post"]), st.just(""), st.integers(0, 5)),
-    st.builds(Change, st.sampled_from(["fund"] * 5 + ["withdraw"]), st.sampled_from(["eve", "bob"])),
-)
-actions = st.one_of([payments] * 6 + [odd_payments()] + [agains] * 2 + [changes] * 2)
-lone = st.tuples(actions, st.integers(0, 1)).map(lambda one: Crowd((one[0],), (one[1],)))
-
-
-@st.composite
-def crowds(draw: st.DrawFn) -> Crowd:
-    """Actions at once, often made to meet at one thing."""
-    found = draw(st.lists(actions, min_size=3, max_size=8))
-    meeting: dict[str, Any] = draw(
-        st.sampled_from(
-            [
-                {},
-                {},
-                {"order": 7},
-                {"payer": "ada-phone", "mode": "nfc_app"},
-                {"payer": "ada-phone", "mode": "nfc_app", "counter": 7},
-                {"nonce": 7, "till": "tea-1"},
-                {"payer": "bob-card", "mode": "nfc_sdm"},
-                {"payer": "ada-phone", "mode": "code_numeric", "code": 0},
-                {"till": "tea-1", "amount": 100},
-            ]
-        )
-    )
-    met = tuple(replace(one, **meeting) if isinstance(one, Pay) else one for one in found)
-    one_door = draw(st.booleans())
-    doors = tuple(0 if one_door else draw(st.integers(0, 1)) for _ in met)
-    return Crowd(met, doors)
-
-
-steps: st.SearchStrategy[Step] = st.one_of(
-    crowds(), crowds(), crowds(), lone, lone, st.integers(1, 3).map(Wait), st.just(Reopen())
-)
-histories = st.lists(steps, min_size=4, max_size=12)
 
 
 @dataclass(frozen=True)
@@ -270,17 +104,17 @@ class Player:
     async def furnish(self, store: Any) -> None:
         world = self.world
         await world.add_merchant(store, "tea", "EUR", fee_basis_points=140)
-        await world.add_merchant(store, "books", "EUR", fee_basis_points=0)
+        await world.add_merchant(store, "books", "EUR", fee_basis_points=50)
         await world.add_merchant(store, "closed", "EUR", fee_basis_points=140, active=False)
         await world.add_merchant(store, "diner", "USD", fee_basis_points=1_000)
         for till in TILLS:
             await world.add_till(store, till, till.split("-")[0])
         for wallet, currency in WALLETS.items():
             await world.add_wallet(store, wallet, currency, 300)
-        await world.add_instrument(store, "ada-phone", "ada", limits=(100, 250))
-        await world.add_instrument(store, "ada-watch", "ada", limits=(500, 5_000), weakest="qr_consumer")
-        await world.add_instrument(store, "ada-card", "ada", limits=(100, 150), is_card=True)
-        await world.add_instrument(store, "bob-phone", "bob", limits=(150, 5_000), weakest="nfc_app")
+        await world.add_instrument(store, "ada-phone", "ada", limits=(150, 190))
+        await world.add_instrument(store, "ada-watch", "ada", limits=(5_000, 5_000), weakest="qr_consumer")
+        await world.add_instrument(store, "ada-card", "ada", limits=(120, 150), is_card=True)
+        await world.add_instrument(store, "bob-phone", "bob", limits=(150, 200), weakest="nfc_app")
         await world.add_instrument(store, "bob-card", "bob", limits=(100, 5_000), is_card=True)
         await world.add_instrument(store, "eve-phone", "eve", limits=(500, 5_000))
         for number, phone in enumerate(PHONES[:2]):
@@ -290,9 +124,15 @@ class Player:
 
     async def _crowd(self, crowd: Crowd) -> None:
         asked = [self._ask(action) for action in crowd.actions]
-        answers = await asyncio.gather(
-            *(one.ask_store(self.doors[door]) for one, door in zip(asked, crowd.doors, strict=True))
-        )
+        with capture_logs() as logs:
+            answers = await asyncio.gather(
+                *(one.ask_store(self.doors[door]) for one, door in zip(asked, crowd.doors, strict=True))
+            )
+        # A guard that refuses what was decided would hide a wrong decision behind a slow, right one.
+        only_pays = not any(isinstance(action, Change) for action in crowd.actions)
+        is_alone = self.database.kind == "sqlite" or (only_pays and len(set(crowd.doors)) == 1)
+        if is_alone and TurnedAway("internal") not in answers:
+            assert not DECIDED_AGAIN.intersection(log["event"] for log in logs)
 
         def step(before: PaymentModel, index: int) -> PaymentModel | None:
             after = before.fork()
@@ -347,7 +187,7 @@ class Player:
             request_digest=self.world.hash_of("request", number),
             terminal_id=self.world.text(pay.till),
             order_id=f"order-{number if pay.order is None else pay.order}",
-            amount_minor=pay.amount,
+            amount_minor=self._amount(pay),
             currency=pay.currency,
             entry_mode=pay.mode,
             instrument_id=None if is_nobody and pay.refused else self.world.text(pay.payer),
@@ -355,6 +195,22 @@ class Player:
             refused=pay.refused,
             now_ms=self.now_ms + pay.later_ms,
         )
+
+    def _amount(self, pay: Pay) -> int:
+        if isinstance(pay.amount, int):
+            return pay.amount
+        state = self.world.model
+        instrument_id = self.world.text(pay.payer)
+        instrument = state.instruments.get(instrument_id)
+        if instrument is None:
+            return 1
+        what, _, more = pay.amount.partition("+")
+        left = {
+            "day": instrument.per_day_minor - state.spent.get((instrument_id, self.now_ms // DAY_MS), 0),
+            "wallet": state.ledger.accounts[instrument.account_id].available_minor,
+            "limit": instrument.per_payment_minor,
+        }
+        return max(left[what] + int(more or 0), 1)
 
     def _use(self, pay: Pay, number: int) -> Token | CardTap | Code:
         counter = number if pay.counter is None else pay.counter
@@ -382,6 +238,11 @@ class Player:
             "": {"payment_id": payment_id},
             "digest": {"payment_id": payment_id, "request_digest": digest},
             "use": {"payment_id": payment_id, "attempt_id": attempt_id, "order_id": f"order-{number}"},
+            "forge": {
+                "payment_id": payment_id,
+                "attempt_id": attempt_id,
+                "use": forgery_of(earlier.use, digest),
+            },
             "order": {"payment_id": payment_id, "attempt_id": attempt_id, "use": None},
             "payment_id": {"attempt_id": attempt_id, "use": None},
             "till": {"payment_id": payment_id, "terminal_id": self.world.text("tea-1")},
@@ -424,8 +285,9 @@ class Player:
                     lambda store: world.fund(store, *funding),
                     lambda model: world.model_fund(model, *funding),
                 )
-            case "issue":
-                code_hash, until = self._code_hash(change.number), now_ms + 3 * TICK_MS
+            case "issue" | "brief":
+                ticks = 3 if change.what == "issue" else 1
+                code_hash, until = self._code_hash(change.number), now_ms + ticks * TICK_MS
                 return Asked(
                     change,
                     lambda store: world.add_code(store, code_hash, name, until, now_ms),
@@ -470,6 +332,11 @@ class Player:
         return self.fresh
 
 
+def forgery_of(use: Token | CardTap | Code | None, digest: bytes) -> Token | CardTap | Code | None:
+    """Return what somebody presents who has a copy of the key, but not of the claims."""
+    return replace(use, claims_digest=digest, nonce=digest[:8]) if isinstance(use, Token) else use
+
+
 def make_player(number: int, database: Database, doors: list[Any]) -> Player:
     """Return the player of the number's own two days, a little before the midnight between them."""
     now_ms = (FIRST_DAY + 2 * number) * DAY_MS - BEFORE_MIDNIGHT_MS
@@ -483,7 +350,7 @@ def test_payments_and_model_agree_on_every_decision(database: Database) -> None:
         run_count = 0
 
         @settings(
-            max_examples=EXAMPLES,
+            max_examples=int(os.environ.get("MODEL_EXAMPLES", EXAMPLES[database.kind])),
             deadline=None,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
