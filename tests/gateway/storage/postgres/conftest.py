@@ -55,6 +55,14 @@ class Hand:
         """Commit what was changed and let others book."""
         await self._transaction.commit()
 
+    async def until_blocked(self, count: int) -> None:
+        """Return when so many wait for a lock, whoever they are."""
+        for _ in range(POLLS_MAX):
+            if await self._connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") == count:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("nobody came to wait for a lock")
+
     async def until_waiting(self, count: int = 1) -> None:
         """Return when so many batches have read their facts and wait for the head."""
         for _ in range(POLLS_MAX):
@@ -68,6 +76,13 @@ class Hand:
 
 @pytest.fixture
 async def hand(postgres_url: str) -> AsyncIterator[Hand]:
+    connection = await asyncpg.connect(postgres_url)
+    yield Hand(connection)
+    await connection.close()
+
+
+@pytest.fixture
+async def other_hand(postgres_url: str) -> AsyncIterator[Hand]:
     connection = await asyncpg.connect(postgres_url)
     yield Hand(connection)
     await connection.close()

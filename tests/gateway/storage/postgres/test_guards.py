@@ -252,21 +252,27 @@ async def test_hold_that_two_gateways_let_go_is_let_go_once(
 
 
 async def test_batch_that_is_overtaken_again_and_again_is_decided_under_the_lock(
-    store: PostgresStore, shop: Shop, hand: Hand, postgres_url: str
+    store: PostgresStore, shop: Shop, hand: Hand, other_hand: Hand, postgres_url: str
 ) -> None:
-    connection = await connect(postgres_url)
     pay_order = "INSERT INTO orders VALUES ('order-{}', 'MERCHANT0000001', 1250, 1250)"
+    connection = await connect(postgres_url)
     await hand.take_head()
-    with capture_logs() as logs:
-        paying = asyncio.create_task(book_payments(connection, [shop.booking(n) for n in range(4)]))
-        # Each time it has read its facts, another of its orders is paid before it may write.
-        for number in range(3):
-            await hand.until_waiting()
-            await hand.execute(pay_order.format(number))
+    try:
+        with capture_logs() as logs:
+            paying = asyncio.create_task(book_payments(connection, [shop.booking(n) for n in range(4)]))
+            # Each time it has read its facts, another of its orders is paid before it may write; and
+            # before it may read again, the next hand has queued up for the head.
+            for number in range(3):
+                await hand.until_waiting()
+                taking = asyncio.create_task(other_hand.take_head())
+                await hand.until_blocked(2)
+                await hand.execute(pay_order.format(number))
+                await hand.let_go()
+                await taking
+                hand, other_hand = other_hand, hand
             await hand.let_go()
-            await hand.take_head()
-        await hand.let_go()
-        records = await paying
-    await connection.close()
+            records = await paying
+    finally:
+        await connection.close()
     assert [record.decline_code for record in records] == ["order_already_paid"] * 3 + [None]
     assert len([line for line in logs if line["event"] == "batch_decided_anew"]) == TRIES_WITHOUT_LOCK_MAX
