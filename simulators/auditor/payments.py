@@ -137,7 +137,8 @@ class PaymentModel:
     codes: dict[bytes, IssuedCode] = field(default_factory=dict)
     tokens: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
     """The claims under which a key's counter was used."""
-    nonces: set[tuple[str, bytes]] = field(default_factory=set)
+    nonces: set[tuple[str, bytes, int]] = field(default_factory=set)
+    """By terminal, each with the day of UTC on which it was used; on the next day it is still known."""
     paid_orders: set[tuple[str, str]] = field(default_factory=set)
     spent: dict[tuple[str, int], int] = field(default_factory=dict)
     """Minor units by instrument and day of UTC."""
@@ -213,14 +214,14 @@ class PaymentModel:
         """Use up what was presented; return what is wrong with using it."""
         use = attempt.use
         if isinstance(use, Token):
-            return self._spend_token(use, attempt.terminal_id)
+            return self._spend_token(use, attempt.terminal_id, attempt.now_ms // DAY_MS)
         if isinstance(use, CardTap):
             return self._spend_tap(use, attempt.instrument_id)
         if isinstance(use, Code):
             return self._spend_code(use, attempt.now_ms)
         return None
 
-    def _spend_token(self, token: Token, terminal_id: str) -> str | None:
+    def _spend_token(self, token: Token, terminal_id: str, day: int) -> str | None:
         used_for = self.tokens.get((token.key_id, token.counter))
         if used_for is not None and used_for != token.claims_digest:
             for instrument_id, instrument in self.instruments.items():
@@ -232,9 +233,10 @@ class PaymentModel:
         self.tokens[token.key_id, token.counter] = token.claims_digest
         if token.nonce is None:
             return None
-        is_fresh = (terminal_id, token.nonce) not in self.nonces
-        self.nonces.add((terminal_id, token.nonce))
-        return None if is_fresh else "token_replayed"
+        if not self.nonces.isdisjoint({(terminal_id, token.nonce, day), (terminal_id, token.nonce, day - 1)}):
+            return "token_replayed"
+        self.nonces.add((terminal_id, token.nonce, day))
+        return None
 
     def _spend_tap(self, tap: CardTap, instrument_id: str | None) -> str | None:
         card = self.instruments.get(instrument_id or "")

@@ -171,7 +171,7 @@ lone = st.tuples(actions, st.integers(0, 1)).map(lambda one: Crowd((one[0],), (o
 @st.composite
 def crowds(draw: st.DrawFn) -> Crowd:
     """Actions at once, often made to meet at one thing."""
-    found = draw(st.lists(actions, min_size=4, max_size=10))
+    found = draw(st.lists(actions, min_size=3, max_size=7))
     meeting: dict[str, Any] = draw(
         st.sampled_from(
             [

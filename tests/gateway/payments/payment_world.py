@@ -55,7 +55,7 @@ class Standing:
     codes: dict[bytes, tuple[str, bool]]
     """Whose a code is that has not expired, and whether it was used."""
     tokens: dict[tuple[bytes, int], bytes]
-    nonces: set[tuple[str, bytes]]
+    nonces: set[tuple[str, bytes, int]]
     paid_orders: set[tuple[str, str]]
     spent: dict[tuple[str, int], int]
 
@@ -258,8 +258,8 @@ class World:
             (
                 "SELECT code_hash, instrument_id, used_by IS NOT NULL, expires_ms FROM payment_codes"
                 f" WHERE instrument_id {mine}",
-                "SELECT key_id, counter, claims_digest, terminal_id, terminal_nonce FROM token_uses"
-                f" WHERE terminal_id {mine}",
+                "SELECT key_id, counter, claims_digest, terminal_id, terminal_nonce, nonce_day"
+                f" FROM token_uses WHERE terminal_id {mine}",
                 f"SELECT merchant_id, order_id FROM orders WHERE merchant_id {mine}",
                 f"SELECT instrument_id, day, spent_minor FROM spent_days WHERE instrument_id {mine}",
             )
@@ -273,7 +273,7 @@ class World:
             },
             codes={code: (owner, bool(used)) for code, owner, used, until in codes if until > now_ms},
             tokens={(key_id, counter): digest for key_id, counter, digest, *_ in tokens},
-            nonces={(till, nonce) for *_, till, nonce in tokens if nonce is not None},
+            nonces={(till, nonce, day) for *_, till, nonce, day in tokens if nonce is not None},
             paid_orders=set(orders),
             spent={(name, day): minor for name, day, minor in spent},
         )

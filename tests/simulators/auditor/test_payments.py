@@ -122,6 +122,9 @@ def test_nonce_of_a_terminal_is_good_once_there(model: PaymentModel) -> None:
     ]
     elsewhere = attempt(4, use=token(4, nonce=b"nonce 1"), terminal_id="other")
     assert codes(model, elsewhere) == [None]
+    # On the day after it is still known, and two days later what carries it is refused for its age.
+    later = [attempt(5 + day, use=token(5 + day, nonce=b"nonce 1"), now_ms=day * DAY_MS) for day in (1, 2)]
+    assert codes(model, *later) == ["token_replayed", None]
 
 
 def test_card_counter_rises_and_code_is_used_once_in_its_time(model: PaymentModel) -> None:
