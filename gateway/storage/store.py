@@ -26,6 +26,10 @@ from gateway.payments.model import PaymentBooking, PaymentRecord
 KEYS_PER_CALL_MAX = 256
 PAGE_ROWS_MAX = 500
 """Most rows a list call returns; callers page by the last id they saw."""
+CARD_KEY_BATCHES_MAX = 16
+"""Every tap of an NTAG 424 card may have to try them all (protocol section 3b: try few)."""
+NONCES_FORGOTTEN_MAX = 64
+"""How many expired nonces go when one comes, so that their number stays bounded and no request pays much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Functions over a lent connection; those that write more than one row are given o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from gateway.errors import (
     AuthenticationFailed,
@@ -36,13 +35,12 @@ from gateway.storage.records import (
     read_merchant,
     read_wallet_balance,
 )
-from gateway.storage.store import PAGE_ROWS_MAX, WalletBalance
-
-CARD_KEY_BATCHES_MAX: Final = 16
-"""Every tap of an NTAG 424 card may have to try them all (protocol section 3b: try few)."""
-
-NONCES_FORGOTTEN_MAX: Final = 64
-"""How many expired nonces go when one comes, so that their number stays bounded and no request pays much."""
+from gateway.storage.store import (
+    CARD_KEY_BATCHES_MAX,
+    NONCES_FORGOTTEN_MAX,
+    PAGE_ROWS_MAX,
+    WalletBalance,
+)
 
 SQL = load_queries("directory")
 LEDGER_SQL = load_queries("ledger")

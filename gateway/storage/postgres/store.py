@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.errors import IdempotencyConflict, NotFound
+from gateway.errors import NotFound
+from gateway.holders.funding import check_funded, funding_of
 from gateway.holders.model import (
     CardKeyBatch,
     Instrument,
@@ -13,10 +14,9 @@ from gateway.holders.model import (
     Wallet,
     WalletStatus,
 )
-from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.book import GROUPS_PER_CALL_MAX
-from gateway.ledger.model import Account, AccountKind, GroupPurpose, Transfer, TransferGroup, TransferKind
-from gateway.ledger.outcomes import GroupOutcome, Outcome
+from gateway.ledger.model import Account, TransferGroup
+from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
 from gateway.payments.model import PaymentBooking, PaymentRecord
 from gateway.storage.postgres import booking, directory
@@ -26,7 +26,6 @@ from gateway.storage.postgres.migrate import migrate_database
 from gateway.storage.postgres.queries import load_queries
 from gateway.storage.records import read_payment
 from gateway.storage.store import KEYS_PER_CALL_MAX, WalletBalance
-from wire.errors import MoneyError
 
 SQL = load_queries("payments")
 
@@ -122,17 +121,9 @@ class PostgresStore:
         balance = await self.find_wallet(wallet_id)
         if balance is None:
             raise NotFound("there is no such wallet")
-        currency = balance.wallet.currency
-        leg = Transfer(
-            transfer_id=transfer_id,
-            kind=TransferKind.SINGLE,
-            debit_account_id=operator_account_id(AccountKind.OUTSIDE, currency),
-            credit_account_id=balance.wallet.account_id,
-            amount_minor=amount_minor,
-            currency=currency,
-        )
-        (answer,) = await self.book([TransferGroup((leg,), GroupPurpose.FUNDING)], now_ms)
-        _check_funded(answer.outcome)
+        funding = funding_of(balance.wallet, transfer_id, amount_minor)
+        (answer,) = await self.book([funding], now_ms)
+        check_funded(answer.outcome)
 
     async def find_wallet(self, wallet_id: str) -> WalletBalance | None:
         async with self._database.connection() as connection:
@@ -220,12 +211,3 @@ class PostgresStore:
     async def close(self) -> None:
         await self._batches.close()
         await self._database.close()
-
-
-def _check_funded(outcome: Outcome) -> None:
-    if outcome.is_booked:
-        return
-    if Outcome.EXISTS_WITH_DIFFERENT_KIND <= outcome <= Outcome.EXISTS_IN_DIFFERENT_GROUP:
-        raise IdempotencyConflict("the transfer id was used for something else")
-    # What is left for funding are amounts: none, negative, or more than the ledger can count.
-    raise MoneyError(f"the ledger answers {outcome.name.lower()}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
 
 from gateway.errors import (
     AuthenticationFailed,
@@ -16,6 +15,7 @@ from gateway.errors import (
     IdempotencyConflict,
     NotFound,
 )
+from gateway.holders.funding import check_funded, funding_of
 from gateway.holders.model import (
     CardKeyBatch,
     Instrument,
@@ -24,9 +24,7 @@ from gateway.holders.model import (
     Wallet,
     WalletStatus,
 )
-from gateway.ledger.accounts import operator_account_id
-from gateway.ledger.model import Account, AccountKind, GroupPurpose, Transfer, TransferGroup, TransferKind
-from gateway.ledger.outcomes import Outcome
+from gateway.ledger.model import Account, AccountKind
 from gateway.merchants.model import (
     EnrolledTerminal,
     Location,
@@ -43,14 +41,12 @@ from gateway.storage.records import (
 from gateway.storage.sqlite import ledger
 from gateway.storage.sqlite.database import insert
 from gateway.storage.sqlite.queries import list_named_rows, load_queries
-from gateway.storage.store import PAGE_ROWS_MAX, WalletBalance
-from wire.errors import MoneyError
-
-CARD_KEY_BATCHES_MAX: Final = 16
-"""Every tap of an NTAG 424 card may have to try them all (protocol section 3b: try few)."""
-
-NONCES_FORGOTTEN_MAX: Final = 64
-"""How many expired nonces go when one comes, so that their number stays bounded and no request pays much."""
+from gateway.storage.store import (
+    CARD_KEY_BATCHES_MAX,
+    NONCES_FORGOTTEN_MAX,
+    PAGE_ROWS_MAX,
+    WalletBalance,
+)
 
 SQL = load_queries("directory")
 
@@ -172,17 +168,9 @@ def fund_wallet(
     balance = find_wallet(connection, wallet_id)
     if balance is None:
         raise NotFound("there is no such wallet")
-    currency = balance.wallet.currency
-    leg = Transfer(
-        transfer_id=transfer_id,
-        kind=TransferKind.SINGLE,
-        debit_account_id=operator_account_id(AccountKind.OUTSIDE, currency),
-        credit_account_id=balance.wallet.account_id,
-        amount_minor=amount_minor,
-        currency=currency,
-    )
-    (answer,) = ledger.book(connection, [TransferGroup((leg,), GroupPurpose.FUNDING)], now_ms)
-    _check_funded(answer.outcome)
+    funding = funding_of(balance.wallet, transfer_id, amount_minor)
+    (answer,) = ledger.book(connection, [funding], now_ms)
+    check_funded(answer.outcome)
 
 
 def find_wallet(connection: sqlite3.Connection, wallet_id: str) -> WalletBalance | None:
@@ -303,15 +291,6 @@ def _use_nonce(connection: sqlite3.Connection, nonce: RequestNonce, now_ms: int)
     values = {"key_id": nonce.key_id, "nonce": nonce.nonce, "expires_ms": nonce.expires_ms}
     if connection.execute(SQL["use_nonce"], values).rowcount == 0:
         raise AuthenticationFailed("this request was seen before", code="nonce_replayed")
-
-
-def _check_funded(outcome: Outcome) -> None:
-    if outcome.is_booked:
-        return
-    if Outcome.EXISTS_WITH_DIFFERENT_KIND <= outcome <= Outcome.EXISTS_IN_DIFFERENT_GROUP:
-        raise IdempotencyConflict("the transfer id was used for something else")
-    # What is left for funding are amounts: none, negative, or more than the ledger can count.
-    raise MoneyError(f"the ledger answers {outcome.name.lower()}")
 
 
 def _page(connection: sqlite3.Connection, name: str, after_id: str) -> list[sqlite3.Row]:
