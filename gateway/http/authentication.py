@@ -20,7 +20,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.errors import AuthenticationFailed
-from gateway.holders.model import Instrument, InstrumentKind
+from gateway.holders.model import Instrument, InstrumentKind, RequestNonce
 from gateway.http.nonces import NonceWindow
 from gateway.merchants.model import EnrolledTerminal, TerminalStatus
 from gateway.storage.store import Store
@@ -108,8 +108,11 @@ class Authenticator:
         _require_active(now.enrolled)
         return now.enrolled
 
-    async def authenticate_device(self, call: SignedCall, *, now_ms: int) -> Instrument:
+    async def authenticate_device(self, call: SignedCall, *, now_ms: int) -> tuple[Instrument, RequestNonce]:
         """Return the phone that signed this request; whether it is suspended is the caller's to judge.
+
+        The nonce is new to this process. Whoever acts on the request hands it to the store, which alone
+        knows what other processes saw, and this one before it was restarted.
 
         Raises:
             SignatureError: unsigned, not of the profile, stale, or not this key's.
@@ -125,7 +128,9 @@ class Authenticator:
             raise AuthenticationFailed("no phone has this key", code="device_unknown")
         self._verify(signed, es256.load_public_key(instrument.public_key), now_ms=now_ms)
         self._nonces.use(signed.key_id, signed.nonce, now_ms=now_ms)
-        return instrument
+        # Fresh to the very end of its window, so it is stale a millisecond later.
+        stale_ms = signed.created_s * 1000 + self._window_ms + 1
+        return instrument, RequestNonce(signed.key_id, signed.nonce, stale_ms)
 
     def parse_possession(self, call: SignedCall) -> SignedRequest:
         """Return the signature of a request that will carry its own key, still unverified.

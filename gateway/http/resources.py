@@ -144,10 +144,11 @@ class WalletResource:
         desk = self._desk
         body = await desk.intake.read_body(request)
         now_ms = desk.now_ms()
-        instrument = await desk.authenticator.authenticate_device(call_of(request, body), now_ms=now_ms)
+        call = call_of(request, body)
+        instrument, nonce = await desk.authenticator.authenticate_device(call, now_ms=now_ms)
         request[EXCHANGE].caller = instrument.instrument_id
         parse_message(body, PaymentCodeRequest)
-        issued = await desk.holders.issue_payment_code(instrument, now_ms=now_ms)
+        issued = await desk.holders.issue_payment_code(instrument, now_ms=now_ms, nonce=nonce)
         request[EXCHANGE].code = "code_issued"
         return _respond(PaymentCodeAnswer(code=issued.code, expires_ms=issued.expires_ms), status=201)
 

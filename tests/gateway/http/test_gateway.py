@@ -288,6 +288,24 @@ class TestPaymentCodes:
         answer = await device.call("POST", "/v1/wallet/payment-codes", b"{}")
         assert (answer.status, answer.code) == (403, "device_suspended")
 
+    @pytest.mark.parametrize("later_ms", [0, 300_000], ids=["at once", "at the end of its window"])
+    async def test_a_request_captured_before_a_restart_gets_none_after_it(
+        self, shop: Any, config: GatewayConfig, clock: Any, rng: random.Random, later_ms: int
+    ) -> None:
+        device = replace(shop.caller(31, SignatureTag.DEVICE), private_key=shop.phone_key)
+        path, body = "/v1/wallet/payment-codes", b"{}"
+        headers = device.sign("POST", path, body)
+        issued = await device.send("POST", path, body, headers)
+        assert issued.status == 201
+        assert (await device.send("POST", path, body, headers)).code == "nonce_replayed"
+        # Another process on the same database, with nothing in its memory, as after a restart.
+        public = msgspec.structs.replace(config.listen, public_url=shop.gateway.url)
+        restarted = msgspec.structs.replace(config, listen=public)
+        clock.ms += later_ms
+        async with start_gateway(restarted, {}, now_ms=clock, entropy=rng.randbytes) as gateway:
+            replayed = await replace(device, url=gateway.url).send("POST", path, body, headers)
+        assert (replayed.status, replayed.code) == (401, "nonce_replayed")
+
     async def test_a_terminal_gets_none(self, shop: Any) -> None:
         till = replace(await shop.enrol(), tag=SignatureTag.DEVICE)
         answer = await till.call("POST", "/v1/wallet/payment-codes", b"{}")
