@@ -245,7 +245,7 @@ class Till:
                 self._street.count("answered")
                 return
             sale.refusals.append(heard.body["code"])
-            self._street.count("refused", heard.body["code"])
+            self._street.count("refused")
             if heard.status != 503 or self._rng.random() < GIVEN_UP:
                 sale.give_up()
                 return
@@ -299,9 +299,12 @@ class Till:
         url = await self._street.door()
         try:
             async with http.request(method, url + target, data=body or None, headers=headers) as response:
-                return Heard(response.status, json.loads(await response.read()))
+                heard = Heard(response.status, json.loads(await response.read()))
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
+        if heard.status >= 400:
+            self._street.count(heard.body["code"])
+        return heard
 
     def _sign(
         self,

@@ -168,6 +168,14 @@ actions = st.one_of([payments] * 6 + [odd_payments()] + [agains] * 2 + [changes]
 lone = st.tuples(actions, st.integers(0, 1)).map(lambda one: Crowd((one[0],), (one[1],)))
 
 
+COPIED_KEY = (
+    Pay("tea-1", "ada-watch", "nfc_app", 1, counter=8),
+    Pay("tea-1", "ada-watch", "nfc_app", 1, counter=8, forged=True),
+    Pay("tea-1", "ada-watch", "nfc_app", 1),
+)
+"""A payment, a copy of it that gives the key away, and one that comes too late for that."""
+
+
 @st.composite
 def crowds(draw: st.DrawFn) -> Crowd:
     """Actions at once, often made to meet at one thing."""
@@ -188,6 +196,8 @@ def crowds(draw: st.DrawFn) -> Crowd:
         )
     )
     met = tuple(replace(one, **meeting) if isinstance(one, Pay) else one for one in found)
+    if draw(st.sampled_from([False] * 5 + [True])):
+        met = (*COPIED_KEY, *met[:4])
     one_door = draw(st.booleans())
     doors = tuple(0 if one_door else draw(st.integers(0, 1)) for _ in met)
     return Crowd(met, doors)
