@@ -93,13 +93,13 @@ QUICK: Final = replace(
     compared_at=(P99_IN_FLIGHT,),
     # Gateways that are not started anew soon know everybody.
     mixes=(Mix.UNIFORM, Mix.HOT_WALLET, Mix.HOT_MERCHANT),
-    cell_s=0.35,
-    warm_up_s=0.08,
-    noop_s=0.25,
+    cell_s=0.3,
+    warm_up_s=0.06,
+    noop_s=0.2,
     pgbench_s=1,
     pgbench_prepared_rounds=1,
     overload_rounds=1,
-    overload_s=0.8,
+    overload_s=0.6,
     overload_connections=1_500,
 )
 TINY: Final = replace(
