@@ -8,6 +8,7 @@ freeze NAME / thaw NAME
 at MS                                set the time
 KIND ID DEBIT > CREDIT AMOUNT CURRENCY [until MS] [of PENDING] [times N]   OUTCOME
 + KIND ...                           a further leg of the group above
+& KIND ...                           a further group of the batch above, which is asked for in one call
 expire                               COUNT of holds let go
 NAME                                 debits pending/posted, credits pending/posted
 """
@@ -61,11 +62,11 @@ class Bookkeeper(ABC):
     now_ms = 0
 
     async def play(self, lines: list[str]) -> None:
-        for group in group_lines(lines):
-            if LEG.match(group[0]):
-                await self._book_lines(group)
+        for batch in join_lines(lines, "& "):
+            if LEG.match(batch[0]):
+                await self._book_lines([*join_lines(batch, "+ ")])
             else:
-                await self._do(group[0])
+                await self._do(batch[0])
 
     @abstractmethod
     async def open_account(self, account_id: bytes, currency: str, limited: bool) -> None: ...
@@ -74,7 +75,7 @@ class Bookkeeper(ABC):
     async def set_frozen(self, account_id: bytes, frozen: bool) -> None: ...
 
     @abstractmethod
-    async def book(self, group: Group) -> list[str]: ...
+    async def book(self, groups: list[Group]) -> list[tuple[str, ...]]: ...
 
     @abstractmethod
     async def expire(self) -> int: ...
@@ -82,22 +83,21 @@ class Bookkeeper(ABC):
     @abstractmethod
     async def counters(self, account_id: bytes) -> tuple[int, int, int, int]: ...
 
-    async def _book_lines(self, lines: list[str]) -> None:
-        matches = [LEG.fullmatch(line) for line in lines]
-        assert all(matches), lines
-        times = int(matches[0]["times"] or 0)
-        if times:
-            await self._book_many(matches[0], times)
+    async def _book_lines(self, groups: list[list[str]]) -> None:
+        matches = [[read_line(line) for line in lines] for lines in groups]
+        first = matches[0][0]
+        if first["times"]:
+            await self._book_many(first, int(first["times"]))
             return
-        answer = await self.book(Group(tuple(read_leg(match) for match in matches)))
-        assert answer == [match["outcome"] for match in matches], lines
+        answers = await self.book([Group(tuple(map(read_leg, group))) for group in matches])
+        assert answers == [tuple(match["outcome"] for match in group) for group in matches], groups
 
     async def _book_many(self, match: re.Match[str], times: int) -> None:
         """Book the same leg many times, under an id each and in groups of as many as one may have."""
         legs = [read_leg(match, f"{match['id']}{number}") for number in range(times)]
-        for start in range(0, times, LEGS_MAX):
-            part = tuple(legs[start : start + LEGS_MAX])
-            assert await self.book(Group(part)) == [match["outcome"]] * len(part)
+        groups = [Group(tuple(legs[start : start + LEGS_MAX])) for start in range(0, times, LEGS_MAX)]
+        for answer in await self.book(groups):
+            assert set(answer) == {match["outcome"]}
 
     async def _do(self, line: str) -> None:
         word, *rest = line.split()
@@ -126,9 +126,9 @@ class StoreBookkeeper(Bookkeeper):
     async def set_frozen(self, account_id: bytes, frozen: bool) -> None:
         await self._book.set_account_frozen(account_id, frozen)
 
-    async def book(self, group: Group) -> list[str]:
-        (answer,) = await self._book.book([group_of(group)], self.now_ms)
-        return list(names_of(answer))
+    async def book(self, groups: list[Group]) -> list[tuple[str, ...]]:
+        answers = await self._book.book([group_of(group) for group in groups], self.now_ms)
+        return [names_of(answer) for answer in answers]
 
     async def expire(self) -> int:
         return await self._book.expire_pendings(self.now_ms)
@@ -151,9 +151,8 @@ class ModelBookkeeper(Bookkeeper):
     async def set_frozen(self, account_id: bytes, frozen: bool) -> None:
         self._model.set_frozen(account_id, frozen)
 
-    async def book(self, group: Group) -> list[str]:
-        (answer,) = self._model.book([group], self.now_ms)
-        return list(answer.legs)
+    async def book(self, groups: list[Group]) -> list[tuple[str, ...]]:
+        return [answer.legs for answer in self._model.book(groups, self.now_ms)]
 
     async def expire(self) -> int:
         return self._model.expire(self.now_ms)
@@ -208,17 +207,21 @@ async def test_account_that_does_not_exist_is_neither_found_nor_frozen(book: Led
         await book.set_account_frozen(id_of("nobody"), True)
 
 
-def group_lines(lines: list[str]) -> Iterator[list[str]]:
-    """Join each line that begins with `+` to the group above it."""
-    group: list[str] = []
+def join_lines(lines: list[str], sign: str) -> Iterator[list[str]]:
+    """Join each line that begins with a sign to the one above it; a group's own lines keep theirs."""
+    joined: list[str] = []
     for line in lines:
-        if line.startswith("+ "):
-            group.append(line.removeprefix("+ "))
-            continue
-        if group:
-            yield group
-        group = [line]
-    yield group
+        if joined and not line.startswith(("+ ", sign)):
+            yield [one.removeprefix(sign) for one in joined]
+            joined = []
+        joined.append(line)
+    yield [one.removeprefix(sign) for one in joined]
+
+
+def read_line(line: str) -> re.Match[str]:
+    match = LEG.fullmatch(line)
+    assert match is not None, line
+    return match
 
 
 def read_leg(match: re.Match[str], name: str = "") -> Leg:
