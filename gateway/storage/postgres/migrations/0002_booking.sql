@@ -38,6 +38,27 @@ LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
+    -- Rows that every payment moves are looked up once a batch rather than once a payment: while somebody holds
+    -- an old snapshot (a dump, an audit) each lookup passes by all of their versions since then.
+    WITH shops AS MATERIALIZED (
+        SELECT m.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points,
+            a.currency, a.debits_must_not_exceed_credits, a.frozen,
+            a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted
+        FROM (SELECT DISTINCT merchant_id FROM unnest(attempts)) AS k
+            CROSS JOIN LATERAL (
+                SELECT * FROM merchants AS x WHERE x.merchant_id = k.merchant_id OFFSET 0
+            ) AS m
+            CROSS JOIN LATERAL (
+                SELECT * FROM accounts AS x WHERE x.account_id = m.account_id OFFSET 0
+            ) AS a
+    ),
+    fees AS MATERIALIZED (
+        SELECT a.*
+        FROM (SELECT DISTINCT fee_account_id FROM unnest(attempts)) AS k
+            CROSS JOIN LATERAL (
+                SELECT * FROM accounts AS x WHERE x.account_id = k.fee_account_id OFFSET 0
+            ) AS a
+    )
     SELECT
         p.payment_id IS NOT NULL,
         EXISTS (SELECT FROM pendings AS due WHERE due.state = 'open' AND due.expires_ms <= now_ms),
@@ -47,8 +68,8 @@ BEGIN
         wa.account_id,
         wa.currency, wa.debits_must_not_exceed_credits, wa.frozen,
         wa.debits_pending, wa.debits_posted, wa.credits_pending, wa.credits_posted,
-        ma.currency, ma.debits_must_not_exceed_credits, ma.frozen,
-        ma.debits_pending, ma.debits_posted, ma.credits_pending, ma.credits_posted,
+        m.currency, m.debits_must_not_exceed_credits, m.frozen,
+        m.debits_pending, m.debits_posted, m.credits_pending, m.credits_posted,
         fa.currency, fa.debits_must_not_exceed_credits, fa.frozen,
         fa.debits_pending, fa.debits_posted, fa.credits_pending, fa.credits_posted,
         u.claims_digest, n.terminal_id IS NOT NULL,
@@ -65,9 +86,7 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT * FROM terminals AS x WHERE x.terminal_id = b.terminal_id OFFSET 0
         ) AS t ON true
-        LEFT JOIN LATERAL (
-            SELECT * FROM merchants AS x WHERE x.merchant_id = t.merchant_id OFFSET 0
-        ) AS m ON true
+        LEFT JOIN shops AS m ON m.merchant_id = t.merchant_id
         LEFT JOIN LATERAL (
             SELECT * FROM locations AS x WHERE x.location_id = t.location_id OFFSET 0
         ) AS l ON true
@@ -78,12 +97,7 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0
         ) AS wa ON true
-        LEFT JOIN LATERAL (
-            SELECT * FROM accounts AS x WHERE x.account_id = m.account_id OFFSET 0
-        ) AS ma ON true
-        LEFT JOIN LATERAL (
-            SELECT * FROM accounts AS x WHERE x.account_id = b.fee_account_id OFFSET 0
-        ) AS fa ON true
+        LEFT JOIN fees AS fa ON fa.account_id = b.fee_account_id
         LEFT JOIN LATERAL (
             SELECT * FROM token_uses AS x
             WHERE x.key_id = b.token_key_id AND x.counter = b.token_counter OFFSET 0
@@ -153,6 +167,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     head_sequence bigint;
     head_hash bytea;
+    head_place tid;
     added group_change;
     group_hashes bytea[] := '{}';
     changed_count bigint;
@@ -162,7 +177,7 @@ DECLARE
     -- As the table entry_modes orders them, strongest first.
     modes CONSTANT text[] := ARRAY['nfc_app', 'qr_consumer', 'nfc_sdm', 'code_numeric'];
 BEGIN
-    SELECT h.sequence, h.hash INTO STRICT head_sequence, head_hash
+    SELECT h.sequence, h.hash, h.ctid INTO STRICT head_sequence, head_hash, head_place
     FROM chain_head AS h WHERE h.only_row = 1 FOR UPDATE;
     first_sequence := head_sequence + 1;
 
@@ -183,7 +198,10 @@ BEGIN
             head_hash := sha256(head_hash || int8send(head_sequence) || added.body);
             group_hashes := array_append(group_hashes, head_hash);
         END LOOP;
-        UPDATE chain_head SET sequence = head_sequence, hash = head_hash WHERE only_row = 1;
+        UPDATE chain_head SET sequence = head_sequence, hash = head_hash WHERE ctid = head_place;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'chain_head' USING ERRCODE = 'TS001';
+        END IF;
 
         INSERT INTO ledger_groups (sequence, purpose, booked_ms, leg_count, hash)
         SELECT first_sequence - 1 + g.place, g.purpose, g.booked_ms, g.leg_count, g.hash
