@@ -254,6 +254,16 @@ class TestRestore:
         assert backup.read_bytes() == before
         assert files_in(tmp_path) == {"books", "backup.sqlite3", "store.sqlite3", "store.sqlite3.lock"}
 
+    def test_one_that_does_not_pass_changes_nothing(self, books: Path, backup: Path) -> None:
+        def refuse(path: Path) -> None:
+            raise BackupRefused("no", code="books_broken")
+
+        before = books.read_bytes()
+        with pytest.raises(BackupRefused):
+            restore_from(backup, books, force=True, examine=refuse)
+        assert books.read_bytes() == before
+        assert files_in(books.parent) == {"store.sqlite3", "store.sqlite3.lock"}
+
     def test_a_database_that_is_there_stays_unless_forced(self, books: Path, backup: Path) -> None:
         with pytest.raises(BackupRefused) as caught:
             restore_from(backup, books)
@@ -338,11 +348,15 @@ class TestRestore:
     async def test_nobody_starts_while_it_runs(self, backup: Path, tmp_path: Path) -> None:
         place = tmp_path / "store.sqlite3"
 
+        examined: list[Path] = []
+
         def start(path: Path) -> None:
             with pytest.raises(StoreUnavailable, match="replaced"):
                 asyncio.run(open_sqlite_store(place))
+            examined.append(path)
 
         await asyncio.to_thread(restore_from, backup, place, examine=start)
+        assert len(examined) == 1
         await (await open_sqlite_store(place)).close()
 
     @pytest.mark.parametrize("keep_bytes", [0, 100, 4_096, 100_000])
