@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
@@ -34,7 +35,6 @@ CLOSE_TIMEOUT_MS: Final = 2_000
 STATEMENTS_CACHED_MAX: Final = 256
 
 READING_SETTINGS: Final[Mapping[str, str]] = {
-    "application_name": "tapscan-gateway",
     "client_min_messages": "warning",
     # What stands between us and the server is not to forget a connection that is idle at night.
     "tcp_keepalives_idle": "30",
@@ -60,6 +60,10 @@ SESSION_SETTINGS: Final[Mapping[str, str]] = {
     "enable_mergejoin": "off",
 }
 """For everything else."""
+
+APPLY_SETTINGS: Final = """
+SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s (name, value)
+"""
 
 KEEP_SYNCHRONOUS: Final = """
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
@@ -182,9 +186,9 @@ class Database:
         pool = asyncpg.create_pool(
             min_size=0,
             max_size=patience.connections_max,
-            init=_prepare,
+            init=functools.partial(_prepare, patience=patience, settings=SESSION_SETTINGS),
             reset=_leave_as_it_is,
-            **_options(url, patience, SESSION_SETTINGS),
+            **_options(url, patience),
         )
         database = cls(pool, patience)
         try:
@@ -254,9 +258,9 @@ async def connect(
         StoreUnavailable: the server can't be reached now.
     """
     with startup_errors():
-        connection: Connection = await asyncpg.connect(**_options(url, patience, settings))
+        connection: Connection = await asyncpg.connect(**_options(url, patience))
         try:
-            await _prepare(connection)
+            await _prepare(connection, patience, settings)
         except BaseException:
             connection.terminate()
             raise
@@ -374,25 +378,28 @@ def _url_errors() -> Iterator[None]:
         raise ConfigurationError("the database URL can't be read") from None
 
 
-def _options(url: str, patience: Patience, settings: Mapping[str, str]) -> dict[str, Any]:
+def _options(url: str, patience: Patience) -> dict[str, Any]:
+    return {
+        "dsn": url,
+        "timeout": patience.connect_ms / 1000,
+        "command_timeout": patience.command_ms / 1000 or None,
+        "statement_cache_size": STATEMENTS_CACHED_MAX,
+        "server_settings": {"application_name": "tapscan-gateway"},
+    }
+
+
+async def _prepare(connection: Any, patience: Patience, settings: Mapping[str, str]) -> None:
+    if connection.get_server_version().major < SERVER_VERSION_MIN:
+        raise ConfigurationError(f"the server is older than PostgreSQL {SERVER_VERSION_MIN}")
     bounds = {
         "statement_timeout": str(patience.statement_ms),
         "lock_timeout": str(patience.lock_ms),
         "idle_in_transaction_session_timeout": str(patience.idle_in_transaction_ms),
         "client_connection_check_interval": str(patience.client_check_ms),
     }
-    return {
-        "dsn": url,
-        "timeout": patience.connect_ms / 1000,
-        "command_timeout": patience.command_ms / 1000 or None,
-        "statement_cache_size": STATEMENTS_CACHED_MAX,
-        "server_settings": {**settings, **bounds},
-    }
-
-
-async def _prepare(connection: Any) -> None:
-    if connection.get_server_version().major < SERVER_VERSION_MIN:
-        raise ConfigurationError(f"the server is older than PostgreSQL {SERVER_VERSION_MIN}")
+    every = {**settings, **bounds}
+    # Not with the greeting, which an older server would not understand, and a pooler would not pass on.
+    await connection.execute(APPLY_SETTINGS, list(every), list(every.values()))
     # What was answered has to survive a power cut; stricter settings than `on` stay as they are.
     await connection.execute(KEEP_SYNCHRONOUS)
 

@@ -125,10 +125,7 @@ async def test_connections_that_were_cut_are_opened_anew(
     assert await store.list_merchants() == [shop.merchant]
 
 
-@pytest.mark.parametrize(
-    "patience",
-    [Patience(lock_ms=100), Patience(lock_ms=0, statement_ms=100), Patience(lock_ms=0, command_ms=100)],
-)
+@pytest.mark.parametrize("patience", [Patience(lock_ms=100), Patience(lock_ms=0, statement_ms=100)])
 async def test_lock_held_elsewhere_for_too_long_makes_bookings_unavailable(
     open_store: OpenStore, shop: Shop, hand: Hand, patience: Patience, postgres_url: str
 ) -> None:
@@ -146,6 +143,25 @@ async def test_lock_held_elsewhere_for_too_long_makes_bookings_unavailable(
     await hand.let_go()
     assert (await store.book_payment(shop.booking(0))).outcome == "approved"
     assert audit(postgres_url).payment_count == 1
+
+
+async def test_answer_that_does_not_come_in_time_leaves_the_outcome_to_a_resend(
+    open_store: OpenStore, shop: Shop, hand: Hand, postgres_url: str
+) -> None:
+    """The server was told to give up, and may have been quicker: only the attempt id tells."""
+    patient = await open_store()
+    await shop.furnish(patient)
+    store = await open_store(patience=Patience(lock_ms=0, command_ms=500))
+    await hand.take_head()
+    answers = await asyncio.gather(
+        *(store.book_payment(shop.booking(number)) for number in range(3)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+    await hand.let_go()
+    again = await asyncio.gather(*(patient.book_payment(shop.booking(number)) for number in range(3)))
+    assert {record.outcome for record in again} == {"approved"}
+    report = audit(postgres_url)
+    assert (report.first_break, report.payment_count) == (None, 3)
 
 
 async def test_client_that_falls_silent_with_the_head_in_its_hand_loses_it(
