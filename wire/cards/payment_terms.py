@@ -7,7 +7,7 @@ The card signs these very bytes, so there is no re-encoding gap between shown, s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from wire.errors import CardError, MoneyError
@@ -27,6 +27,8 @@ QUALIFIERS_ONLINE: Final = bytes.fromhex("00000000")
 
 PDOL: Final = bytes.fromhex("9F0206 5F2A02 9F3708 9F160F 9F1C08 9A03 9F2103 9C01 9F6604")
 """Tags and lengths of the block, in order, as the application's SELECT answer lists them."""
+
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +83,21 @@ def parse_payment_terms(block: bytes) -> PaymentTerms:
     """
     if len(block) != TERMS_BYTES:
         raise CardError(f"the terms have {TERMS_BYTES} bytes")
+    digits = (block[0:8] + block[39:45]).hex()
+    if not digits.isdecimal():
+        raise CardError("a numeric field holds a nibble above 9")
     try:
-        currency = find_currency_by_numeric(_digits(block[6:8]))
+        currency = find_currency_by_numeric(int(digits[12:16]))
     except MoneyError as error:
         raise CardError("5F2A names no currency", code=error.code) from None
     return PaymentTerms(
-        amount=Money(_check_amount(_digits(block[0:6])), currency),
-        nonce=block[8:16],
-        merchant_id=check_merchant_id(_ascii(block[16:31])),
-        terminal_id=check_terminal_id(_ascii(block[31:39])),
-        at_s=_moment(block[39:42], block[42:45]),
-        transaction_type=block[45],
-        qualifiers=block[46:50],
+        Money(_check_amount(int(digits[0:12])), currency),
+        block[8:16],
+        check_merchant_id(_ascii(block[16:31])),
+        check_terminal_id(_ascii(block[31:39])),
+        _moment(digits[16:28]),
+        block[45],
+        block[46:50],
     )
 
 
@@ -102,13 +107,6 @@ def _check_amount(minor: int) -> int:
     return minor
 
 
-def _digits(packed: bytes) -> int:
-    text = packed.hex()
-    if not text.isdecimal():
-        raise CardError("a numeric field holds a nibble above 9")
-    return int(text)
-
-
 def _ascii(raw: bytes) -> str:
     try:
         return raw.decode("ascii")
@@ -116,16 +114,15 @@ def _ascii(raw: bytes) -> str:
         raise CardError("an id is ASCII") from None
 
 
-def _moment(date: bytes, clock: bytes) -> int:
-    digits = (date + clock).hex()
-    if not digits.isdecimal():
-        raise CardError("a numeric field holds a nibble above 9")
+def _moment(digits: str) -> int:
+    """Return the unix seconds of twelve digits, YYMMDDhhmmss in UTC."""
+    # Two digits of a year mean this century; terminals of this protocol live in no other.
     year, month, day = 2000 + int(digits[0:2]), int(digits[2:4]), int(digits[4:6])
+    hour, minute, second = int(digits[6:8]), int(digits[8:10]), int(digits[10:12])
     try:
-        # Two digits of a year mean this century; terminals of this protocol live in no other.
-        moment = datetime(
-            year, month, day, int(digits[6:8]), int(digits[8:10]), int(digits[10:12]), tzinfo=UTC
-        )
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
     except ValueError:
-        raise CardError("9A and 9F21 are no date and time") from None
-    return int(moment.timestamp())
+        days = -1
+    if days < 0 or hour > 23 or minute > 59 or second > 59:
+        raise CardError("9A and 9F21 are no date and time")
+    return days * 86_400 + hour * 3_600 + minute * 60 + second
