@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -59,10 +59,15 @@ class CodeNumericPresentation(Message, frozen=True, tag_field="entry_mode", tag=
 
 Presentation = NfcAppPresentation | QrConsumerPresentation | NfcSdmPresentation | CodeNumericPresentation
 
+_ENTRY_MODES: Final[dict[type[Presentation], EntryMode]] = {
+    kind: EntryMode(str(kind.__struct_config__.tag))
+    for kind in (NfcAppPresentation, QrConsumerPresentation, NfcSdmPresentation, CodeNumericPresentation)
+}
+
 
 def entry_mode_of(presentation: Presentation) -> EntryMode:
     """Return how this presentation was made."""
-    return EntryMode(str(presentation.__struct_config__.tag))
+    return _ENTRY_MODES[type(presentation)]
 
 
 class PaymentRequest(Message, frozen=True):
