@@ -29,6 +29,7 @@ from gateway.http.exchange import RequestIds
 from gateway.http.nonces import NonceWindow
 from gateway.http.resources import Desk
 from gateway.http.routes import make_application
+from gateway.http.sessions import TerminalSessions
 from gateway.logs import open_request_log
 from gateway.office import Office, open_office
 from gateway.payments.service import PaymentService
@@ -135,12 +136,16 @@ def make_desk(
     window_ms = config.clock.signature_window_ms
     # A signature made as far ahead as is allowed stays fresh for twice the window.
     nonces = NonceWindow(window_ms=2 * window_ms, nonces_max=config.limits.nonces_max)
+    sessions = TerminalSessions(office.vault)
     return Desk(
         store=office.store,
         payments=PaymentService(office.store, office.vault),
         merchants=office.merchants,
         holders=office.holders,
-        authenticator=Authenticator(office.store, nonces, public_url=public_url, window_ms=window_ms),
+        authenticator=Authenticator(
+            office.store, nonces, sessions, public_url=public_url, window_ms=window_ms
+        ),
+        sessions=sessions,
         intake=Intake(config.limits),
         admission=Admission(config.limits.payments_in_flight_max),
         request_ids=RequestIds(entropy),

@@ -6,6 +6,7 @@ use, so that neither tells anything of the other (RFC 5869):
     seal       AES-256-GCM; a sealed secret is  version (1) ‖ nonce (12) ‖ ciphertext ‖ tag (16),
                with version and purpose as associated data: one kind never opens as another
     hash_code  HMAC-SHA-256; a stolen database does not tell which short codes are open
+    derive     HKDF once more, from a key for that alone: secrets that nobody has to store
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def file_master_purpose(batch_number: int) -> str:
 class Vault:
     """Seals, opens and hashes under one master key; holds only keys derived from it."""
 
-    __slots__ = ("_cipher", "_code_key", "_draw_nonce")
+    __slots__ = ("_branch_key", "_cipher", "_code_key", "_draw_nonce")
 
     def __init__(self, key: bytes, *, draw_nonce: Callable[[int], bytes] = secrets.token_bytes) -> None:
         """Derive the working keys.
@@ -65,6 +66,7 @@ class Vault:
             raise ConfigurationError(f"the vault key has {KEY_BYTES} bytes")
         self._cipher = AESGCM(_derive(key, b"tapscan vault seal v1"))
         self._code_key = _derive(key, b"tapscan vault code hash v1")
+        self._branch_key = _derive(key, b"tapscan vault branch v1")
         self._draw_nonce = draw_nonce
 
     def seal(self, secret: bytes, purpose: str) -> bytes:
@@ -86,6 +88,12 @@ class Vault:
             return self._cipher.decrypt(nonce, ciphertext, _bind(purpose))
         except InvalidTag:
             raise SealBroken("a sealed secret does not open with this key and purpose") from None
+
+    def derive(self, purpose: str, length: int) -> bytes:
+        """Return a secret of `length` bytes, the same wherever this vault key is; none tells of another."""
+        return HKDF(algorithm=SHA256(), length=length, salt=None, info=_bind(purpose)).derive(
+            self._branch_key
+        )
 
     def hash_code(self, code: str) -> bytes:
         """Return the 32 bytes under which a payment or enrolment code is stored and looked up."""

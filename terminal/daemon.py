@@ -128,7 +128,7 @@ async def run_daemon(
         api = TillApi(desk, parts.board, parts.receipts.makers, lambda: parts.describe(readers))
         url = await _listen(config, api, stack)
         stack.callback(parts.board.close)
-        for work in (parts.make_resolver(desk).run(), _probe_forever(gateway)):
+        for work in (parts.make_resolver(desk).run(), _probe_forever(gateway), gateway.keep_session()):
             _start_task(work, stack)
         stack.push_async_callback(desk.stop)
         lock.publish_address(url)

@@ -8,7 +8,7 @@ the same attempt id may be sent again.
 from __future__ import annotations
 
 import asyncio
-import base64
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -21,23 +21,25 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
+from terminal.request_signer import RequestSigner
 from wire import es256
 from wire.errors import WireError
-from wire.http_signatures import SignatureTag, sign_request
-from wire.ids import check_merchant_id, check_terminal_id
+from wire.ids import ENTROPY_BYTES, check_merchant_id, check_terminal_id, make_ulid
 from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.payments import PaymentAnswer, PaymentRequest, entry_mode_of
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
+from wire.messages.sessions import SessionAnswer
 from wire.money import find_currency
+from wire.request_sessions import RequestSession
 
 ANSWER_BYTES_MAX: Final = BODY_BYTES_MAX
 """Longest answer read; the longest of the gateway's is under 4 KiB."""
-NONCE_BYTES: Final = 16
 RETRY_AFTER_S_MAX: Final = 60
 SENDS_MAX: Final = 100
 """Sends of one attempt within one call; the deadline ends the call long before."""
 CONNECTIONS_MAX: Final = 4
+SESSION_UNKNOWN: Final = "session_unknown"
 JSON_CONTENT_TYPE: Final = "application/json"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -51,6 +53,8 @@ class GatewayTimings:
     try_timeout_ms: int
     retry_delay_ms: int
     retry_delay_ms_max: int
+    session_pause_ms: int = 60_000
+    """At least so long between two sessions, and after one could not be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +86,21 @@ class GatewayClient:
         Args:
             url: base address without a trailing slash, spelt as the gateway's own configuration spells it.
             now_ms: unix milliseconds.
-            entropy: returns that many random bytes, for the nonces of signatures.
+            entropy: returns that many random bytes, for nonces and the keys of sessions.
             jitter: returns a number in [0, 1), to spread the resends of many tills.
         """
         self._url = url
-        self._private_key = private_key
+        self._signer = RequestSigner(private_key, now_ms, entropy)
         self._timings = timings
         self._now_ms = now_ms
         self._entropy = entropy
         self._jitter = jitter
-        self._session: aiohttp.ClientSession | None = None
+        self._http: aiohttp.ClientSession | None = None
         self.is_reachable = False
         """Whether the last thing sent was answered by the gateway, favourably or not."""
 
     async def __aenter__(self) -> GatewayClient:
-        self._session = aiohttp.ClientSession(
+        self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
@@ -116,8 +120,8 @@ class GatewayClient:
 
     async def close(self) -> None:
         """Close the connections; may be called twice."""
-        if self._session is not None:
-            await self._session.close()
+        if self._http is not None:
+            await self._http.close()
 
     async def pay(
         self, request: PaymentRequest, *, deadline_ms: int, sent_before: bool = False
@@ -161,8 +165,24 @@ class GatewayClient:
             GatewayRefused: wrong, used or old code; a clock that is wrong; and the like.
             GatewayUnreachable: no answer that makes sense.
         """
-        reply = await self._send("POST", "/v1/terminals/enrol", dump_message(request), idempotency_key)
+        reply = await self._send_signed("POST", "/v1/terminals/enrol", dump_message(request), idempotency_key)
         return _believe_enrolment(reply)
+
+    async def keep_session(self) -> None:
+        """Open a session, and another one whenever it ends, for as long as this runs.
+
+        Nothing waits for it: whatever is sent without a session is signed by the terminal's own key.
+        """
+        while True:
+            pause_s = self._timings.session_pause_ms / 1000
+            try:
+                pause_s = max(pause_s, await self._open_session())
+            except (GatewayRefused, GatewayUnreachable) as error:
+                log.info("session_not_opened", reason=str(error))
+            self._signer.session_dropped.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._signer.session_dropped.wait()
 
     async def probe(self) -> bool:
         """Ask whether the gateway is there, for the till's display; never raises for its absence."""
@@ -196,20 +216,38 @@ class GatewayClient:
             yield int(delay_ms * (0.5 + 0.5 * self._jitter()))
             delay_ms = min(delay_ms * 2, self._timings.retry_delay_ms_max)
 
+    async def _open_session(self) -> float:
+        opening = self._signer.begin_session()
+        key = make_ulid(self._now_ms(), self._entropy(ENTROPY_BYTES))
+        reply = await self._send_signed("POST", "/v1/terminals/sessions", dump_message(opening.request), key)
+        try:
+            return self._signer.take_session(opening, parse_message(reply.body, SessionAnswer))
+        except WireError:
+            raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+
     async def _send(
         self, method: str, target: str, body: bytes = b"", idempotency_key: str | None = None
     ) -> _Reply:
+        session = self._signer.session
+        try:
+            return await self._send_signed(method, target, body, idempotency_key, session)
+        except GatewayRefused as refusal:
+            if session is None or refusal.code != SESSION_UNKNOWN:
+                raise
+        # Refused before anything was looked at: the same request, signed by the terminal's own key.
+        self._signer.drop_session(session)
+        return await self._send_signed(method, target, body, idempotency_key)
+
+    async def _send_signed(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        idempotency_key: str | None = None,
+        session: RequestSession | None = None,
+    ) -> _Reply:
         uri = self._url + target
-        headers = sign_request(
-            method=method,
-            target_uri=uri,
-            private_key=self._private_key,
-            created_s=self._now_ms() // 1000,
-            nonce=base64.urlsafe_b64encode(self._entropy(NONCE_BYTES)).decode("ascii").rstrip("="),
-            tag=SignatureTag.TERMINAL,
-            body=body,
-            idempotency_key=idempotency_key,
-        )
+        headers = self._signer.sign(method, uri, body, idempotency_key, session)
         reply = await self._exchange(method, uri, body, headers)
         if reply.content_type == PROBLEM_CONTENT_TYPE:
             raise self._read_problem(reply)
@@ -219,9 +257,9 @@ class GatewayClient:
         return reply
 
     async def _exchange(self, method: str, uri: str, body: bytes, headers: dict[str, str]) -> _Reply:
-        assert self._session is not None, "enter the client before using it"
+        assert self._http is not None, "enter the client before using it"
         try:
-            async with self._session.request(
+            async with self._http.request(
                 method, URL(uri, encoded=True), data=body or None, headers=headers, allow_redirects=False
             ) as response:
                 reply = await _read_reply(response)

@@ -278,6 +278,7 @@ def _problems() -> list[Notice]:
         ("signature_invalid", False, "The signature does not hold.", "签名无效。"),
         ("signature_expired", False, "The clock is wrong: signed too long ago or ahead.", "时钟不准，签名时间超出范围。"),
         ("nonce_replayed", False, "This signed request was already received.", "该签名请求已被接收过。"),
+        ("session_unknown", False, "The till's session is over; it signs with its own key now.", "会话已失效，收银机将改用自身密钥签名。"),
         ("digest_mismatch", False, "The body is not what was signed.", "请求内容与签名不符。"),
         ("terminal_unknown", False, "This till is not enrolled. Enrol it again.", "该收银机未登记，请重新登记。"),
         ("terminal_revoked", False, "This till was withdrawn. Call support.", "该收银机已停用，请联系客服。"),

@@ -5,6 +5,9 @@ The order of checks is from cheap to dear: form and digest, a known key, freshne
 work to a thread costs more than it frees, and a loop that waits 80 µs answers everybody else in time.
 Only after the signature holds does the caller learn anything about the key's owner.
 
+A terminal may also sign under the key of a request session that its own key opened (gateway/http/sessions.py,
+docs/adr/0006): it then costs three microseconds, and nothing else changes.
+
 Two facts are kept apart (docs/adr/0001, decision 4). Which terminal a key belongs to never changes, so it
 is cached: reading it would cost more than verifying. Whether the terminal is active does change, and is
 never taken from the cache: a booking judges it in its own transaction, everything else reads it.
@@ -12,7 +15,7 @@ never taken from the cache: a booking judges it in its own transaction, everythi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +25,7 @@ from aiohttp import web
 from gateway.errors import AuthenticationFailed
 from gateway.holders.model import Instrument, InstrumentKind, RequestNonce
 from gateway.http.nonces import NonceWindow
+from gateway.http.sessions import TerminalSessions
 from gateway.merchants.model import EnrolledTerminal, TerminalStatus
 from gateway.storage.store import Store
 from wire import es256
@@ -30,11 +34,17 @@ from wire.http_signatures import (
     SignatureTag,
     SignedRequest,
     parse_signed_request,
+    verify_session_request,
     verify_signed_request,
 )
 
 TERMINALS_CACHED_MAX: Final = 10_000
 """At about 2 KiB each; the least recently used goes first."""
+
+
+_OWN_KEY: Final = frozenset({SignatureTag.TERMINAL})
+_OWN_KEY_OR_SESSION: Final = frozenset({SignatureTag.TERMINAL, SignatureTag.SESSION})
+_DEVICE: Final = frozenset({SignatureTag.DEVICE})
 
 
 class SignedCall(msgspec.Struct, frozen=True):
@@ -60,6 +70,7 @@ class Authenticator:
         self,
         store: Store,
         nonces: NonceWindow,
+        sessions: TerminalSessions,
         *,
         public_url: str,
         window_ms: int = CREATED_WINDOW_MS,
@@ -73,6 +84,7 @@ class Authenticator:
         """
         self._store = store
         self._nonces = nonces
+        self._sessions = sessions
         self._public_url = public_url
         self._window_ms = window_ms
         self._terminals_cached_max = terminals_cached_max
@@ -85,15 +97,10 @@ class Authenticator:
 
         Raises:
             SignatureError: unsigned, not of the profile, stale, or not this key's.
-            AuthenticationFailed: `terminal_unknown`, `nonce_replayed`; `terminal_revoked` where that is
-                seen already.
+            AuthenticationFailed: `terminal_unknown`, `nonce_replayed`, `session_unknown`; `terminal_revoked`
+                where that is seen already.
         """
-        signed = self._parse(call, SignatureTag.TERMINAL)
-        known = self._terminals.get(signed.key_id) or await self._read_terminal(signed.key_id)
-        self._verify(signed, known.public_key, now_ms=now_ms)
-        _require_active(known.enrolled)
-        self._nonces.use(signed.key_id, signed.nonce, now_ms=now_ms)
-        self._remember(signed.key_id, known)
+        _, known, signed = await self._identify(call, _OWN_KEY_OR_SESSION, now_ms)
         return known.enrolled, signed
 
     async def authenticate_terminal(self, call: SignedCall, *, now_ms: int) -> EnrolledTerminal:
@@ -101,12 +108,15 @@ class Authenticator:
 
         Raises:
             SignatureError: unsigned, not of the profile, stale, or not this key's.
-            AuthenticationFailed: `terminal_unknown`, `terminal_revoked`, `nonce_replayed`.
+            AuthenticationFailed: `terminal_unknown`, `terminal_revoked`, `nonce_replayed`, `session_unknown`.
         """
-        _, signed = await self.identify_terminal(call, now_ms=now_ms)
-        now = await self._read_terminal(signed.key_id)
-        _require_active(now.enrolled)
-        return now.enrolled
+        key_id, _, _ = await self._identify(call, _OWN_KEY_OR_SESSION, now_ms)
+        return (await self._read_active(key_id)).enrolled
+
+    async def authenticate_opening(self, call: SignedCall, *, now_ms: int) -> EnrolledTerminal:
+        """As `authenticate_terminal`, by the terminal's own key alone: sessions don't open sessions."""
+        key_id, _, _ = await self._identify(call, _OWN_KEY, now_ms)
+        return (await self._read_active(key_id)).enrolled
 
     async def authenticate_device(self, call: SignedCall, *, now_ms: int) -> tuple[Instrument, RequestNonce]:
         """Return the phone that signed this request; whether it is suspended is the caller's to judge.
@@ -118,7 +128,7 @@ class Authenticator:
             SignatureError: unsigned, not of the profile, stale, or not this key's.
             AuthenticationFailed: `device_unknown`, `nonce_replayed`.
         """
-        signed = self._parse(call, SignatureTag.DEVICE)
+        signed = self._parse(call, _DEVICE)
         instrument = await self._store.find_instrument_by_key(signed.key_id)
         if (
             instrument is None
@@ -138,7 +148,7 @@ class Authenticator:
         Raises:
             SignatureError: unsigned, or not of the profile.
         """
-        return self._parse(call, SignatureTag.TERMINAL)
+        return self._parse(call, _OWN_KEY)
 
     def verify_possession(self, signed: SignedRequest, public_key: es256.PublicKey, *, now_ms: int) -> None:
         """Return if this very key signed the request that carries it.
@@ -152,14 +162,36 @@ class Authenticator:
         if signed.key_id != es256.key_id_of(public_key):
             raise AuthenticationFailed("the key id is not that of the key")
 
-    def _parse(self, call: SignedCall, tag: SignatureTag) -> SignedRequest:
+    async def _identify(
+        self, call: SignedCall, tags: Collection[SignatureTag], now_ms: int
+    ) -> tuple[bytes, _KnownTerminal, SignedRequest]:
+        """Return whose request this is: the key id, what it stands for, and what was signed."""
+        signed = self._parse(call, tags)
+        session = self._sessions.find(signed.key_id, now_ms=now_ms) if signed.is_in_session else None
+        key_id = signed.key_id if session is None else session.key_id
+        known = self._terminals.get(key_id) or await self._read_terminal(key_id)
+        if session is None:
+            self._verify(signed, known.public_key, now_ms=now_ms)
+        else:
+            verify_session_request(signed, session.key, now_ms=now_ms, window_ms=self._window_ms)
+        _require_active(known.enrolled)
+        self._nonces.use(key_id, signed.nonce, now_ms=now_ms)
+        self._remember(key_id, known)
+        return key_id, known, signed
+
+    def _parse(self, call: SignedCall, tags: Collection[SignatureTag]) -> SignedRequest:
         return parse_signed_request(
             method=call.method,
             target_uri=self._public_url + call.raw_path,
             headers=call.headers.items(),
             body=call.body,
-            tag=tag,
+            tags=tags,
         )
+
+    async def _read_active(self, key_id: bytes) -> _KnownTerminal:
+        known = await self._read_terminal(key_id)
+        _require_active(known.enrolled)
+        return known
 
     async def _read_terminal(self, key_id: bytes) -> _KnownTerminal:
         enrolled = await self._store.find_terminal_by_key(key_id)

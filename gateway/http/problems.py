@@ -30,6 +30,7 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "signature_invalid": 401,
         "signature_expired": 401,
         "nonce_replayed": 401,
+        "session_unknown": 401,
         "terminal_unknown": 401,
         "device_unknown": 401,
         "terminal_revoked": 403,

@@ -15,6 +15,7 @@ from gateway.http.answers import Answer, answer_with, make_response
 from gateway.http.authentication import Authenticator, SignedCall, call_of
 from gateway.http.bodies import Intake
 from gateway.http.exchange import EXCHANGE, Exchange, RequestIds
+from gateway.http.sessions import SESSION_LIFETIME_MS, TerminalSessions
 from gateway.logs import RequestLog
 from gateway.merchants.model import EnrolledTerminal
 from gateway.merchants.service import MerchantService
@@ -26,6 +27,7 @@ from wire.ids import check_ulid
 from wire.messages.base import parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.payments import PaymentAnswer, PaymentRequest
+from wire.messages.sessions import SessionAnswer, SessionRequest
 from wire.messages.wallet import PaymentCodeAnswer, PaymentCodeRequest
 
 
@@ -38,6 +40,7 @@ class Desk:
     merchants: MerchantService
     holders: HolderService
     authenticator: Authenticator
+    sessions: TerminalSessions
     intake: Intake
     admission: Admission
     request_ids: RequestIds
@@ -101,7 +104,7 @@ class PaymentResource:
 
 
 class TerminalResource:
-    """`/v1/terminals/enrol`: a new terminal trades its one-time code for trust in its key."""
+    """`/v1/terminals`: a new one trades its one-time code for trust in its key; any opens sessions."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -130,6 +133,27 @@ class TerminalResource:
                 currency=enrolled.merchant.currency,
                 gateway_time_ms=now_ms,
             )
+        )
+
+    async def open_session(self, request: web.Request) -> web.Response:
+        """Agree on a key for the requests of the coming hours; asking again opens another session."""
+        desk = self._desk
+        body = await desk.intake.read_body(request)
+        now_ms = desk.now_ms()
+        enrolled = await desk.authenticator.authenticate_opening(call_of(request, body), now_ms=now_ms)
+        request[EXCHANGE].caller = enrolled.terminal.terminal_id
+        their_key = es256.load_public_key(parse_message(body, SessionRequest).public_key)
+        assert enrolled.terminal.key_id is not None, "who has signed has a key"
+        session_id = desk.sessions.open(enrolled.terminal.key_id, their_key, now_ms=now_ms)
+        request[EXCHANGE].code = "session_opened"
+        return _respond(
+            SessionAnswer(
+                session_id=session_id,
+                public_key=desk.sessions.public_key,
+                lifetime_ms=SESSION_LIFETIME_MS,
+                gateway_time_ms=now_ms,
+            ),
+            status=201,
         )
 
 

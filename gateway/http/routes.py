@@ -25,6 +25,7 @@ def make_routes(desk: Desk) -> list[web.RouteDef]:
         web.get("/v1/payments", payments.find_by_attempt, allow_head=False),
         web.get("/v1/payments/{payment_id}", payments.find, allow_head=False),
         web.post("/v1/terminals/enrol", terminals.enrol),
+        web.post("/v1/terminals/sessions", terminals.open_session),
         web.post("/v1/wallet/payment-codes", wallet.create_payment_code),
         web.get("/health/live", health.live),
         web.get("/health/ready", health.ready),

@@ -171,7 +171,7 @@ async def _measure_lines(office: Office, till: _Till) -> dict[str, float]:
             target_uri=f"{url}/v1/payments",
             headers=fields,
             body=body,
-            tag=SignatureTag.TERMINAL,
+            tags={SignatureTag.TERMINAL},
         )
 
     signed = parse_signature()

@@ -35,7 +35,12 @@ from terminal.gateway_client import GatewayClient, GatewayTimings
 from terminal.identity import Identity, prepare_enrolment_key, store_identity
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain, TermsSource
 from wire import es256
-from wire.http_signatures import SignatureTag, parse_signed_request, verify_signed_request
+from wire.http_signatures import (
+    SignatureTag,
+    parse_signed_request,
+    verify_session_request,
+    verify_signed_request,
+)
 from wire.ids import make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
@@ -49,6 +54,7 @@ from wire.messages.payments import (
     entry_mode_of,
 )
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
+from wire.messages.sessions import SessionAnswer, SessionRequest
 from wire.messages.till import (
     DaemonView,
     ReaderState,
@@ -59,6 +65,7 @@ from wire.messages.till import (
     SaleView,
 )
 from wire.notices import find_notice
+from wire.request_sessions import SEED_BYTES, SESSION_ID_BYTES_MIN, agree_on_key, make_agreement_key
 
 READER = "contactless:hand"
 ENROLMENT = EnrolmentAnswer(
@@ -159,6 +166,10 @@ class RepeatedRequest(Exception):
     """The same signed request came twice."""
 
 
+class SessionUnknown(Exception):
+    """A request names a session that was not opened here, or is over."""
+
+
 @dataclass
 class Received:
     """One request as it reached the stand-in."""
@@ -168,6 +179,7 @@ class Received:
     body: bytes
     nonce: str
     at_s: float
+    is_in_session: bool = False
 
 
 class GatewayStandIn:
@@ -183,6 +195,9 @@ class GatewayStandIn:
         self.booked: dict[str, tuple[bytes, PaymentAnswer]] = {}
         self.enrolled: dict[str, bytes] = {}
         self.complaints: list[str] = []
+        self.sessions: dict[bytes, bytes] = {}
+        self.session_lifetime_ms = 3_600_000
+        self.opens_sessions = True
         self.held = asyncio.Event()
         self.release = asyncio.Event()
 
@@ -201,6 +216,7 @@ class GatewayStandIn:
                 web.post("/v1/payments", self._pay),
                 web.get("/v1/payments", self._find),
                 web.post("/v1/terminals/enrol", self._enrol),
+                web.post("/v1/terminals/sessions", self._open_session),
                 web.get("/health/live", self._live),
             ]
         )
@@ -212,6 +228,8 @@ class GatewayStandIn:
             return await handler(request)
         except RepeatedRequest:
             return make_problem("nonce_replayed", 401)
+        except SessionUnknown:
+            return make_problem("session_unknown", 401)
 
     async def _pay(self, request: web.Request) -> web.StreamResponse:
         body = await self._receive(request)
@@ -256,6 +274,23 @@ class GatewayStandIn:
             return await self.faults.popleft()(self, request, lambda: make_answer(make_request()))
         return make_json(ENROLMENT)
 
+    async def _open_session(self, request: web.Request) -> web.StreamResponse:
+        body = await self._receive(request)
+        if not self.opens_sessions:
+            return make_problem("not_found", 404)
+        session_id, own = os.urandom(SESSION_ID_BYTES_MIN), make_agreement_key(os.urandom(SEED_BYTES))
+        their_key = es256.load_public_key(parse_message(body, SessionRequest).public_key)
+        self.sessions[session_id] = agree_on_key(own, their_key, session_id)
+        public_key = es256.dump_public_key(own.public_key())
+        return make_json(
+            SessionAnswer(
+                session_id=session_id,
+                public_key=public_key,
+                lifetime_ms=self.session_lifetime_ms,
+                gateway_time_ms=now_ms(),
+            )
+        )
+
     async def _live(self, _: web.Request) -> web.StreamResponse:
         return web.Response(text="ok")
 
@@ -267,13 +302,20 @@ class GatewayStandIn:
             target_uri=f"{self.url}{request.path_qs}",
             headers=request.headers.items(),
             body=body,
-            tag=SignatureTag.TERMINAL,
+            tags={SignatureTag.TERMINAL, SignatureTag.SESSION},
         )
-        verify_signed_request(signed, self.public_key, now_ms=now_ms())
+        if not signed.is_in_session:
+            verify_signed_request(signed, self.public_key, now_ms=now_ms())
+        elif signed.key_id in self.sessions:
+            verify_session_request(signed, self.sessions[signed.key_id], now_ms=now_ms())
+        else:
+            raise SessionUnknown
         if any(one.nonce == signed.nonce for one in self.received):
             # aiohttp itself repeats a GET, byte for byte, when a kept connection turns out to be broken.
             raise RepeatedRequest
-        self.received.append(Received(request.method, request.path, body, signed.nonce, time.monotonic()))
+        self.received.append(
+            Received(request.method, request.path, body, signed.nonce, time.monotonic(), signed.is_in_session)
+        )
         return body
 
 
@@ -491,7 +533,11 @@ async def start_till(
 def make_client(url: str, key: es256.PrivateKey) -> GatewayClient:
     """A client with short times."""
     timings = GatewayTimings(
-        connect_timeout_ms=400, try_timeout_ms=300, retry_delay_ms=5, retry_delay_ms_max=40
+        connect_timeout_ms=400,
+        try_timeout_ms=300,
+        retry_delay_ms=5,
+        retry_delay_ms_max=40,
+        session_pause_ms=20,
     )
     return GatewayClient(url, key, timings, now_ms=now_ms, entropy=os.urandom, jitter=lambda: 0.5)
 

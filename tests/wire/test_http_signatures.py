@@ -31,9 +31,12 @@ from wire.http_signatures import (
     dump_content_digest,
     parse_signed_request,
     sign_request,
+    sign_session_request,
+    verify_session_request,
     verify_signed_request,
 )
 from wire.ids import make_ulid
+from wire.request_sessions import RequestSession
 
 VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "http_message_signatures_rfc9421.json"
 KEY = ec.derive_private_key(0xC0FFEE, ec.SECP256R1())
@@ -89,7 +92,7 @@ def parse(message: Message, tag: SignatureTag = SignatureTag.TERMINAL) -> Signed
         target_uri=message.url,
         headers=message.headers.items(),
         body=message.body,
-        tag=tag,
+        tags={tag},
     )
 
 
@@ -170,7 +173,7 @@ class TestRefusals:
                 target_uri=message.url,
                 headers=lines,
                 body=BODY,
-                tag=SignatureTag.TERMINAL,
+                tags={SignatureTag.TERMINAL},
             )
         assert caught.value.code == "signature_invalid"
 
@@ -398,6 +401,115 @@ class TestAgainstTheLibrary:
                 refusal_of(message)
 
 
+class TestSessions:
+    """The same profile under a session's key: HMAC-SHA-256."""
+
+    SESSION = RequestSession(bytes(range(100, 162)), b"k" * 32)
+
+    def signed(self, body: bytes = BODY) -> Message:
+        headers = sign_session_request(
+            method="POST" if body else "GET",
+            target_uri=TARGET_URI,
+            session=self.SESSION,
+            created_s=NOW_S,
+            nonce=NONCE,
+            body=body,
+            idempotency_key=ATTEMPT_ID if body else None,
+        )
+        return Message("POST" if body else "GET", TARGET_URI, headers, body)
+
+    def verify(self, message: Message, now_ms: int = NOW_S * 1000, key: bytes = SESSION.key) -> SignedRequest:
+        signed = parse(message, SignatureTag.SESSION)
+        verify_session_request(signed, key, now_ms=now_ms)
+        return signed
+
+    def library(self) -> dict[str, Any]:
+        class SessionKey(HTTPSignatureKeyResolver):
+            def resolve_private_key(self, key_id: str) -> bytes:
+                return TestSessions.SESSION.key
+
+            resolve_public_key = resolve_private_key
+
+        return {"signature_algorithm": algorithms.HMAC_SHA256, "key_resolver": SessionKey()}
+
+    @pytest.mark.parametrize("body", [BODY, b""])
+    def test_verifies_what_was_signed_and_says_which_session(self, body: bytes) -> None:
+        signed = self.verify(self.signed(body))
+        assert signed.is_in_session
+        assert (signed.key_id, signed.nonce) == (self.SESSION.session_id, NONCE)
+        assert signed.idempotency_key == (ATTEMPT_ID if body else None)
+
+    @pytest.mark.parametrize(("body", "components"), [(BODY, WITH_BODY), (b"", WITHOUT_BODY)])
+    def test_the_library_verifies_what_we_sign(self, body: bytes, components: tuple[str, ...]) -> None:
+        message = self.signed(body)
+        HTTPMessageVerifier(**self.library()).verify(
+            message,
+            max_age=timedelta(days=365_000),
+            expect_tag="tapscan-session",
+            require_components=components,
+            **({"body": body} if body else {}),
+        )
+
+    def test_we_verify_what_the_library_signs(self) -> None:
+        message = self.signed()
+        for field in ("Signature", "Signature-Input", "Content-Digest"):
+            del message.headers[field]
+        HTTPMessageSigner(**self.library()).sign(
+            message,
+            key_id=base64.urlsafe_b64encode(self.SESSION.session_id).decode().rstrip("="),
+            created=datetime.fromtimestamp(NOW_S, UTC),
+            nonce=NONCE,
+            label="sig1",
+            tag="tapscan-session",
+            include_alg=False,
+            covered_component_ids=WITH_BODY,
+            body=BODY,
+        )
+        assert self.verify(message).nonce == NONCE
+
+    def test_another_key_or_another_time_is_refused(self) -> None:
+        with pytest.raises(SignatureError) as caught:
+            self.verify(self.signed(), key=b"j" * 32)
+        assert caught.value.code == "signature_invalid"
+        with pytest.raises(SignatureError) as caught:
+            self.verify(self.signed(), now_ms=NOW_S * 1000 + CREATED_WINDOW_MS + 1)
+        assert caught.value.code == "signature_expired"
+
+    @pytest.mark.parametrize(
+        ("field", "old", "new"),
+        [
+            ("Signature-Input", "tapscan-session", "tapscan-terminal"),
+            ("Signature-Input", "tapscan-session", "tapscan-device"),
+            ("Signature-Input", "tapscan-session", "tapscan-anything"),
+        ],
+    )
+    def test_no_tag_is_taken_for_another(self, field: str, old: str, new: str) -> None:
+        message = self.signed()
+        message.headers[field] = message.headers[field].replace(old, new)
+        for tag in SignatureTag:
+            with pytest.raises(SignatureError) as caught:
+                parse(message, tag)
+            assert caught.value.code == "signature_invalid"
+
+    def test_a_key_of_its_own_does_not_sign_as_a_session(self) -> None:
+        message = sign()
+        message.headers["Signature-Input"] = message.headers["Signature-Input"].replace(
+            "tapscan-terminal", "tapscan-session"
+        )
+        with pytest.raises(SignatureError):
+            parse(message, SignatureTag.SESSION)
+
+    @given(st.sampled_from(["Signature-Input", "Signature", "Content-Digest"]), st.data())
+    def test_every_other_byte_of_a_signed_field_is_refused(self, field: str, data: st.DataObject) -> None:
+        message = self.signed()
+        text = message.headers[field]
+        index = data.draw(st.integers(0, len(text) - 1))
+        message.headers[field] = _with_other_byte(text, index, data.draw(st.integers(32, 126)))
+        with pytest.raises(SignatureError):
+            # A byte of the session's id names another session; this one's key does not sign for it.
+            self.verify(message)
+
+
 class TestVectorsOfTheRfc:
     """RFC 9421 appendix B; which of its cases the fixed profile refuses, and that it does."""
 
@@ -421,7 +533,9 @@ class TestVectorsOfTheRfc:
     )
 
     def signed(self, base: bytes) -> SignedRequest:
-        return SignedRequest(bytes(8), 1_618_884_473, NONCE, None, self.B24_SIGNATURE, base)
+        return SignedRequest(
+            SignatureTag.TERMINAL, bytes(8), 1_618_884_473, NONCE, None, self.B24_SIGNATURE, base
+        )
 
     def test_the_ecdsa_case_verifies_over_its_published_base(self) -> None:
         verify_signed_request(self.signed(self.B24_BASE), self.B24_KEY, now_ms=1_618_884_473_000)

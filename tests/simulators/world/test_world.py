@@ -312,7 +312,7 @@ async def test_a_phone_asks_the_gateway_for_a_numeric_code_signed_with_its_own_k
             target_uri=url + request.path,
             headers=request.headers.items(),
             body=body,
-            tag=SignatureTag.DEVICE,
+            tags={SignatureTag.DEVICE},
         )
         verify_signed_request(signed, key, now_ms=NOW_MS)
         answer = PaymentCodeAnswer(code="470000000000000001", expires_ms=NOW_MS + 60_000)

@@ -92,7 +92,7 @@ async def test_gateway_reachability_is_found_out_without_a_sale(
     async with asyncio.timeout(5):
         while not (await till.find_daemon()).gateway_reachable:
             pass
-    assert gateway.received == []
+    assert gateway.payments == []
 
 
 @pytest.mark.parametrize(
