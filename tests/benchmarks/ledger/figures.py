@@ -41,6 +41,7 @@ def make_figures(
         "hot_merchant_vs_uniform": _worst_mix(cells, main_targets, Mix.HOT_MERCHANT),
         "hot_wallet_vs_uniform": _worst_mix(cells, main_targets, Mix.HOT_WALLET),
         "strangers_vs_uniform": _worst_mix(cells, main_targets, Mix.STRANGERS),
+        "own_key_vs_uniform": _worst_mix(cells, main_targets, Mix.OWN_KEY),
         "preloaded_vs_empty": _worst(main_targets, lambda target: preloaded_vs_empty(cells, target)),
         "goodput_at_4x_vs_peak": _worst(main_targets, lambda target: goodput_vs_peak(cells, target)),
         "offered_vs_peak": _worst(main_targets, lambda target: offered_vs_peak(cells, target)),

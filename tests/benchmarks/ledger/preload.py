@@ -15,15 +15,18 @@ from pathlib import Path
 from gateway.config import load_config
 from gateway.office import open_office, prepare_storage
 from gateway.storage.store import Store
+from gateway.vault import create_vault_key
 from tests.benchmarks.ledger.scale import SEED
-from tests.benchmarks.ledger.town import Town, furnish
+from tests.benchmarks.ledger.town import Town, furnish, vault_key
 
 Advance = Callable[[int], None]
 
 
 def furnish_ledger(config: Path, town: Town, advance: Advance) -> None:
     """Make the ledger a configuration names, and everybody in it."""
-    prepare_storage(load_config(config), {}, entropy=secrets.token_bytes)
+    settings = load_config(config)
+    create_vault_key(settings.vault_key_path, vault_key())
+    prepare_storage(settings, {}, entropy=secrets.token_bytes)
     _work_on(config, lambda store: furnish(store, town, advance))
 
 
@@ -33,7 +36,7 @@ def cache_key(schema: Path, town: Town, count: int) -> str:
     Args:
         schema: the folder of the store's migrations: another schema is another ledger.
     """
-    digest = hashlib.sha256(repr((town.size, count, SEED)).encode("utf-8"))
+    digest = hashlib.sha256(repr((town.size, count, SEED)).encode("utf-8") + vault_key())
     for path in sorted(schema.glob("*.sql")):
         digest.update(path.read_bytes())
     return f"{town.size.wallet_count}-wallets-{count}-payments-{digest.hexdigest()[:12]}"

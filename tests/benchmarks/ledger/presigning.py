@@ -47,6 +47,8 @@ class Mix(StrEnum):
     """Many wallets, at the many tills of one merchant."""
     STRANGERS = "strangers"
     """As uniform, but nobody who pays has paid here since the gateway was started."""
+    OWN_KEY = "own_key"
+    """As uniform, but every request is signed by its till's own key instead of under a session."""
     EVERY_REGULAR = "every_regular"
     """Every regular once, so that gateways know them; not measured."""
 
@@ -141,7 +143,8 @@ class Signers:
         self._batch_count += 1
         folder = self._folder / f"batch-{self._batch_count}"
         folder.mkdir()
-        chunks = list(self._chunks(self._customers.plan(mix, count), duration_s, folder))
+        payments = self._customers.plan(mix, count)
+        chunks = list(self._chunks(payments, duration_s, folder, in_sessions=mix is not Mix.OWN_KEY))
         with ThreadPoolExecutor(len(self._children)) as threads:
             for signed_count in threads.map(self._sign_chunk, chunks):
                 advance(signed_count)
@@ -162,7 +165,12 @@ class Signers:
             self._free.put(child)
 
     def _chunks(
-        self, payments: list[tuple[int, int, int, int]], duration_s: float, folder: Path
+        self,
+        payments: list[tuple[int, int, int, int]],
+        duration_s: float,
+        folder: Path,
+        *,
+        in_sessions: bool,
     ) -> Iterator[Chunk]:
         now_ms, spacing_ms = time.time_ns() // 1_000_000, 1000 * duration_s / max(1, len(payments))
         for number, start in enumerate(range(0, len(payments), CHUNK_REQUESTS)):
@@ -173,6 +181,7 @@ class Signers:
                 town=self._customers.town.size,
                 seed=self._seed * 1_000_003 + self._batch_count * 10_007 + number,
                 path=str(folder / f"{number:05d}"),
+                in_sessions=in_sessions,
             )
 
 

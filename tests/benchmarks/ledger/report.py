@@ -106,7 +106,7 @@ def _by_target(cells: Sequence[Cell], target: str) -> dict[str, float | None]:
     }
 
 
-_OTHER_MIXES: Final = (Mix.HOT_WALLET, Mix.HOT_MERCHANT, Mix.STRANGERS)
+_OTHER_MIXES: Final = (Mix.HOT_WALLET, Mix.HOT_MERCHANT, Mix.STRANGERS, Mix.OWN_KEY)
 
 
 def _ladder_table(scale: Scale, cells: Sequence[Cell]) -> Table:
@@ -156,7 +156,16 @@ def _cost_table(cells: Sequence[Cell]) -> Table:
 
 def _compared_table(scale: Scale, measured: Measured) -> Table:
     table = Table(title="Held against the uniform mix on a ledger that began empty")
-    for column in ("", "in flight", "uniform/s", "hot wallet", "hot merchant", "strangers", "full ledger"):
+    for column in (
+        "",
+        "in flight",
+        "uniform/s",
+        "hot wallet",
+        "hot merchant",
+        "strangers",
+        "own keys",
+        "full ledger",
+    ):
         table.add_column(column, justify="left" if not column else "right")
     for target in measured.main_targets:
         for in_flight in scale.compared_at:
@@ -169,7 +178,10 @@ def _compared_table(scale: Scale, measured: Measured) -> Table:
                 f"{_median(uniform, lambda cell: cell.per_s):,.0f}",
                 *map(_ratio_text, [*ratios, figures.preloaded_vs_empty(cells, target)]),
             )
-    table.caption = f"full ledger: {scale.preloaded_count:,} payments; strangers: nobody has paid here before"
+    table.caption = (
+        f"full ledger: {scale.preloaded_count:,} payments; strangers: nobody has paid here before; own keys: "
+        "requests signed by ES256 instead of under a session"
+    )
     return table
 
 

@@ -8,6 +8,7 @@ their number.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import sys
 from functools import cache
@@ -16,15 +17,18 @@ from typing import Final
 
 import msgspec
 
+from gateway.http.sessions import SESSION_LIFETIME_MS, TerminalSessions
+from gateway.vault import Vault
 from tests.benchmarks.ledger.requests_file import write_requests
-from tests.benchmarks.ledger.town import CURRENCY, Town, TownSize, phone_key, till_key
+from tests.benchmarks.ledger.town import CURRENCY, Town, TownSize, phone_key, till_key, vault_key
 from wire import es256
 from wire.cards.payment_terms import NONCE_BYTES, PaymentTerms
-from wire.http_signatures import SignatureTag, sign_request
+from wire.http_signatures import SignatureTag, sign_request, sign_session_request
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.base import dump_message
 from wire.messages.payments import NfcAppPresentation, PaymentRequest
 from wire.money import Money, find_currency
+from wire.request_sessions import RequestSession, agree_on_key, make_agreement_key
 from wire.tokens.nfc_token import RANDOMNESS_BYTES, mint_nfc_token
 
 PUBLIC_URL: Final = "http://127.0.0.1:8470"
@@ -42,20 +46,35 @@ class Chunk(msgspec.Struct, frozen=True):
     town: TownSize
     seed: int
     path: str
+    in_sessions: bool = True
+    """Whether tills sign under sessions, as they do whenever they can, or by their own keys."""
 
 
 def sign_chunk(chunk: Chunk) -> int:
     """Write a chunk's requests to its file and return how many they are."""
     rng, town = random.Random(chunk.seed), Town(chunk.town)
     requests = [
-        make_request(payment, town, int(chunk.first_ms + index * chunk.spacing_ms), rng)
+        make_request(
+            payment,
+            town,
+            int(chunk.first_ms + index * chunk.spacing_ms),
+            rng,
+            in_session=chunk.in_sessions,
+        )
         for index, payment in enumerate(chunk.payments)
     ]
     write_requests(Path(chunk.path), requests)
     return len(requests)
 
 
-def make_request(payment: tuple[int, int, int, int], town: Town, at_ms: int, rng: random.Random) -> bytes:
+def make_request(
+    payment: tuple[int, int, int, int],
+    town: Town,
+    at_ms: int,
+    rng: random.Random,
+    *,
+    in_session: bool = True,
+) -> bytes:
     """Return a request, head and body, of a payment by phone, till, counter and amount."""
     phone, till_number, counter, amount_minor = payment
     till = town.till(till_number)
@@ -77,17 +96,18 @@ def make_request(payment: tuple[int, int, int, int], town: Town, at_ms: int, rng
         card_exchange_ms=rng.randint(30, 60),
     )
     body = dump_message(request)
-    headers = sign_request(
-        method="POST",
-        target_uri=PUBLIC_URL + PATH,
-        private_key=_till_key(till_number),
-        created_s=at_ms // 1000,
-        nonce=rng.randbytes(16).hex(),
-        tag=SignatureTag.TERMINAL,
-        body=body,
-        idempotency_key=request.attempt_id,
-    )
-    return _write_http(headers, body)
+    what = {
+        "method": "POST",
+        "target_uri": PUBLIC_URL + PATH,
+        "created_s": at_ms // 1000,
+        "nonce": rng.randbytes(16).hex(),
+        "body": body,
+        "idempotency_key": request.attempt_id,
+    }
+    if in_session:
+        return _write_http(sign_session_request(session=_session(till_number, at_ms), **what), body)
+    own_key = _till_key(till_number)
+    return _write_http(sign_request(private_key=own_key, tag=SignatureTag.TERMINAL, **what), body)
 
 
 def _write_http(headers: dict[str, str], body: bytes) -> bytes:
@@ -112,6 +132,27 @@ def _phone_key(number: int) -> es256.PrivateKey:
 @cache
 def _till_key(number: int) -> es256.PrivateKey:
     return till_key(number)
+
+
+_sessions: Final[dict[int, tuple[int, RequestSession]]] = {}
+
+
+def _session(number: int, at_ms: int) -> RequestSession:
+    """Return the till's session, opened as the gateway would; half of its life is for being used."""
+    opened_ms, session = _sessions.get(number, (0, None))
+    if session is None or at_ms - opened_ms > SESSION_LIFETIME_MS // 2:
+        own = make_agreement_key(hashlib.sha384(b"%d %d" % (number, at_ms)).digest())
+        key_id = es256.key_id_of(_till_key(number).public_key())
+        session_id = _gateway().open(key_id, own.public_key(), now_ms=at_ms)
+        their_key = es256.load_public_key(_gateway().public_key)
+        session = RequestSession(session_id, agree_on_key(own, their_key, session_id))
+        _sessions[number] = (at_ms, session)
+    return session
+
+
+@cache
+def _gateway() -> TerminalSessions:
+    return TerminalSessions(Vault(vault_key()))
 
 
 def main() -> None:

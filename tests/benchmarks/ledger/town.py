@@ -166,6 +166,11 @@ def till_key(number: int) -> es256.PrivateKey:
     return ec.derive_private_key(_scalar("till key", number), ec.SECP256R1())
 
 
+def vault_key() -> bytes:
+    """Return the vault key of every gateway in town, so that a session is good on any ledger."""
+    return _bytes("vault key", 0, 32)
+
+
 def phone_key(number: int) -> es256.PrivateKey:
     """Return the private key of a phone."""
     return ec.derive_private_key(_scalar("phone key", number), ec.SECP256R1())
