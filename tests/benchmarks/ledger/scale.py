@@ -118,6 +118,7 @@ TINY: Final = replace(
     processes=(1,),
     ladder=(2,),
     compared_at=(2,),
+    mixes=(*QUICK.mixes, Mix.OWN_KEY),
     cell_s=0.2,
     warm_up_s=0.05,
     noop_s=0.1,
