@@ -61,7 +61,7 @@ def serve(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json
 
     from gateway.app import run_gateway
     from gateway.office import prepare_storage
-    from gateway.processes.house import run_house
+    from gateway.processes.main_process import run_main_process
 
     def announce(ready: Ready) -> None:
         if as_json:
@@ -81,7 +81,7 @@ def serve(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json
 
     prepare_storage(settings, session.env, entropy=session.entropy)
     if settings.processes.workers > 1:
-        uvloop.run(run_house(settings, session.env, announce, entropy=session.entropy))
+        uvloop.run(run_main_process(settings, session.env, announce, entropy=session.entropy))
     else:
         uvloop.run(
             run_gateway(settings, session.env, announce, now_ms=session.now_ms, entropy=session.entropy)

@@ -45,7 +45,7 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Household:
+class WorkerSetup:
     """What every worker is given."""
 
     config: GatewayConfig
@@ -63,10 +63,10 @@ class WorkerLost(GatewayError):
 class Supervisor:
     """One worker's life after life; see `start` and `stop`."""
 
-    def __init__(self, number: int, household: Household, listener: socket.socket) -> None:
+    def __init__(self, number: int, setup: WorkerSetup, listener: socket.socket) -> None:
         self.number = number
         self._listener = listener
-        self._household = household
+        self._setup = setup
         self._process: asyncio.subprocess.Process | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._stopping = False
@@ -100,7 +100,7 @@ class Supervisor:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
-            grace_s = self._household.config.limits.shutdown_ms / 1000 + KILL_GRACE_S
+            grace_s = self._setup.config.limits.shutdown_ms / 1000 + KILL_GRACE_S
             try:
                 await asyncio.wait_for(self._process.wait(), grace_s)
             except TimeoutError:
@@ -112,7 +112,7 @@ class Supervisor:
             await asyncio.wait([self._keeping])
 
     async def _keep(self, accepting: asyncio.Future[None]) -> None:
-        loop, policy = asyncio.get_running_loop(), self._household.restarts
+        loop, policy = asyncio.get_running_loop(), self._setup.restarts
         deaths = 0
         while True:
             started_s = loop.time()
@@ -152,15 +152,15 @@ class Supervisor:
     async def _spawn(
         self, stack: contextlib.AsyncExitStack
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
-        household = self._household
+        setup = self._setup
         control, their_control = socket.socketpair()
         theirs = [their_control, self._listener]
         names = ["--control-fd", "--listener-fd"]
-        if household.store is not None:
+        if setup.store is not None:
             link, their_link = socket.socketpair()
             theirs.append(their_link)
             names.append("--link-fd")
-            server = await serve_store(household.store, link)
+            server = await serve_store(setup.store, link)
             stack.push_async_callback(_close_server, server)
         arguments = [
             text for name, one in zip(names, theirs, strict=True) for text in (name, str(one.fileno()))
@@ -169,7 +169,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "gateway.cli", "worker", *arguments),
                 pass_fds=[one.fileno() for one in theirs],
-                env=_environment_of(household.env),
+                env=_environment_of(setup.env),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 # Ctrl-C in a terminal is for the main process, which then tells its workers.
@@ -182,7 +182,7 @@ class Supervisor:
         stack.push_async_callback(_end_process, process)
         reader, writer = await asyncio.open_connection(sock=control)
         stack.callback(writer.close)
-        writer.write(dump_message(Orders(self.number, household.config, household.public_url)))
+        writer.write(dump_message(Orders(self.number, setup.config, setup.public_url)))
         return process, reader
 
     def _status(self) -> int | None:

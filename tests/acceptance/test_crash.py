@@ -15,7 +15,7 @@ import pytest
 
 from tests.acceptance.crash.campaign import SCENARIOS, run_campaign
 
-CYCLES = {"sqlite": 2, "sqlite house": 1, "sqlite worker": 1, "postgres server": 1}
+CYCLES = {"sqlite": 2, "sqlite main process": 1, "sqlite worker": 1, "postgres server": 1}
 """Blows by default; what is not named here is left to `make crash`."""
 
 

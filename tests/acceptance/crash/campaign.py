@@ -40,10 +40,10 @@ class Scenario:
 
 SCENARIOS: Final = {
     "sqlite": Scenario("sqlite", 1, "gateway"),
-    "sqlite house": Scenario("sqlite", 2, "gateway"),
+    "sqlite main process": Scenario("sqlite", 2, "gateway"),
     "sqlite worker": Scenario("sqlite", 2, "worker"),
     "postgres": Scenario("postgres", 1, "gateway"),
-    "postgres house": Scenario("postgres", 2, "gateway"),
+    "postgres main process": Scenario("postgres", 2, "gateway"),
     "postgres worker": Scenario("postgres", 2, "worker"),
     "postgres server": Scenario("postgres", 1, "server"),
 }

@@ -60,7 +60,7 @@ async def answer_the_long_way(request: web.BaseRequest) -> web.Response:
 
 
 @asynccontextmanager
-async def open_house(desk: CountingDesk, keepalive_s: float = KEEPALIVE_S) -> AsyncIterator[int]:
+async def open_gateway(desk: CountingDesk, keepalive_s: float = KEEPALIVE_S) -> AsyncIterator[int]:
     """Doors on a free port; what is not for the desk is answered by aiohttp."""
     server = web.Server(answer_the_long_way)
     loop = asyncio.get_running_loop()
@@ -137,7 +137,7 @@ GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def test_a_plain_payment_goes_the_short_way_again_and_again() -> None:
-    async with open_house(CountingDesk()) as port, connect(port) as client:
+    async with open_gateway(CountingDesk()) as port, connect(port) as client:
         for body in ("{}", "[1]", "[2]"):
             await client.send(payment(body))
             assert await client.read() == f"{SHORT}:{body}"
@@ -163,13 +163,13 @@ async def test_a_plain_payment_goes_the_short_way_again_and_again() -> None:
     ids=lambda raw: raw.split(b"\r\n")[0].decode() + f"-{len(raw)}",
 )
 async def test_whatever_is_not_plain_goes_aiohttps_way(request_bytes: bytes) -> None:
-    async with open_house(CountingDesk()) as port, connect(port) as client:
+    async with open_gateway(CountingDesk()) as port, connect(port) as client:
         await client.send(request_bytes)
         assert (await client.read()).startswith(f"{LONG}:")
 
 
 async def test_a_body_that_comes_later_is_waited_for() -> None:
-    async with open_house(CountingDesk()) as port, connect(port) as client:
+    async with open_gateway(CountingDesk()) as port, connect(port) as client:
         raw = payment("[12345]")
         await client.send(raw[:-3])
         async with connect(port) as other:
@@ -182,7 +182,7 @@ async def test_a_body_that_comes_later_is_waited_for() -> None:
 async def test_what_is_pipelined_behind_a_payment_is_answered_behind_it() -> None:
     desk = CountingDesk()
     desk.may_answer.clear()
-    async with open_house(desk) as port, connect(port) as client, connect(port) as other:
+    async with open_gateway(desk) as port, connect(port) as client, connect(port) as other:
         await client.send(payment("[1]"))
         await other.send(GET)
         await other.read()
@@ -208,7 +208,7 @@ def test_any_cutting_of_a_stream_gives_the_same_answers_in_order(seed: int) -> N
 
     async def run() -> list[str]:
         desk = CountingDesk()
-        async with open_house(desk) as port, connect(port) as client, connect(port) as other:
+        async with open_gateway(desk) as port, connect(port) as client, connect(port) as other:
             for start, end in pairwise(cuts):
                 await client.send(stream[start:end])
                 if rng.random() < 0.5:
@@ -226,7 +226,7 @@ def test_any_cutting_of_a_stream_gives_the_same_answers_in_order(seed: int) -> N
 async def test_one_payment_too_many_is_refused_at_once_and_the_next_served() -> None:
     desk = CountingDesk(in_flight_max=1)
     desk.may_answer.clear()
-    async with open_house(desk) as port, connect(port) as first, connect(port) as second:
+    async with open_gateway(desk) as port, connect(port) as first, connect(port) as second:
         await first.send(payment("[1]"))
         await _until_full(desk, port)
         for _ in range(3):
@@ -246,7 +246,7 @@ async def test_one_payment_too_many_is_refused_at_once_and_the_next_served() -> 
 async def test_a_payment_cut_in_two_while_full_is_not_taken_for_two() -> None:
     desk = CountingDesk(in_flight_max=1)
     desk.may_answer.clear()
-    async with open_house(desk) as port, connect(port) as first, connect(port) as second:
+    async with open_gateway(desk) as port, connect(port) as first, connect(port) as second:
         await first.send(payment("[1]"))
         await _until_full(desk, port)
         # The beginning of one request, whose unfinished header then goes on with what looks like another.
@@ -264,7 +264,7 @@ async def test_a_payment_cut_in_two_while_full_is_not_taken_for_two() -> None:
 async def test_a_caller_that_leaves_gives_its_place_back() -> None:
     desk = CountingDesk(in_flight_max=1)
     desk.may_answer.clear()
-    async with open_house(desk) as port:
+    async with open_gateway(desk) as port:
         async with connect(port) as first:
             await first.send(payment("[1]"))
             await _until_full(desk, port)
@@ -304,7 +304,7 @@ async def _until_full(desk: CountingDesk, port: int) -> None:
 
 async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
     desk = CountingDesk()
-    async with open_house(desk, keepalive_s=0.05) as port, connect(port) as busy:
+    async with open_gateway(desk, keepalive_s=0.05) as port, connect(port) as busy:
         desk.may_answer.clear()
         await busy.send(payment("[1]"))
         for _ in range(3):
@@ -315,10 +315,10 @@ async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
         assert await busy.read_to_end() == b""
 
 
-async def test_a_payment_being_decided_is_answered_before_the_house_closes() -> None:
+async def test_a_payment_being_decided_is_answered_before_the_gateway_closes() -> None:
     desk = CountingDesk()
     desk.may_answer.clear()
-    async with open_house(desk) as port:
+    async with open_gateway(desk) as port:
         client = await asyncio.open_connection("127.0.0.1", port)
         client[1].write(payment("[1]"))
         await _until_held(desk, port)

@@ -40,7 +40,7 @@ PHONE_KEY = ec.derive_private_key(31, ec.SECP256R1())
 
 
 @dataclass
-class House:
+class Gateway:
     """`tapscan-gateway serve` with workers, as an operator starts it."""
 
     toml: Path
@@ -192,11 +192,11 @@ def wait_for(find: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def start_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+def start_gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     """Starts gateways with workers, and leaves no process behind."""
-    houses: list[House] = []
+    gateways: list[Gateway] = []
 
-    def start(database: str = "data/g.sqlite3", workers: int = 2, limits: str = "") -> House:
+    def start(database: str = "data/g.sqlite3", workers: int = 2, limits: str = "") -> Gateway:
         toml = tmp_path / "gateway.toml"
         toml.write_text(
             "[listen]\nport = 0\n"
@@ -208,19 +208,19 @@ def start_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
         if "://" in database and not vault_key.exists():
             # A database that a test was given is up to date already, which a gateway finds odd without a key.
             create_vault_key(vault_key, os.urandom(KEY_BYTES))
-        log = (tmp_path / f"log-{len(houses)}").open("w+b")
+        log = (tmp_path / f"log-{len(gateways)}").open("w+b")
         process = subprocess.Popen(command(toml, "serve"), stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
         line = process.stdout.readline()
-        houses.append(House(toml, process, log, json.loads(line or b"{}")))
-        return houses[-1]
+        gateways.append(Gateway(toml, process, log, json.loads(line or b"{}")))
+        return gateways[-1]
 
     yield start
-    for house in houses:
+    for gateway in gateways:
         kin = []
-        if house.process.poll() is None:
-            kin = psutil.Process(house.process.pid).children()
-            house.process.kill()
-        house.process.communicate()
-        house.log.close()
+        if gateway.process.poll() is None:
+            kin = psutil.Process(gateway.process.pid).children()
+            gateway.process.kill()
+        gateway.process.communicate()
+        gateway.log.close()
         assert psutil.wait_procs(kin, WAIT_S)[1] == [], "a worker outlived its main process"

@@ -16,22 +16,22 @@ import pytest
 from gateway.config import GatewayConfig, ListenSettings, StorageSettings
 from gateway.errors import ConfigurationError
 from gateway.office import prepare_storage
-from gateway.processes.supervisor import Household, RestartPolicy, Supervisor, WorkerLost
+from gateway.processes.supervisor import RestartPolicy, Supervisor, WorkerLost, WorkerSetup
 
 pytestmark = pytest.mark.processes
 WAIT_S = 60
 
 
 @pytest.fixture
-def household(tmp_path: Path) -> Household:
-    """A household whose workers open a file of their own, which is not how it is, but quick."""
+def setup(tmp_path: Path) -> WorkerSetup:
+    """A setup whose workers open a file of their own, which is not how it is, but quick."""
     config = GatewayConfig(
         listen=ListenSettings(port=0),
         storage=StorageSettings(
             database=str(tmp_path / "g.sqlite3"), vault_key_file=str(tmp_path / "vault.key")
         ),
     )
-    return Household(config, "http://x", None, os.environ, RestartPolicy(restarts_max=1, delay_s=0.01))
+    return WorkerSetup(config, "http://x", None, os.environ, RestartPolicy(restarts_max=1, delay_s=0.01))
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def listener() -> Iterator[socket.socket]:
 
 
 async def test_what_keeps_a_worker_from_serving_is_told_in_its_own_words(
-    household: Household, listener: socket.socket
+    setup: WorkerSetup, listener: socket.socket
 ) -> None:
-    supervisor = Supervisor(1, household, listener)
+    supervisor = Supervisor(1, setup, listener)
     try:
         with pytest.raises(ConfigurationError, match="there is no database"):
             await supervisor.start()
@@ -52,10 +52,10 @@ async def test_what_keeps_a_worker_from_serving_is_told_in_its_own_words(
 
 
 async def test_a_worker_that_dies_again_and_again_is_given_up(
-    household: Household, listener: socket.socket
+    setup: WorkerSetup, listener: socket.socket
 ) -> None:
-    await asyncio.to_thread(prepare_storage, household.config, {}, entropy=random.Random(5).randbytes)
-    supervisor = Supervisor(1, household, listener)
+    await asyncio.to_thread(prepare_storage, setup.config, {}, entropy=random.Random(5).randbytes)
+    supervisor = Supervisor(1, setup, listener)
     try:
         async with asyncio.timeout(WAIT_S):
             await supervisor.start()

@@ -21,13 +21,13 @@ from gateway.app import Ready, bind_listener, stop_when_told, tidy_up_for_servin
 from gateway.config import GatewayConfig
 from gateway.entropy import Entropy
 from gateway.office import open_office
-from gateway.processes.supervisor import Household, Supervisor
+from gateway.processes.supervisor import Supervisor, WorkerSetup
 from gateway.storage.link.client import LinkedStore
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-async def run_house(
+async def run_main_process(
     config: GatewayConfig, env: Mapping[str, str], announce: Callable[[Ready], None], *, entropy: Entropy
 ) -> None:
     """Keep the workers until SIGTERM or SIGINT; `announce` is called once all of them accept requests.
@@ -43,9 +43,9 @@ async def run_house(
             listeners = _bind_listeners(config, sockets)
             url = url_of(listeners[0])
             public_url = config.listen.public_url or url
-            household = Household(config, public_url, store, env)
+            setup = WorkerSetup(config, public_url, store, env)
             supervisors = [
-                Supervisor(number, household, listener) for number, listener in enumerate(listeners, start=1)
+                Supervisor(number, setup, listener) for number, listener in enumerate(listeners, start=1)
             ]
             try:
                 await asyncio.gather(*(supervisor.start() for supervisor in supervisors))
