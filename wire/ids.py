@@ -35,15 +35,14 @@ def make_ulid(now_ms: int, entropy: bytes) -> str:
         raise IdError("a ULID's time is 0 to 2^48-1 milliseconds")
     if len(entropy) != ENTROPY_BYTES:
         raise IdError(f"a ULID takes {ENTROPY_BYTES} bytes of entropy")
-    return ulid_from_bytes(now_ms.to_bytes(6, "big") + entropy)
+    return _write_ulid(now_ms << 8 * ENTROPY_BYTES | int.from_bytes(entropy, "big"))
 
 
 def ulid_from_bytes(raw: bytes) -> str:
     """Write sixteen bytes as a ULID; the inverse of `ulid_to_bytes`."""
     if len(raw) != 16:
         raise IdError("a ULID has 16 bytes")
-    number = int.from_bytes(raw, "big")
-    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _PAIR_SHIFTS])
+    return _write_ulid(int.from_bytes(raw, "big"))
 
 
 def ulid_to_bytes(ulid: str) -> bytes:
@@ -75,7 +74,8 @@ TERMINAL_ID_CHARS: Final = 8
 MERCHANT_ID_CHARS: Final = 15
 """Lengths of EMV tags 9F1C (terminal identification) and 9F16 (merchant identifier)."""
 
-_SHORT_FORM: Final = re.compile(rf"[{_ALPHABET}]+", re.ASCII)
+_TERMINAL_ID: Final = re.compile(rf"[{_ALPHABET}]{{{TERMINAL_ID_CHARS}}}", re.ASCII)
+_MERCHANT_ID: Final = re.compile(rf"[{_ALPHABET}]{{{MERCHANT_ID_CHARS}}}", re.ASCII)
 
 
 def make_terminal_id(entropy: bytes) -> str:
@@ -90,21 +90,23 @@ def make_merchant_id(entropy: bytes) -> str:
 
 def check_terminal_id(terminal_id: str) -> str:
     """Return the terminal id if it has the canonical form, else raise `IdError`."""
-    return _check_short_id(terminal_id, TERMINAL_ID_CHARS)
+    if _TERMINAL_ID.fullmatch(terminal_id) is None:
+        raise IdError(f"a terminal id is {TERMINAL_ID_CHARS} characters of Crockford base32")
+    return terminal_id
 
 
 def check_merchant_id(merchant_id: str) -> str:
     """Return the merchant id if it has the canonical form, else raise `IdError`."""
-    return _check_short_id(merchant_id, MERCHANT_ID_CHARS)
+    if _MERCHANT_ID.fullmatch(merchant_id) is None:
+        raise IdError(f"a merchant id is {MERCHANT_ID_CHARS} characters of Crockford base32")
+    return merchant_id
+
+
+def _write_ulid(number: int) -> str:
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _PAIR_SHIFTS])
 
 
 def _make_short_id(entropy: bytes, char_count: int) -> str:
     if len(entropy) != char_count:
         raise IdError(f"this id takes {char_count} bytes of entropy")
     return "".join(_ALPHABET[byte & 31] for byte in entropy)
-
-
-def _check_short_id(text: str, char_count: int) -> str:
-    if len(text) != char_count or _SHORT_FORM.fullmatch(text) is None:
-        raise IdError(f"this id is {char_count} characters of Crockford base32")
-    return text
