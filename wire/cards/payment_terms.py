@@ -6,9 +6,10 @@ The card signs these very bytes, so there is no re-encoding gap between shown, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
+
+import msgspec
 
 from wire.errors import CardError, MoneyError
 from wire.ids import check_merchant_id, check_terminal_id
@@ -29,10 +30,11 @@ PDOL: Final = bytes.fromhex("9F0206 5F2A02 9F3708 9F160F 9F1C08 9A03 9F2103 9C01
 """Tags and lengths of the block, in order, as the application's SELECT answer lists them."""
 
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+# EMV format n: a byte holds two decimal digits, so 0x59 is read as fifty-nine.
+_NUMBER_OF: Final = {int(f"{number:02d}", 16): number for number in range(100)}
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentTerms:
+class PaymentTerms(msgspec.Struct, frozen=True):
     """What a payer's card is asked to authorise."""
 
     amount: Money
@@ -95,7 +97,7 @@ def parse_payment_terms(block: bytes) -> PaymentTerms:
         block[8:16],
         check_merchant_id(_ascii(block[16:31])),
         check_terminal_id(_ascii(block[31:39])),
-        _moment(digits[16:28]),
+        _moment(block[39:45]),
         block[45],
         block[46:50],
     )
@@ -114,13 +116,12 @@ def _ascii(raw: bytes) -> str:
         raise CardError("an id is ASCII") from None
 
 
-def _moment(digits: str) -> int:
-    """Return the unix seconds of twelve digits, YYMMDDhhmmss in UTC."""
-    # Two digits of a year mean this century; terminals of this protocol live in no other.
-    year, month, day = 2000 + int(digits[0:2]), int(digits[2:4]), int(digits[4:6])
-    hour, minute, second = int(digits[6:8]), int(digits[8:10]), int(digits[10:12])
+def _moment(raw: bytes) -> int:
+    """Return the unix seconds of YYMMDDhhmmss in UTC, two digits to a byte, all of them decimal."""
+    year, month, day, hour, minute, second = [_NUMBER_OF[byte] for byte in raw]
     try:
-        days = date(year, month, day).toordinal() - _EPOCH_DAY
+        # Two digits of a year mean this century; terminals of this protocol live in no other.
+        days = date(2000 + year, month, day).toordinal() - _EPOCH_DAY
     except ValueError:
         days = -1
     if days < 0 or hour > 23 or minute > 59 or second > 59:

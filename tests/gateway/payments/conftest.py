@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from gateway.holders.model import CardKeyBatch, Instrument, InstrumentKind
@@ -92,7 +93,7 @@ class CheckoutCounter:
             terminal_id=self.shop.terminal.terminal_id,
             at_s=self.shop.now_ms // 1000,
         )
-        return replace(terms, **changes)
+        return msgspec.structs.replace(terms, **changes)
 
     def tap(self, *, counter: int = 1, private_key: object = None, **changes: object) -> NfcAppPresentation:
         key = private_key or self.shop.phone_key

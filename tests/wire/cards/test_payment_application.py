@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from wire.cards.apdu import CommandApdu, ResponseApdu, parse_command
 from wire.cards.dialogue import hold_dialogue

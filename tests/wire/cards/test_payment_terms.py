@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from wire.cards.payment_terms import AT_S_MAX, AT_S_MIN, PDOL, TERMS_BYTES, PaymentTerms, parse_payment_terms
 from wire.errors import CardError, IdError
