@@ -57,6 +57,8 @@ class BreakCode(StrEnum):
     GROUP_WITHOUT_PAYMENT = "group_without_payment"
     PAYMENT_WITHOUT_GROUP = "payment_without_group"
     """A payment is approved, and no money moved."""
+    PAYMENT_REFERS_TO_NOTHING = "payment_refers_to_nothing"
+    """A payment names a terminal that its merchant has not, or an instrument or entry mode there is not."""
     PAYMENT_OF_OTHER_GROUP = "payment_of_other_group"
     """A payment names a group that has another, or that was not booked for a payment."""
     PAYMENT_DIFFERS_FROM_GROUP = "payment_differs_from_group"

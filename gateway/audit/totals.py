@@ -52,7 +52,8 @@ def check_days(source: AuditSource, progress: Progress) -> None:
 def check_token_uses(source: AuditSource, booked_count: int, progress: Progress) -> None:
     """See that every token that paid is stored as used, and every use stored is a payment's.
 
-    Reading all payments once more, by id, it also finds those approved without a group.
+    Reading all payments once more, by id, it also finds those approved without a group, and those that name
+    what does not exist: no foreign key looks after that, which every payment would have to pay for.
 
     Args:
         booked_count: how many approved payments the walk of the groups met.
@@ -63,7 +64,10 @@ def check_token_uses(source: AuditSource, booked_count: int, progress: Progress)
     uses = source.token_payment_ids()
     (used_by,) = next(uses, (None,))
     approved_count = 0
-    for payment_id, outcome, entry_mode, group_sequence in _watched(source.payments(), "tokens", progress):
+    for row in _watched(source.payments(), "tokens", progress):
+        payment_id, outcome, entry_mode, group_sequence, names_what_exists = row
+        if not names_what_exists:
+            raise Broken(BreakCode.PAYMENT_REFERS_TO_NOTHING, f"payment {payment_id}")
         if used_by is not None and used_by < payment_id:
             break
         is_used = used_by == payment_id

@@ -31,8 +31,9 @@ BookedPaymentRow: TypeAlias = tuple[int, str, str, int, str, bytes | None, str, 
 """group_sequence, payment_id, outcome, amount_minor, currency, the account of the wallet of its instrument
 (None where the instrument or its wallet is missing), merchant_id, receipt_number."""
 
-PaymentRow: TypeAlias = tuple[str, str, str, int | None]
-"""payment_id, outcome, entry_mode, group_sequence."""
+PaymentRow: TypeAlias = tuple[str, str, str, int | None, bool]
+"""payment_id, outcome, entry_mode, group_sequence, and whether its terminal (one of its merchant's), its
+instrument, if it names one, and its entry mode exist; true or false may be 1 or 0."""
 
 OrderRow: TypeAlias = tuple[str, str, int, int]
 """order_id, merchant_id, approved_minor, amount_minor."""

@@ -295,6 +295,22 @@ FALSIFIED = {
         ["UPDATE payments SET group_sequence = 1 WHERE group_sequence = 3"],
         AuditBreak("payment_of_other_group", "group 1"),
     ),
+    "a payment's terminal": (
+        ["UPDATE payments SET terminal_id = 'ANOTHER' WHERE group_sequence = 2"],
+        AuditBreak("payment_refers_to_nothing", "payment 0PAYMENT000000000000000001"),
+    ),
+    "a payment's entry mode": (
+        ["UPDATE payments SET entry_mode = 'by_ear' WHERE group_sequence = 2"],
+        AuditBreak("payment_refers_to_nothing", "payment 0PAYMENT000000000000000001"),
+    ),
+    "a declined payment's merchant": (
+        ["UPDATE payments SET merchant_id = 'MERCHANT0000009' WHERE payment_id LIKE '%4'"],
+        AuditBreak("payment_refers_to_nothing", "payment 0PAYMENT000000000000000004"),
+    ),
+    "a declined payment's instrument": (
+        ["UPDATE payments SET instrument_id = 'ANOTHER' WHERE payment_id LIKE '%4'"],
+        AuditBreak("payment_refers_to_nothing", "payment 0PAYMENT000000000000000004"),
+    ),
     "what an order was paid": (
         ["UPDATE orders SET approved_minor = 1 WHERE order_id = 'order-2'"],
         AuditBreak("order_total_differs", "order order-2 of merchant MERCHANT0000001"),

@@ -35,7 +35,14 @@ ORDER BY p.group_sequence
 SELECT count(*) FROM pendings
 
 -- name: list_payments
-SELECT payment_id, outcome, entry_mode, group_sequence FROM payments ORDER BY payment_id
+SELECT p.payment_id, p.outcome, p.entry_mode, p.group_sequence,
+    EXISTS (SELECT 1 FROM terminals AS t WHERE t.terminal_id = p.terminal_id AND t.merchant_id = p.merchant_id)
+    AND (
+        p.instrument_id IS NULL
+        OR EXISTS (SELECT 1 FROM instruments AS i WHERE i.instrument_id = p.instrument_id)
+    )
+    AND EXISTS (SELECT 1 FROM entry_modes AS m WHERE m.entry_mode = p.entry_mode)
+FROM payments AS p ORDER BY p.payment_id
 
 -- name: list_token_payment_ids
 SELECT payment_id FROM token_uses ORDER BY payment_id
