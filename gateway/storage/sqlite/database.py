@@ -19,6 +19,10 @@ BUSY_TIMEOUT_MS: Final = 5_000
 CACHE_KIB: Final = 8_192
 """Page cache of one connection; the gateway at rest may take 120 MiB in all."""
 STATEMENTS_CACHED_MAX: Final = 256
+CHECKPOINT_PAGES: Final = 4_000
+"""How long the log grows before its pages go to their places in the file: 16 MiB. Pages that every payment
+touches are then copied once for thousands of payments, and a commit is seldom held up by it; a pause of some
+tens of milliseconds is what a much longer log would cost. Readers that stay open let it grow further."""
 OPERATIONS_PER_STEP: Final = 200_000
 """Operations of SQLite's machine, about ten milliseconds, between two looks for a signal."""
 
@@ -119,6 +123,7 @@ def _configure(connection: sqlite3.Connection, *, writable: bool) -> None:
         "trusted_schema = OFF",
         "temp_store = MEMORY",
         f"cache_size = -{CACHE_KIB}",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
         f"query_only = {'OFF' if writable else 'ON'}",
     )
     with translated_errors():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import GatewayBusy, GatewayError, NotFound, StoreUnavailable
-from gateway.storage.sqlite.database import open_connection
+from gateway.storage.sqlite.database import CHECKPOINT_PAGES, open_connection
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.writer import BATCH_MAX, Writer
 
@@ -193,3 +193,17 @@ async def test_every_commit_is_synced_to_a_log_with_foreign_keys_held(writer: Wr
 
     # 2 is FULL: the log is synced at every commit, so that a power cut loses nothing that was answered.
     assert await writer.submit(read_settings) == ["wal", 2, 1]
+
+
+async def test_log_does_not_outgrow_its_checkpoint_by_more_than_a_batch(writer: Writer, path: Path) -> None:
+    page_bytes, commit_bytes, commit_count = 4_096, 1 << 20, 40
+    assert CHECKPOINT_PAGES * page_bytes < commit_count * commit_bytes, "enough is written for a checkpoint"
+
+    await writer.submit(lambda c: c.execute("CREATE TABLE heaps (heap BLOB)").rowcount)
+    for _ in range(commit_count):
+        await writer.submit(
+            lambda c: c.execute("INSERT INTO heaps VALUES (zeroblob(?))", [commit_bytes]).rowcount
+        )
+
+    log_bytes = path.with_name(path.name + "-wal").stat().st_size
+    assert log_bytes < CHECKPOINT_PAGES * page_bytes + 2 * commit_bytes
