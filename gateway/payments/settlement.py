@@ -31,8 +31,9 @@ def settle(
     The ids of the legs follow from the payment's id, so one payment can't be booked twice, and an
     auditor can tell which payment a group belongs to.
     """
+    payment = ulid_to_bytes(booking.payment_id)
     payment_leg = Transfer(
-        transfer_id_of(booking.payment_id, 0),
+        _leg_id(payment, 0),
         _SINGLE,
         wallet_account_id,
         merchant_account_id,
@@ -43,7 +44,7 @@ def settle(
     if fee_minor == 0:
         return TransferGroup((payment_leg,), _PAYMENT)
     fee_leg = Transfer(
-        transfer_id_of(booking.payment_id, 1),
+        _leg_id(payment, 1),
         _SINGLE,
         merchant_account_id,
         fees_account_id,
@@ -69,9 +70,7 @@ def transfer_id_of(payment_id: str, leg_index: int) -> bytes:
 
     The first half holds the time, so that ids rise with it and an index of them grows at its edge.
     """
-    raw = ulid_to_bytes(payment_id)
-    digest = hashlib.sha256(b"tapscan payment\0%b%d" % (raw, leg_index)).digest()
-    return raw[:HALF_ID_BYTES] + digest[:HALF_ID_BYTES]
+    return _leg_id(ulid_to_bytes(payment_id), leg_index)
 
 
 def utc_day_of(now_ms: int) -> int:
@@ -86,3 +85,8 @@ def receipt_number_text(number: int) -> str:
     '000041'
     """
     return f"{number:0{RECEIPT_DIGITS}d}"
+
+
+def _leg_id(payment: bytes, leg_index: int) -> bytes:
+    digest = hashlib.sha256(b"tapscan payment\0%b%d" % (payment, leg_index)).digest()
+    return payment[:HALF_ID_BYTES] + digest[:HALF_ID_BYTES]
