@@ -145,7 +145,12 @@ def read_facts(connection: sqlite3.Connection, groups: Iterable[TransferGroup]) 
 
 def read_accounts(connection: sqlite3.Connection, account_ids: Collection[bytes]) -> dict[bytes, Account]:
     """Read accounts as they stand, by id."""
-    return {row[0]: _account(row) for row in _list(connection, "list_accounts", account_ids)}
+    return {row[0]: account_of(row) for row in _list(connection, "list_accounts", account_ids)}
+
+
+def account_of(row: Row) -> Account:
+    """Return the account in a row that begins with the columns of the query list_accounts."""
+    return Account(row[0], _ACCOUNT_KINDS[row[1]], row[2], bool(row[3]), bool(row[4]), *row[5:9])
 
 
 def write_changes(connection: sqlite3.Connection, changes: LedgerChanges, head: ChainHead) -> None:
@@ -184,7 +189,7 @@ def require_all(changed_count: int, rows: Collection[object], guard: str) -> Non
         raise GatewayError(f"the guard of {guard} refused what was decided under its lock")
 
 
-def _list(connection: sqlite3.Connection, name: str, ids: Collection[bytes]) -> Iterable[Row]:
+def _list(connection: sqlite3.Connection, name: str, ids: Collection[bytes]) -> list[Row]:
     return list_rows(connection, SQL[name], [(one,) for one in ids])
 
 
@@ -222,10 +227,6 @@ def _transfer_row(leg: Transfer, sequence: int, leg_index: int) -> Row:
 
 def _end_row(end: PendingEnd) -> Row:
     return end.pending_id, rules.state_after(end.kind), end.now_ms, end.kind is TransferKind.EXPIRE
-
-
-def _account(row: Row) -> Account:
-    return Account(row[0], _ACCOUNT_KINDS[row[1]], row[2], bool(row[3]), bool(row[4]), *row[5:9])
 
 
 def _transfer(row: Row) -> Transfer:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.errors import GatewayError
 from gateway.holders.model import InstrumentStatus
 from gateway.ledger.accounts import operator_account_id
-from gateway.ledger.model import AccountKind, TransferGroup
+from gateway.ledger.model import Account, AccountKind, TransferGroup
 from gateway.ledger.workbook import Workbook
 from gateway.merchants.model import MerchantStatus, TerminalStatus
 from gateway.payments.changes import Draft, PaymentChanges
@@ -21,7 +22,9 @@ from gateway.payments.decide import Register
 from gateway.payments.facts import (
     AttemptKey,
     CodeState,
+    DayKey,
     KnownAttempt,
+    OrderKey,
     OrderState,
     Payer,
     PaymentFacts,
@@ -39,6 +42,8 @@ SQL = load_queries("payments")
 
 _ENTRY_MODES: Final = {mode.value: mode for mode in EntryMode}
 _INSTRUMENT_STATUSES: Final = {status.value: status for status in InstrumentStatus}
+_MERCHANT_STATUSES: Final = {status.value: status for status in MerchantStatus}
+_TERMINAL_STATUSES: Final = {status.value: status for status in TerminalStatus}
 # Plain texts: a member of an enumeration goes through sqlite3's adapters, which costs microseconds.
 _TEXT_OF: Final = {mode: mode.value for mode in EntryMode}
 
@@ -53,10 +58,10 @@ def book_payments(
             of the batch, and whoever is innocent is to be booked without it.
     """
     now_ms = max(booking.now_ms for booking in bookings)
-    facts = _read_facts(connection, bookings)
+    facts, accounts = _read_facts(connection, bookings)
     expiries = ledger.list_due_expiries(connection, now_ms)
     head = ledger.find_chain_head(connection)
-    workbook = _open_workbook(connection, facts, expiries, head.sequence + 1)
+    workbook = _open_workbook(connection, accounts, expiries, head.sequence + 1)
     ledger.let_go(workbook, expiries, now_ms)
     register = Register(facts, workbook)
     decisions = [register.decide(booking) for booking in bookings]
@@ -85,27 +90,62 @@ def find_payment_by_attempt(
 # Facts
 
 
-def _read_facts(connection: sqlite3.Connection, bookings: Sequence[PaymentBooking]) -> PaymentFacts:
-    uses = [booking.single_use for booking in bookings]
-    tokens = {(use.key_id, use.counter) for use in uses if isinstance(use, TokenUse)}
-    nonces = {
-        (utc_day_of(booking.now_ms) - days_ago, booking.single_use.terminal_nonce, booking.terminal_id)
-        for booking in bookings
-        for days_ago in (0, 1)
-        if isinstance(booking.single_use, TokenUse) and booking.single_use.terminal_nonce is not None
-    }
-    codes = {(use.code_hash,) for use in uses if isinstance(use, PaymentCodeUse)}
-    orders = {(booking.order_id, booking.merchant_id) for booking in bookings}
-    return PaymentFacts(
-        attempts=_read_attempts(connection, {(one.attempt_id, one.terminal_id) for one in bookings}),
-        sites={row[0]: _site(row) for row in _list(connection, "list_sites", _terminals(bookings))},
-        payers=_read_payers(connection, bookings),
-        token_uses={row[:2]: row[2] for row in _list(connection, "list_token_uses", tokens)},
-        terminal_nonces={row[:2] for row in _list(connection, "list_terminal_nonces", nonces)},
-        codes={row[0]: CodeState(row[1], bool(row[2])) for row in _list(connection, "list_codes", codes)},
-        orders={row[:2]: OrderState(*row[2:]) for row in _list(connection, "list_orders", orders)},
-        spent_minor={row[:2]: row[2] for row in _list(connection, "list_spent_days", _days(bookings))},
+@dataclass(slots=True)
+class _Keys:
+    """The keys of everything that a batch names, each once, as the queries want them."""
+
+    attempts: set[AttemptKey] = field(default_factory=set)
+    terminals: set[tuple[str]] = field(default_factory=set)
+    instruments: set[tuple[str]] = field(default_factory=set)
+    tokens: set[tuple[bytes, int]] = field(default_factory=set)
+    nonces: set[tuple[int, bytes, str]] = field(default_factory=set)
+    codes: set[tuple[bytes]] = field(default_factory=set)
+    orders: set[OrderKey] = field(default_factory=set)
+    days: set[DayKey] = field(default_factory=set)
+
+
+def _keys_of(bookings: Sequence[PaymentBooking]) -> _Keys:
+    keys = _Keys()
+    for booking in bookings:
+        keys.attempts.add((booking.attempt_id, booking.terminal_id))
+        keys.terminals.add((booking.terminal_id,))
+        keys.orders.add((booking.order_id, booking.merchant_id))
+        day, instrument_id = utc_day_of(booking.now_ms), booking.verdict.instrument_id
+        if instrument_id is not None:
+            keys.instruments.add((instrument_id,))
+            keys.days.add((day, instrument_id))
+        use = booking.single_use
+        if isinstance(use, TokenUse):
+            keys.tokens.add((use.key_id, use.counter))
+            if use.terminal_nonce is not None:
+                keys.nonces.add((day, use.terminal_nonce, booking.terminal_id))
+                keys.nonces.add((day - 1, use.terminal_nonce, booking.terminal_id))
+        elif isinstance(use, PaymentCodeUse):
+            keys.codes.add((use.code_hash,))
+    return keys
+
+
+def _read_facts(
+    connection: sqlite3.Connection, bookings: Sequence[PaymentBooking]
+) -> tuple[PaymentFacts, dict[bytes, Account]]:
+    """Read everything that a batch names, and the accounts of its wallets and merchants."""
+    keys = _keys_of(bookings)
+    sites = _list(connection, "list_sites", keys.terminals)
+    payers = _list(connection, "list_payers", keys.instruments)
+    facts = PaymentFacts(
+        attempts=_read_attempts(connection, keys.attempts),
+        sites={row[0]: _site(row) for row in sites},
+        payers={row[0]: _payer(row) for row in payers},
+        token_uses={row[:2]: row[2] for row in _list(connection, "list_token_uses", keys.tokens)},
+        terminal_nonces=set(_list(connection, "list_terminal_nonces", keys.nonces)),
+        codes={
+            row[0]: CodeState(row[1], bool(row[2])) for row in _list(connection, "list_codes", keys.codes)
+        },
+        orders={row[:2]: OrderState(*row[2:]) for row in _list(connection, "list_orders", keys.orders)},
+        spent_minor={row[:2]: row[2] for row in _list(connection, "list_spent_days", keys.days)},
     )
+    accounts = {row[8]: ledger.account_of(row[8:]) for row in (*sites, *payers)}
+    return facts, accounts
 
 
 def _read_attempts(
@@ -121,46 +161,25 @@ def _read_attempts(
     return known
 
 
-def _read_payers(connection: sqlite3.Connection, bookings: Sequence[PaymentBooking]) -> dict[str, Payer]:
-    ids = {booking.verdict.instrument_id for booking in bookings} - {None}
-    rows = _list(connection, "list_payers", {(one,) for one in ids})
-    return {row[0]: _payer(row) for row in rows}
-
-
 def _open_workbook(
     connection: sqlite3.Connection,
-    facts: PaymentFacts,
+    accounts: dict[bytes, Account],
     expiries: Sequence[TransferGroup],
     first_sequence: int,
 ) -> Workbook:
-    """Read the accounts that payments move money between, and what is needed to let go of due holds.
+    """Read the accounts that fees go to, and what is needed to let go of due holds.
 
     Whether a payment's transfers exist is not asked: their ids follow from a payment id that is new, and
     are UNIQUE.
     """
-    ledger_facts = ledger.read_facts(connection, expiries)
-    account_ids = {payer.wallet_account_id for payer in facts.payers.values()}
-    account_ids |= {site.merchant_account_id for site in facts.sites.values()}
-    accounts = ledger.read_accounts(connection, account_ids)
+    facts = ledger.read_facts(connection, expiries)
     fees = {operator_account_id(AccountKind.FEES, account.currency) for account in accounts.values()}
-    ledger_facts.accounts |= accounts | ledger.read_accounts(connection, fees)
-    return Workbook(ledger_facts, first_sequence)
-
-
-def _terminals(bookings: Sequence[PaymentBooking]) -> set[tuple[str]]:
-    return {(booking.terminal_id,) for booking in bookings}
-
-
-def _days(bookings: Sequence[PaymentBooking]) -> set[tuple[int, str]]:
-    return {
-        (utc_day_of(booking.now_ms), booking.verdict.instrument_id)
-        for booking in bookings
-        if booking.verdict.instrument_id is not None
-    }
+    facts.accounts |= accounts | ledger.read_accounts(connection, fees)
+    return Workbook(facts, first_sequence)
 
 
 def _list(connection: sqlite3.Connection, name: str, keys: Collection[Sequence[object]]) -> list[Row]:
-    return list(list_rows(connection, SQL[name], keys))
+    return list_rows(connection, SQL[name], keys)
 
 
 # Changes
@@ -248,12 +267,14 @@ def _payment_row(draft: Draft, first_sequence: int, receipt_counts: Mapping[str,
 
 
 def _site(row: Row) -> Site:
-    terminal_id, terminal_status, merchant_id, merchant_status, name, account_id, fee, receipts, place = row
+    terminal_id, terminal_status, merchant_id, merchant_status, name, fee, receipts, place, account_id = row[
+        :9
+    ]
     return Site(
         terminal_id=terminal_id,
-        terminal_status=TerminalStatus(terminal_status),
+        terminal_status=_TERMINAL_STATUSES[terminal_status],
         merchant_id=merchant_id,
-        merchant_status=MerchantStatus(merchant_status),
+        merchant_status=_MERCHANT_STATUSES[merchant_status],
         merchant_name=name,
         merchant_account_id=account_id,
         fee_basis_points=fee,
@@ -263,7 +284,7 @@ def _site(row: Row) -> Site:
 
 
 def _payer(row: Row) -> Payer:
-    instrument_id, key_id, label, status, weakest, per_payment, per_day, card_counter, account_id = row
+    instrument_id, key_id, label, status, weakest, per_payment, per_day, card_counter, account_id = row[:9]
     return Payer(
         instrument_id=instrument_id,
         key_id=key_id,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import re
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -38,22 +39,22 @@ def load_queries(topic: str) -> Mapping[str, str]:
 
 def list_rows(
     connection: sqlite3.Connection, statement: str, keys: Collection[Sequence[object]]
-) -> Iterator[Row]:
-    """Yield the rows of a statement for all keys at once; a key may be answered more than once.
+) -> list[Row]:
+    """Return the rows of a statement for all keys at once; a key may be answered more than once.
 
     Args:
         keys: each a sequence of the columns that the statement's `keys` have.
     """
     cursor = connection.cursor()
     cursor.row_factory = None
-    yield from _look_up(cursor, statement, keys)
+    return _look_up(cursor, statement, keys)
 
 
 def list_named_rows(
     connection: sqlite3.Connection, statement: str, keys: Collection[Sequence[object]]
-) -> Iterator[sqlite3.Row]:
+) -> list[sqlite3.Row]:
     """As `list_rows`, but columns have their names; for rows that are read one by one."""
-    yield from _look_up(connection.cursor(), statement, keys)
+    return _look_up(connection.cursor(), statement, keys)
 
 
 def write_rows(connection: sqlite3.Connection, statement: str, rows: Collection[Sequence[object]]) -> int:
@@ -68,12 +69,14 @@ def expand_keys(statement: str, width: int, size: int) -> str:
     return statement.replace(KEYS, f"VALUES {', '.join([key] * size)}")
 
 
-def _look_up(cursor: sqlite3.Cursor, statement: str, keys: Collection[Sequence[object]]) -> Iterator[Any]:
+def _look_up(cursor: sqlite3.Cursor, statement: str, keys: Collection[Sequence[object]]) -> list[Any]:
+    rows: list[Any] = []
     remaining = list(keys)
     while remaining:
         chunk, remaining = remaining[:KEYS_PER_STATEMENT_MAX], remaining[KEYS_PER_STATEMENT_MAX:]
         # Sizes are powers of two, so that few statements are prepared; the last key fills up.
         size = 1 << (len(chunk) - 1).bit_length()
         chunk += chunk[-1:] * (size - len(chunk))
-        values = [value for key in chunk for value in key]
-        yield from cursor.execute(expand_keys(statement, len(chunk[0]), size), values)
+        values = list(chain.from_iterable(chunk))
+        rows += cursor.execute(expand_keys(statement, len(chunk[0]), size), values)
+    return rows

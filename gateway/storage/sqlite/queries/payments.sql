@@ -15,16 +15,21 @@ SELECT p.* FROM keys CROSS JOIN payments AS p USING (attempt_id, terminal_id)
 
 -- name: list_sites
 WITH keys (terminal_id) AS (:keys)
-SELECT t.terminal_id, t.status, t.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points,
-    m.receipt_count, l.name
+SELECT t.terminal_id, t.status, t.merchant_id, m.status, m.name, m.fee_basis_points, m.receipt_count, l.name,
+    a.account_id, a.kind, a.currency, a.debits_must_not_exceed_credits, a.frozen,
+    a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted
 FROM keys CROSS JOIN terminals AS t USING (terminal_id)
     CROSS JOIN merchants AS m USING (merchant_id) CROSS JOIN locations AS l USING (location_id)
+    CROSS JOIN accounts AS a USING (account_id)
 
 -- name: list_payers
 WITH keys (instrument_id) AS (:keys)
 SELECT i.instrument_id, i.key_id, i.label, i.status, i.weakest_entry_mode, i.per_payment_minor,
-    i.per_day_minor, i.card_counter, w.account_id
+    i.per_day_minor, i.card_counter,
+    a.account_id, a.kind, a.currency, a.debits_must_not_exceed_credits, a.frozen,
+    a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted
 FROM keys CROSS JOIN instruments AS i USING (instrument_id) CROSS JOIN wallets AS w USING (wallet_id)
+    CROSS JOIN accounts AS a USING (account_id)
 
 -- name: list_token_uses
 WITH keys (key_id, counter) AS (:keys)
