@@ -18,7 +18,7 @@ from gateway.ledger.model import Account, AccountKind, TransferGroup
 from gateway.ledger.workbook import Workbook
 from gateway.merchants.model import MerchantStatus, TerminalStatus
 from gateway.payments.changes import Draft, PaymentChanges
-from gateway.payments.decide import Register
+from gateway.payments.decide import WEAKNESS, Register
 from gateway.payments.facts import (
     AttemptKey,
     CodeState,
@@ -228,7 +228,7 @@ def _write_approvals(
     orders = [(*key, order.amount_minor, order.approved_minor) for key, order in changes.orders.items()]
     require_all(write_rows(connection, SQL["approve_order"], orders), orders, "approve_order")
     days = [
-        (*key, spend.spent_minor, spend.largest_minor, _TEXT_OF[spend.weakest_entry_mode])
+        (*key, spend.spent_minor, spend.largest_minor, WEAKNESS[spend.weakest_entry_mode])
         for key, spend in changes.spent_days.items()
     ]
     require_all(write_rows(connection, SQL["take_allowance"], days), days, "take_allowance")

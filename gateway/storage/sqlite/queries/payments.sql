@@ -87,8 +87,7 @@ WHERE i.instrument_id = ?2
     AND i.status = 'active'
     AND ?4 <= i.per_payment_minor
     AND ?3 <= i.per_day_minor
-    AND (SELECT weakness FROM entry_modes WHERE entry_mode = ?5)
-        <= (SELECT weakness FROM entry_modes WHERE entry_mode = i.weakest_entry_mode)
+    AND ?5 <= (SELECT weakness FROM entry_modes WHERE entry_mode = i.weakest_entry_mode)
 ON CONFLICT (day, instrument_id) DO UPDATE
 SET spent_minor = spent_minor + excluded.spent_minor
 WHERE spent_minor + excluded.spent_minor
