@@ -133,7 +133,7 @@ class Transfer(msgspec.Struct, frozen=True, gc=False):
         return self.kind in LETS_GO
 
 
-class TransferGroup(msgspec.Struct, frozen=True):
+class TransferGroup(msgspec.Struct, frozen=True, gc=False):
     """One to sixteen linked transfers: all are booked, in order, or none is."""
 
     legs: tuple[Transfer, ...]

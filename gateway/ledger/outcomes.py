@@ -82,7 +82,7 @@ _MAY_SUCCEED_LATER = frozenset(
 )
 
 
-class GroupOutcome(msgspec.Struct, frozen=True):
+class GroupOutcome(msgspec.Struct, frozen=True, gc=False):
     """The answer to a group: one outcome a leg, in the order of the legs."""
 
     legs: tuple[Outcome, ...]

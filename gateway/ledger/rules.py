@@ -28,7 +28,7 @@ _PENDING: Final = TransferKind.PENDING
 _POST: Final = TransferKind.POST
 
 
-class Movement(msgspec.Struct, frozen=True):
+class Movement(msgspec.Struct, frozen=True, gc=False):
     """What a transfer adds to the debit account's debits and to the credit account's credits."""
 
     pending_minor: int

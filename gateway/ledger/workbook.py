@@ -59,7 +59,7 @@ class PendingEnd(msgspec.Struct, frozen=True):
     now_ms: int
 
 
-class BookedGroup(msgspec.Struct, frozen=True):
+class BookedGroup(msgspec.Struct, frozen=True, gc=False):
     """A group with its place in the batch, which is its place in the ledger from `first_sequence` on."""
 
     group: TransferGroup
@@ -192,19 +192,19 @@ def ids_of(groups: Iterable[TransferGroup]) -> tuple[set[bytes], set[bytes], set
     return transfer_ids, pending_ids, account_ids
 
 
-@dataclass(slots=True)
-class _Undo:
+class _Undo(msgspec.Struct):
     """What a group changed before one of its legs was refused."""
 
     ended_count: int
-    pages: list[tuple[_Page, tuple[int, int, int, int, int, bool]]] = field(default_factory=list)
-    pendings: list[tuple[bytes, Pending | None]] = field(default_factory=list)
+    pages: list[tuple[_Page, tuple[int, int, int, int, int, bool]]] = []
+    pendings: list[tuple[bytes, Pending | None]] = []
 
 
 class _Page:
     """One account as the batch leaves it so far; reads like `Account` where rules ask."""
 
     __slots__ = (
+        "_available_before_minor",
         "_before",
         "_needed_minor",
         "_needs_unfrozen",
@@ -220,6 +220,7 @@ class _Page:
 
     def __init__(self, account: Account) -> None:
         self._before = account
+        self._available_before_minor = account.available_minor
         self.account_id = account.account_id
         self.currency = account.currency
         self.debits_must_not_exceed_credits = account.debits_must_not_exceed_credits
@@ -246,10 +247,11 @@ class _Page:
         self.debits_pending += movement.pending_minor
         self.debits_posted += movement.posted_minor
         self._needs_unfrozen |= not lets_go
-        before = self._before
         # How far below its beginning the balance now is: so much must have been there.
-        taken = before.available_minor - (self.credits_posted - self.debits_posted - self.debits_pending)
-        self._needed_minor = max(self._needed_minor, taken)
+        available_minor = self.credits_posted - self.debits_posted - self.debits_pending
+        taken_minor = self._available_before_minor - available_minor
+        if taken_minor > self._needed_minor:
+            self._needed_minor = taken_minor
 
     def credit(self, movement: Movement) -> None:
         self.credits_pending += movement.pending_minor
