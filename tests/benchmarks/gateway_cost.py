@@ -33,11 +33,19 @@ from gateway.payments.service import PaymentService
 from gateway.payments.verify import Verifier
 from wire import es256
 from wire.cards.payment_terms import PaymentTerms
-from wire.http_signatures import SignatureTag, parse_signed_request, sign_request, verify_signed_request
+from wire.http_signatures import (
+    SignatureTag,
+    parse_signed_request,
+    sign_request,
+    sign_session_request,
+    verify_session_request,
+    verify_signed_request,
+)
 from wire.ids import make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.payments import NfcAppPresentation, PaymentAnswer, PaymentRequest
 from wire.money import Money, find_currency
+from wire.request_sessions import SESSION_ID_BYTES_MIN, SESSION_KEY_BYTES, RequestSession
 from wire.tokens.nfc_token import mint_nfc_token, verify_nfc_token
 from wire.tokens.sign1 import parse_sign1
 
@@ -105,6 +113,18 @@ class _Till:
             idempotency_key=request.attempt_id,
         )
         return body, headers
+
+    def sign_in_session(self, request: PaymentRequest, url: str, session: RequestSession) -> dict[str, str]:
+        """Return the headers of the same payment under a session."""
+        return sign_session_request(
+            method="POST",
+            target_uri=f"{url}/v1/payments",
+            session=session,
+            created_s=time.time_ns() // 1_000_000_000,
+            nonce=self._rng.randbytes(16).hex(),
+            body=dump_message(request),
+            idempotency_key=request.attempt_id,
+        )
 
 
 async def measure_gateway_cost(folder: Path) -> GatewayCost:
@@ -175,6 +195,14 @@ async def _measure_lines(office: Office, till: _Till) -> dict[str, float]:
         )
 
     signed = parse_signature()
+    session = RequestSession(bytes(SESSION_ID_BYTES_MIN), bytes(SESSION_KEY_BYTES))
+    in_session = parse_signed_request(
+        method="POST",
+        target_uri=f"{url}/v1/payments",
+        headers=till.sign_in_session(request, url, session).items(),
+        body=body,
+        tags={SignatureTag.SESSION},
+    )
     payments = PaymentService(office.store, office.vault)
     verifier = Verifier(office.store, office.vault)
     answer: PaymentAnswer = await _pay(payments, till, request)
@@ -182,6 +210,9 @@ async def _measure_lines(office: Office, till: _Till) -> dict[str, float]:
         "parse the signature headers, digest the body": _median_us(parse_signature),
         "verify the request's ES256 signature": _median_us(
             lambda: verify_signed_request(signed, till_key, now_ms=signed.created_s * 1000)
+        ),
+        "verify it under a session instead": _median_us(
+            lambda: verify_session_request(in_session, session.key, now_ms=in_session.created_s * 1000)
         ),
         "parse the payment's JSON": _median_us(lambda: parse_message(body, PaymentRequest)),
         "parse the token's envelope": _median_us(lambda: parse_sign1(request.presentation.token)),
