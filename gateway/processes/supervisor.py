@@ -37,8 +37,8 @@ class RestartPolicy:
 
     restarts_max: int = 8
     """In a row, none of them a steady while apart; then the gateway gives up and stops."""
-    steady_s: float = 60.0
-    """A worker that lived this long did not die of how it was started."""
+    steady_s: float = 5.0
+    """A worker that lived this long did not die of how it was started, and is started again for ever."""
     delay_s: float = 0.1
     """Before the first restart in a row; it doubles from there on."""
     delay_s_max: float = 10.0

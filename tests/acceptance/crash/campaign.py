@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from gateway.audit import audit
 from gateway.office import open_office
+from gateway.processes.supervisor import RestartPolicy
 from simulators.auditor.books import Books, Finding, check_books
 from simulators.auditor.promises import check_promises
 from tests.acceptance.crash.checkouts import UNAVAILABLE, Street
-from tests.acceptance.crash.serving import Gateway
+from tests.acceptance.crash.serving import WAIT_S, Gateway
 from tests.databases import postgres_database, sqlite_database
 from tests.postgres_server import PostgresServer, running_server
 
@@ -130,12 +131,22 @@ class _Campaign:
                 await self.street.until("answered", answers, self._gateway.kill)
                 await self._replace_gateway()
             case "worker":
+                await self._let_workers_grow_steady()
                 await self.street.until("answered", answers, self._kill_a_worker)
                 await self.street.until("answered", ANSWERS_AFTER_A_KILL)
             case "server":
                 await self.street.until("answered", answers)
                 await self._replace_server()
         assert self._gateway.is_running
+
+    async def _let_workers_grow_steady(self) -> None:
+        """Wait until no worker could be said to die of how it was started; the first may be young."""
+        if self._outcome.cycles == 0:
+            return
+        async with asyncio.timeout(WAIT_S):
+            # An age is nothing that anybody tells of.
+            while min(self._gateway.worker_ages_s(), default=0.0) < RestartPolicy().steady_s:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
     def _kill_a_worker(self) -> None:
         self._rng.choice(self._gateway.workers()).kill()

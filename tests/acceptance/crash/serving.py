@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -64,6 +65,10 @@ class Gateway:
         """Return the processes it serves with, beside the main one."""
         assert self._process is not None
         return psutil.Process(self._process.pid).children()
+
+    def worker_ages_s(self) -> list[float]:
+        """Return how long each of them has lived."""
+        return [time.time() - one.create_time() for one in self.workers()]
 
     def kill(self) -> None:
         """End the main process at once; the workers it began with find out by themselves."""
