@@ -80,7 +80,7 @@ def _draw(line: Line, levels: Sequence[int], top_per_s: float, label_y: float) -
         spots = [(_x(level, levels), _y(per_s, top_per_s)) for level, per_s in points]
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.4" fill="{line.colour}"/>' for x, y in spots]
     label = f"{line.label}: {max(per_s for _, per_s in points):,.0f}/s"
-    return [*parts, _text(RIGHT + 12, label_y + 4, label, colour=line.colour)]
+    return [*parts, _text(RIGHT + 20, label_y + 4, label, colour=line.colour)]
 
 
 def _label_places(wanted: Sequence[float]) -> list[float]:
