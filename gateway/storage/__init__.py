@@ -1,1 +1,1 @@
-"""Where the gateway keeps what must survive: the Store contract, kept by SQLite, by PostgreSQL and over a link."""
+"""Where the gateway keeps what must survive: the Store contract, and who keeps it (SQLite, PostgreSQL)."""
