@@ -24,10 +24,10 @@ from gateway.errors import ConfigurationError
 from gateway.http.admission import Admission
 from gateway.http.authentication import Authenticator
 from gateway.http.bodies import Intake
+from gateway.http.desk import Desk
 from gateway.http.door import Door, PaymentDesk
 from gateway.http.exchange import RequestIds
 from gateway.http.nonces import NonceWindow
-from gateway.http.resources import Desk
 from gateway.http.routes import make_application
 from gateway.http.sessions import TerminalSessions
 from gateway.logs import open_request_log

@@ -1,7 +1,11 @@
 """The gateway's HTTP interface: signed requests in, messages of wire/messages out.
 
-routes.py          which address is which handler
-resources.py       the handlers: payments, enrolment, payment codes, health
+table.py           which address is which handler: the one place to add one
+resources/         the handlers, transport-free: payments, terminals, wallet, health
+routes.py          the table as an aiohttp application
+dispatch.py        the table for a caller within this process
+door.py            the short way of a payment; admission.py, how many are decided at once
+calls.py           a request as a value; answers.py, an answer as one
 authentication.py  whose request this is
 nonces.py          which signed requests were seen already
 bodies.py          a body within its bounds

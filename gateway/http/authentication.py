@@ -15,15 +15,13 @@ never taken from the cache: a booking judges it in its own transaction, everythi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-from aiohttp import web
-
 from gateway.errors import AuthenticationFailed
 from gateway.holders.model import Instrument, InstrumentKind, RequestNonce
+from gateway.http.calls import SignedCall
 from gateway.http.nonces import NonceWindow
 from gateway.http.sessions import TerminalSessions
 from gateway.merchants.model import EnrolledTerminal, TerminalStatus
@@ -45,22 +43,6 @@ TERMINALS_CACHED_MAX: Final = 10_000
 _OWN_KEY: Final = frozenset({SignatureTag.TERMINAL})
 _OWN_KEY_OR_SESSION: Final = frozenset({SignatureTag.TERMINAL, SignatureTag.SESSION})
 _DEVICE: Final = frozenset({SignatureTag.DEVICE})
-
-
-class SignedCall(msgspec.Struct, frozen=True):
-    """What a signature can cover of a request, as it was received."""
-
-    method: str
-    raw_path: str
-    """With its query, undecoded."""
-    headers: Mapping[str, str]
-    """Every field line; a name that comes twice is there twice."""
-    body: bytes
-
-
-def call_of(request: web.Request, body: bytes = b"") -> SignedCall:
-    """Return what a signature can cover of aiohttp's request."""
-    return SignedCall(request.method, request.raw_path, request.headers, body)
 
 
 class Authenticator:

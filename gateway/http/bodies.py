@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from aiohttp import web
 
 from gateway.config import LimitSettings
 from gateway.errors import GatewayError
 from gateway.http.answers import JSON_CONTENT_TYPE
+from gateway.http.calls import find_field
 from wire.errors import WireError
 
 
@@ -30,11 +32,8 @@ class Intake:
                 in time.
             GatewayError: `not_ready`; the gateway stops and will not see the rest of it.
         """
-        if request.content_type != JSON_CONTENT_TYPE or "Content-Encoding" in request.headers:
-            raise WireError("the body must be plain application/json", code="unsupported_media_type")
-        if (request.content_length or 0) > self._bytes_max:
-            # Said from the length alone; one that gives no length is cut off by the application's bound.
-            raise WireError(f"the body is longer than {self._bytes_max} bytes", code="body_too_large")
+        # Said from the length alone; one that gives no length is cut off by the application's bound.
+        self.check(request.headers, request.content_length or 0)
         if request.content.is_eof():
             # It came with its header, as a till's does: there is nothing to wait for, so no clock to set.
             return await request.read()
@@ -44,6 +43,18 @@ class Intake:
             if self.is_draining:
                 raise GatewayError("the gateway is stopping", code="not_ready") from None
             raise WireError("the body did not come in time") from None
+
+    def check(self, headers: Mapping[str, str], size_bytes: int) -> None:
+        """Return if a body of this size and these header fields is one that is read.
+
+        Raises:
+            WireError: `unsupported_media_type`, `body_too_large`.
+        """
+        content_type = (find_field(headers, "Content-Type") or "").partition(";")[0].strip().lower()
+        if content_type != JSON_CONTENT_TYPE or find_field(headers, "Content-Encoding") is not None:
+            raise WireError("the body must be plain application/json", code="unsupported_media_type")
+        if size_bytes > self._bytes_max:
+            raise WireError(f"the body is longer than {self._bytes_max} bytes", code="body_too_large")
 
     def drain(self) -> None:
         """Stop waiting for bodies: once it stops, aiohttp drops whatever else a client sends."""

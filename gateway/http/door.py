@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -28,10 +29,11 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 
 from gateway.errors import GatewayBusy
 from gateway.http.answers import JSON_CONTENT_TYPE, Answer, HttpDate, dump_answer
-from gateway.http.authentication import SignedCall
+from gateway.http.calls import SignedCall
+from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange, answer_failure, log_exchange
 from gateway.http.problems import answer_problem
-from gateway.http.resources import Desk, PaymentResource
+from gateway.http.resources.payments import PaymentResource
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
@@ -44,6 +46,7 @@ _END_OF_HEADER: Final = b"\r\n\r\n"
 _LENGTH_FIELD: Final = b"\r\ncontent-length: "
 _LENGTH_DIGITS_MAX: Final = 5
 _NO_ID: Final = "0" * 16
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 
 
 class PaymentDesk:
@@ -69,7 +72,7 @@ class PaymentDesk:
     async def answer(self, call: SignedCall, noted: Exchange) -> bytes:
         """Decide an attempt and return the bytes of its answer, whatever becomes of it."""
         try:
-            answer = await self._payments.decide(call, noted)
+            answer = await self._payments.decide(call, _NO_PARAMETERS, noted)
         except Exception as error:  # noqa: BLE001  the one place, on this way, where none may get out
             answer = answer_failure(error, noted)
         log_exchange(self._desk.request_log, noted, method=METHOD, route=PATH, status=answer.status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -58,6 +58,16 @@ _CODE_OF_HTTP_ERROR: Final = {
 }
 
 
+class MethodNotAllowed(GatewayError):
+    """The path is known, and not for this method."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, allowed_methods: Collection[str]) -> None:
+        super().__init__()
+        self.allowed_methods = allowed_methods
+
+
 def code_of(error: Exception) -> str:
     """Return the problem code an exception is answered with; always a key of STATUS.
 
@@ -101,7 +111,7 @@ def answer_problem(error: Exception, *, request_id: str) -> Answer:
         fields += (("WWW-Authenticate", 'Signature realm="tapscan"'),)
     if problem.retryable:
         fields += (("Retry-After", str(RETRY_AFTER_S)),)
-    if isinstance(error, web.HTTPMethodNotAllowed):
+    if isinstance(error, web.HTTPMethodNotAllowed | MethodNotAllowed):
         fields += (("Allow", ", ".join(sorted(error.allowed_methods))),)
     return Answer(problem.status, PROBLEM_CONTENT_TYPE, dump_message(problem), fields)
 

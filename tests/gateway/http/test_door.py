@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gateway.http.admission import Admission
 from gateway.http.answers import Answer, dump_answer
-from gateway.http.authentication import SignedCall
+from gateway.http.calls import SignedCall
 from gateway.http.door import Door, is_surely_one_payment
 from gateway.http.exchange import Exchange
 

@@ -1,0 +1,36 @@
+"""What the handlers of requests work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.entropy import Entropy
+from gateway.holders.service import HolderService
+from gateway.http.admission import Admission
+from gateway.http.authentication import Authenticator
+from gateway.http.bodies import Intake
+from gateway.http.exchange import RequestIds
+from gateway.http.sessions import TerminalSessions
+from gateway.logs import RequestLog
+from gateway.merchants.service import MerchantService
+from gateway.payments.service import PaymentService
+from gateway.storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Made once by the composition root."""
+
+    store: Store
+    payments: PaymentService
+    merchants: MerchantService
+    holders: HolderService
+    authenticator: Authenticator
+    sessions: TerminalSessions
+    intake: Intake
+    admission: Admission
+    request_ids: RequestIds
+    request_log: RequestLog
+    now_ms: Callable[[], int]
+    entropy: Entropy

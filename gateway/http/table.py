@@ -1,0 +1,49 @@
+"""The one table of addresses: which method and path lead to which handler, and what is read before it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from gateway.http.answers import Answer
+from gateway.http.calls import SignedCall
+from gateway.http.desk import Desk
+from gateway.http.exchange import Exchange
+from gateway.http.resources.health import HealthResource
+from gateway.http.resources.payments import PaymentResource
+from gateway.http.resources.terminals import TerminalResource
+from gateway.http.resources.wallet import WalletResource
+
+Handler = Callable[[SignedCall, Mapping[str, str], Exchange], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One address."""
+
+    method: str
+    pattern: str
+    """A path whose segments may be parameters, `/v1/payments/{payment_id}`; without a query."""
+    handle: Handler
+    has_body: bool = False
+    """Whether a JSON body is read, within its bounds, before the handler runs."""
+    is_admitted: bool = False
+    """Whether it counts among the payments that are decided at once (gateway/http/admission.py)."""
+    answers_head: bool = False
+    """Whether HEAD is answered as GET is, without the body."""
+
+
+def make_table(desk: Desk) -> tuple[Route, ...]:
+    """Return every address of the interface."""
+    payments, terminals = PaymentResource(desk), TerminalResource(desk)
+    wallet, health = WalletResource(desk), HealthResource(desk)
+    return (
+        Route("POST", "/v1/payments", payments.decide, has_body=True, is_admitted=True),
+        Route("GET", "/v1/payments", payments.find_by_attempt),
+        Route("GET", "/v1/payments/{payment_id}", payments.find),
+        Route("POST", "/v1/terminals/enrol", terminals.enrol, has_body=True),
+        Route("POST", "/v1/terminals/sessions", terminals.open_session, has_body=True),
+        Route("POST", "/v1/wallet/payment-codes", wallet.create_payment_code, has_body=True),
+        Route("GET", "/health/live", health.live, answers_head=True),
+        Route("GET", "/health/ready", health.ready, answers_head=True),
+    )
