@@ -23,6 +23,7 @@ from terminal.config import LoggingSettings, TerminalConfig, check_gateway_url
 from terminal.data_folder import DaemonLock, prepare_folder
 from terminal.errors import ConfigurationError
 from terminal.gateway_client import GatewayClient, GatewayTimings
+from terminal.http_transport import HttpTransport
 from terminal.identity import Identity, is_enrolled, load_identity, prepare_enrolment_key, store_identity
 from terminal.journal import Journal, read_journal
 from terminal.presentations import PresentationEvent, TermsSource
@@ -317,15 +318,17 @@ def _make_client(config: TerminalConfig, identity: Identity, surroundings: Surro
 def _make_client_for(
     config: TerminalConfig, url: str, key: es256.PrivateKey, surroundings: Surroundings
 ) -> GatewayClient:
+    transport = HttpTransport(
+        connect_timeout_ms=config.gateway.connect_timeout_ms, try_timeout_ms=config.gateway.try_timeout_ms
+    )
     timings = GatewayTimings(
-        connect_timeout_ms=config.gateway.connect_timeout_ms,
-        try_timeout_ms=config.gateway.try_timeout_ms,
         retry_delay_ms=config.gateway.retry_delay_ms,
         retry_delay_ms_max=config.gateway.retry_delay_ms_max,
     )
     return GatewayClient(
         url,
         key,
+        transport,
         timings,
         now_ms=surroundings.now_ms,
         entropy=surroundings.entropy,

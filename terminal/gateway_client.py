@@ -15,17 +15,15 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Final
 
-import aiohttp
 import structlog
-from aiohttp.http_exceptions import HttpProcessingError
-from yarl import URL
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
 from terminal.request_signer import RequestSigner
+from terminal.transport import Reply, Transport
 from wire import es256
 from wire.errors import WireError
 from wire.ids import ENTROPY_BYTES, check_merchant_id, check_terminal_id, make_ulid
-from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
+from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.payments import PaymentAnswer, PaymentRequest, entry_mode_of
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
@@ -33,12 +31,9 @@ from wire.messages.sessions import SessionAnswer
 from wire.money import find_currency
 from wire.request_sessions import RequestSession
 
-ANSWER_BYTES_MAX: Final = BODY_BYTES_MAX
-"""Longest answer read; the longest of the gateway's is under 4 KiB."""
 RETRY_AFTER_S_MAX: Final = 60
 SENDS_MAX: Final = 100
 """Sends of one attempt within one call; the deadline ends the call long before."""
-CONNECTIONS_MAX: Final = 4
 SESSION_UNKNOWN: Final = "session_unknown"
 JSON_CONTENT_TYPE: Final = "application/json"
 
@@ -47,25 +42,12 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class GatewayTimings:
-    """Bounds of one send and of the pauses between two."""
+    """The pauses between two sends, and between two sessions."""
 
-    connect_timeout_ms: int
-    try_timeout_ms: int
     retry_delay_ms: int
     retry_delay_ms_max: int
     session_pause_ms: int = 60_000
     """At least so long between two sessions, and after one could not be opened."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """What came back for one send, read whole."""
-
-    status: int
-    content_type: str
-    body: bytes
-    retry_after_s: int
-    date: str | None
 
 
 class GatewayClient:
@@ -75,6 +57,7 @@ class GatewayClient:
         self,
         url: str,
         private_key: es256.PrivateKey,
+        transport: Transport,
         timings: GatewayTimings,
         *,
         now_ms: Callable[[], int],
@@ -85,32 +68,22 @@ class GatewayClient:
 
         Args:
             url: base address without a trailing slash, spelt as the gateway's own configuration spells it.
+            transport: carries what is sent; the client closes it.
             now_ms: unix milliseconds.
             entropy: returns that many random bytes, for nonces and the keys of sessions.
             jitter: returns a number in [0, 1), to spread the resends of many tills.
         """
         self._url = url
         self._signer = RequestSigner(private_key, now_ms, entropy)
+        self._transport = transport
         self._timings = timings
         self._now_ms = now_ms
         self._entropy = entropy
         self._jitter = jitter
-        self._http: aiohttp.ClientSession | None = None
         self.is_reachable = False
         """Whether the last thing sent was answered by the gateway, favourably or not."""
 
     async def __aenter__(self) -> GatewayClient:
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=self._timings.try_timeout_ms / 1000,
-                sock_connect=self._timings.connect_timeout_ms / 1000,
-            ),
-            # Answers are small; a compressed one could unfold beyond every bound.
-            headers={"Accept-Encoding": "identity"},
-            auto_decompress=False,
-        )
         return self
 
     async def __aexit__(
@@ -119,9 +92,8 @@ class GatewayClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; may be called twice."""
-        if self._http is not None:
-            await self._http.close()
+        """Close the transport; may be called twice."""
+        await self._transport.close()
 
     async def pay(
         self, request: PaymentRequest, *, deadline_ms: int, sent_before: bool = False
@@ -151,7 +123,7 @@ class GatewayClient:
             GatewayUnreachable, GatewayRefused: still unknown.
         """
         try:
-            reply = await self._send("GET", f"/v1/payments?attempt_id={request.attempt_id}")
+            reply = await self.call("GET", f"/v1/payments?attempt_id={request.attempt_id}")
         except GatewayRefused as refusal:
             if refusal.code == "not_found":
                 return None
@@ -167,6 +139,33 @@ class GatewayClient:
         """
         reply = await self._send_signed("POST", "/v1/terminals/enrol", dump_message(request), idempotency_key)
         return _believe_enrolment(reply)
+
+    async def call(
+        self, method: str, target: str, body: bytes = b"", idempotency_key: str | None = None
+    ) -> Reply:
+        """Send one signed request, once, and return the gateway's answer to it: status 200 or 201, JSON.
+
+        It is signed under the session there is; should the gateway not know that one, it is signed once more
+        by the terminal's own key.
+
+        Args:
+            target: path and query, already encoded.
+            body: JSON, empty for none.
+            idempotency_key: a ULID; repeat it to repeat the request.
+
+        Raises:
+            GatewayRefused: it answered with a problem, and has done nothing.
+            GatewayUnreachable: no answer that makes sense; it may have done what was asked.
+        """
+        session = self._signer.session
+        try:
+            return await self._send_signed(method, target, body, idempotency_key, session)
+        except GatewayRefused as refusal:
+            if session is None or refusal.code != SESSION_UNKNOWN:
+                raise
+        # Refused before anything was looked at: the same request, signed by the terminal's own key.
+        self._signer.drop_session(session)
+        return await self._send_signed(method, target, body, idempotency_key)
 
     async def keep_session(self) -> None:
         """Open a session, and another one whenever it ends, for as long as this runs.
@@ -198,7 +197,7 @@ class GatewayClient:
         for delay_ms in self._delays_ms():
             delivery.is_in_flight = True
             try:
-                reply = await self._send("POST", "/v1/payments", body, request.attempt_id)
+                reply = await self.call("POST", "/v1/payments", body, request.attempt_id)
                 return _believe_answer(reply, request)
             except GatewayRefused as refusal:
                 delivery.note_refusal(refusal)
@@ -225,19 +224,6 @@ class GatewayClient:
         except WireError:
             raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
 
-    async def _send(
-        self, method: str, target: str, body: bytes = b"", idempotency_key: str | None = None
-    ) -> _Reply:
-        session = self._signer.session
-        try:
-            return await self._send_signed(method, target, body, idempotency_key, session)
-        except GatewayRefused as refusal:
-            if session is None or refusal.code != SESSION_UNKNOWN:
-                raise
-        # Refused before anything was looked at: the same request, signed by the terminal's own key.
-        self._signer.drop_session(session)
-        return await self._send_signed(method, target, body, idempotency_key)
-
     async def _send_signed(
         self,
         method: str,
@@ -245,7 +231,7 @@ class GatewayClient:
         body: bytes = b"",
         idempotency_key: str | None = None,
         session: RequestSession | None = None,
-    ) -> _Reply:
+    ) -> Reply:
         uri = self._url + target
         headers = self._signer.sign(method, uri, body, idempotency_key, session)
         reply = await self._exchange(method, uri, body, headers)
@@ -256,21 +242,16 @@ class GatewayClient:
             raise GatewayUnreachable(f"HTTP status {reply.status} without an answer of the gateway")
         return reply
 
-    async def _exchange(self, method: str, uri: str, body: bytes, headers: dict[str, str]) -> _Reply:
-        assert self._http is not None, "enter the client before using it"
+    async def _exchange(self, method: str, uri: str, body: bytes, headers: dict[str, str]) -> Reply:
         try:
-            async with self._http.request(
-                method, URL(uri, encoded=True), data=body or None, headers=headers, allow_redirects=False
-            ) as response:
-                reply = await _read_reply(response)
-        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
+            reply = await self._transport.exchange(method, uri, body, headers)
+        except GatewayUnreachable:
             self.is_reachable = False
-            # The library's text may quote what was received; its type says enough.
-            raise GatewayUnreachable(f"no answer from the gateway ({type(error).__name__})") from None
+            raise
         self.is_reachable = True
         return reply
 
-    def _read_problem(self, reply: _Reply) -> GatewayRefused | GatewayUnreachable:
+    def _read_problem(self, reply: Reply) -> GatewayRefused | GatewayUnreachable:
         try:
             problem = parse_message(reply.body, Problem)
         except WireError:
@@ -283,13 +264,13 @@ class GatewayClient:
             # It broke in the middle of something: that it booked nothing is not certain.
             return GatewayUnreachable(f"the gateway failed ({_log_safe(problem.code)})")
         refusal = _Refusal(problem.code, problem.retryable, self._explain(problem.code, reply))
-        refusal.retry_after_s = reply.retry_after_s
+        refusal.retry_after_s = _parse_retry_after(reply.headers.get("retry-after", ""))
         return refusal
 
-    def _explain(self, code: str, reply: _Reply) -> str:
+    def _explain(self, code: str, reply: Reply) -> str:
         if code != "signature_expired":
             return f"the gateway refused: {_log_safe(code)}"
-        skew_s = _clock_skew_s(reply.date, self._now_ms())
+        skew_s = _clock_skew_s(reply.headers.get("date"), self._now_ms())
         size = (
             "differs from the gateway's"
             if skew_s is None
@@ -337,23 +318,7 @@ class _Delivery:
         return self._refusal
 
 
-async def _read_reply(response: aiohttp.ClientResponse) -> _Reply:
-    body = bytearray()
-    while chunk := await response.content.read(ANSWER_BYTES_MAX + 1 - len(body)):
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            response.close()
-            raise GatewayUnreachable("the gateway's answer is too long to be one")
-    return _Reply(
-        status=response.status,
-        content_type=response.content_type,
-        body=bytes(body),
-        retry_after_s=_parse_retry_after(response.headers.get("Retry-After", "")),
-        date=response.headers.get("Date"),
-    )
-
-
-def _believe_answer(reply: _Reply, request: PaymentRequest) -> PaymentAnswer:
+def _believe_answer(reply: Reply, request: PaymentRequest) -> PaymentAnswer:
     try:
         answer = parse_message(reply.body, PaymentAnswer)
     except WireError:
@@ -373,7 +338,7 @@ def _believe_answer(reply: _Reply, request: PaymentRequest) -> PaymentAnswer:
     return answer
 
 
-def _believe_enrolment(reply: _Reply) -> EnrolmentAnswer:
+def _believe_enrolment(reply: Reply) -> EnrolmentAnswer:
     try:
         answer = parse_message(reply.body, EnrolmentAnswer)
         check_terminal_id(answer.terminal_id)

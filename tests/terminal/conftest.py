@@ -32,6 +32,7 @@ from terminal.config import (
 )
 from terminal.daemon import run_daemon
 from terminal.gateway_client import GatewayClient, GatewayTimings
+from terminal.http_transport import HttpTransport
 from terminal.identity import Identity, prepare_enrolment_key, store_identity
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain, TermsSource
 from wire import es256
@@ -533,13 +534,12 @@ async def start_till(
 def make_client(url: str, key: es256.PrivateKey) -> GatewayClient:
     """A client with short times."""
     timings = GatewayTimings(
-        connect_timeout_ms=400,
-        try_timeout_ms=300,
         retry_delay_ms=5,
         retry_delay_ms_max=40,
         session_pause_ms=20,
     )
-    return GatewayClient(url, key, timings, now_ms=now_ms, entropy=os.urandom, jitter=lambda: 0.5)
+    transport = HttpTransport(connect_timeout_ms=400, try_timeout_ms=300)
+    return GatewayClient(url, key, transport, timings, now_ms=now_ms, entropy=os.urandom, jitter=lambda: 0.5)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
-from terminal.gateway_client import ANSWER_BYTES_MAX, GatewayClient
+from terminal.gateway_client import GatewayClient
+from terminal.http_transport import ANSWER_BYTES_MAX
 from tests.terminal.conftest import (
     ENROLMENT,
     GatewayStandIn,
@@ -244,3 +245,27 @@ async def test_no_error_repeats_what_was_presented(client: GatewayClient, gatewa
     with pytest.raises(GatewayUnreachable) as caught:
         await client.pay(make_request(), deadline_ms=1)
     assert "SECRET" not in repr(caught.value)
+
+
+async def test_a_call_is_signed_sent_once_and_answered_or_refused(
+    client: GatewayClient, gateway: GatewayStandIn
+) -> None:
+    target = f"/v1/payments?attempt_id={make_request().attempt_id}"
+    with pytest.raises(GatewayRefused) as refusal:
+        await client.call("GET", target)
+    assert refusal.value.code == "not_found"
+    await client.pay(make_request(), deadline_ms=DEADLINE_MS)
+    reply = await client.call("GET", target)
+    assert msgspec.json.decode(reply.body, type=PaymentAnswer) == gateway.booked[make_request().attempt_id][1]
+    assert (reply.status, reply.content_type) == (200, "application/json")
+    assert [one.method for one in gateway.received] == ["GET", "POST", "GET"]
+
+
+async def test_a_call_without_an_answer_is_unreachable_and_not_repeated(
+    client: GatewayClient, gateway: GatewayStandIn
+) -> None:
+    gateway.find_faults.append(answer_with(lambda _: web.Response(text="?", content_type="text/plain")))
+    with pytest.raises(GatewayUnreachable):
+        await client.call("GET", f"/v1/payments?attempt_id={make_request().attempt_id}")
+    assert len(gateway.received) == 1
+    assert not client.is_reachable
