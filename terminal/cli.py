@@ -102,10 +102,11 @@ def readers(config: ConfigOption = DEFAULT_CONFIG) -> None:
 @app.command()
 def journal(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Show the payment attempts kept on disk, those without an outcome first; needs no daemon."""
+    from terminal.disk import FolderDisk
     from terminal.journal import read_journal
     from terminal.tables import print_journal
 
-    print_journal(read_journal(_load(config).data_path))
+    print_journal(read_journal(FolderDisk(_load(config).data_path)))
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from terminal.config import LoggingSettings, TerminalConfig, check_gateway_url
 from terminal.data_folder import DaemonLock, prepare_folder
+from terminal.disk import FolderDisk
 from terminal.errors import ConfigurationError
 from terminal.gateway_client import GatewayClient, GatewayTimings
 from terminal.http_transport import HttpTransport
@@ -117,7 +118,7 @@ async def run_daemon(
     async with AsyncExitStack() as stack:
         lock = stack.enter_context(DaemonLock(folder))
         identity = load_identity(folder)
-        journal = Journal(folder)
+        journal = Journal(FolderDisk(folder))
         stack.callback(journal.close)
         gateway = await stack.enter_async_context(_make_client(config, identity, surroundings))
         parts = _Parts(config, identity, journal, gateway, surroundings)
@@ -341,7 +342,7 @@ def _check_may_enrol(folder: Path, *, again: bool) -> None:
         return
     if not again:
         raise ConfigurationError("this terminal is already enrolled; --again gives it a new identity")
-    if any(entry.outcome == "unresolved" for entry in read_journal(folder)):
+    if any(entry.outcome == "unresolved" for entry in read_journal(FolderDisk(folder))):
         # The gateway would not tell a new terminal what became of another one's attempts.
         raise ConfigurationError("attempts of the present identity have no outcome yet: run the daemon first")
 

@@ -13,7 +13,6 @@ is on disk; since every append is synced before the next begins, power loss can 
 
 from __future__ import annotations
 
-import os
 import threading
 import zlib
 from collections import OrderedDict
@@ -26,7 +25,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 import structlog
 
-from terminal.data_folder import FILE_MODE, sync_folder, write_file_durably, write_whole
+from terminal.disk import Disk
 from terminal.errors import JournalUnwritable
 from wire.messages.payments import EntryMode, PaymentAnswer, PaymentRequest, entry_mode_of
 
@@ -84,7 +83,7 @@ Record = TypeVar("Record", AttemptRecord, SettledRecord)
 class Journal:
     """The one writer of a data folder's journal; its calls block and may come from any thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, disk: Disk) -> None:
         """Open the journal, and cut off what a power loss left half-written.
 
         Raises:
@@ -92,9 +91,8 @@ class Journal:
         """
         self._lock = threading.Lock()
         try:
-            self._attempts_file = _AppendFile(folder / ATTEMPTS_FILE)
-            self._settled_file = _AppendFile(folder / SETTLED_FILE)
-            sync_folder(folder)
+            self._attempts_file = _Lines(disk, ATTEMPTS_FILE)
+            self._settled_file = _Lines(disk, SETTLED_FILE)
             self._settled = _by_id(self._settled_file.load(SettledRecord))
             self._unresolved = _by_attempt(self._attempts_file.load(AttemptRecord), self._settled)
             self._forget_tokens()
@@ -172,7 +170,7 @@ class Journal:
                 # The word itself is on disk; the next one, or the next start, tidies up again.
                 log.warning("journal_not_tidied", reason=error.strerror)
 
-    def _append(self, file: _AppendFile, record: AttemptRecord | SettledRecord) -> None:
+    def _append(self, file: _Lines, record: AttemptRecord | SettledRecord) -> None:
         try:
             file.append(_dump_line(record))
         except OSError as error:
@@ -190,7 +188,7 @@ class Journal:
         self._settled_file.rewrite(_dump_line(record) for record in self._settled.values())
 
 
-def read_journal(folder: Path) -> list[JournalEntry]:
+def read_journal(disk: Disk) -> list[JournalEntry]:
     """Read a journal without touching it, also while a daemon writes it; order as `Journal.list`.
 
     Raises:
@@ -198,38 +196,34 @@ def read_journal(folder: Path) -> list[JournalEntry]:
     """
     try:
         # Attempts first: one that is settled between the two reads is then in both, never in neither.
-        attempts, _, _ = _parse_lines(_read_or_empty(folder / ATTEMPTS_FILE), AttemptRecord)
-        settled, _, _ = _parse_lines(_read_or_empty(folder / SETTLED_FILE), SettledRecord)
+        attempts, _, _ = _parse_lines(disk.read(ATTEMPTS_FILE), AttemptRecord)
+        settled, _, _ = _parse_lines(disk.read(SETTLED_FILE), SettledRecord)
     except OSError as error:
         raise JournalUnwritable(f"the journal can't be read: {error.strerror}") from None
     by_id = _by_id(settled)
     return _entries(_by_attempt(attempts, by_id).values(), by_id.values())
 
 
-class _AppendFile:
+class _Lines:
     """A file of checksummed lines that only ever ends in whole ones."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
+    def __init__(self, disk: Disk, name: str) -> None:
+        self._disk = disk
+        self._name = name
+        self._file = disk.open(name)
         self._good_bytes = 0
         self._is_spoilt = False
         self.line_count = 0
 
-    def __del__(self) -> None:
-        # As Python's own files do: a journal dropped without close() must not hold its descriptor for ever.
-        self.close()
-
     def load(self, kind: type[Record]) -> list[Record]:
         """Read every whole line and cut the tail after the last of them."""
-        content = _read_or_empty(self._path)
+        content = self._disk.read(self._name)
         records, self._good_bytes, damaged_count = _parse_lines(content, kind)
         self.line_count = len(records)
         if damaged_count:
             # Not a torn tail but a damaged disk or another version's line: kept for whoever looks into it.
-            log.error("journal_damaged", file=self._path.name, line_count=damaged_count)
-            write_file_durably(self._path.with_suffix(".damaged"), content)
+            log.error("journal_damaged", file=self._name, line_count=damaged_count)
+            self._disk.write(f"{Path(self._name).stem}.damaged", content)
             self.rewrite(_dump_line(record) for record in records)
         elif len(content) > self._good_bytes:
             self._cut_tail()
@@ -241,8 +235,7 @@ class _AppendFile:
             self._cut_tail()
         self._is_spoilt = True
         try:
-            write_whole(self._descriptor, line)
-            os.fdatasync(self._descriptor)
+            self._file.append(line)
         except OSError:
             with suppress(OSError):
                 self._cut_tail()
@@ -256,38 +249,18 @@ class _AppendFile:
         kept = list(lines)
         content = b"".join(kept)
         if kept:
-            self._replace_with(content)
-        else:
-            os.ftruncate(self._descriptor, 0)
-        self._good_bytes, self.line_count = len(content), len(kept)
+            self._file.replace(content)
         # Until the new name or length is durable, nothing may be appended.
-        self._is_spoilt = True
+        self._good_bytes, self._is_spoilt = len(content), True
         self._cut_tail()
+        self.line_count = len(kept)
 
     def close(self) -> None:
-        """Give the descriptor back; may be called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _replace_with(self, content: bytes) -> None:
-        new = self._path.with_suffix(".new")
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE)
-        try:
-            write_whole(descriptor, content)
-            os.fsync(descriptor)
-            new.replace(self._path)
-        except OSError:
-            os.close(descriptor)
-            raise
-        # From here on the name means the new file: appending to the old one would write into nothing.
-        os.close(self._descriptor)
-        self._descriptor = descriptor
+        """Give the file back; may be called twice."""
+        self._file.close()
 
     def _cut_tail(self) -> None:
-        os.ftruncate(self._descriptor, self._good_bytes)
-        os.fsync(self._descriptor)
-        sync_folder(self._path.parent)
+        self._file.cut(self._good_bytes)
         self._is_spoilt = False
 
 
@@ -317,13 +290,6 @@ def _dump_line(record: AttemptRecord | SettledRecord) -> bytes:
 
 def _checksum(payload: bytes) -> bytes:
     return f"{zlib.crc32(payload):0{_CHECKSUM_CHARS}x}".encode("ascii")
-
-
-def _read_or_empty(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
 
 
 def _settled_record(

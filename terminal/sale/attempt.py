@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -12,6 +12,9 @@ from terminal.errors import GatewayRefused, GatewayUnreachable, JournalUnwritabl
 from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
 from wire.messages.payments import PaymentAnswer, PaymentRequest
+
+RunBlocking = Callable[[Callable[[], None]], Awaitable[None]]
+"""Runs what waits for a disk where it holds up nobody: `asyncio.to_thread`, or at once where none waits."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -51,6 +54,7 @@ async def run_attempt(
     deadline_ms: int,
     at_ms: int,
     on_stored: Callable[[], None],
+    run_blocking: RunBlocking,
 ) -> AttemptOutcome:
     """Store an attempt, send it until it is answered or the deadline passes, and say what is known.
 
@@ -61,7 +65,7 @@ async def run_attempt(
         on_stored: called when the attempt is on disk and just before it is sent.
     """
     try:
-        await asyncio.to_thread(journal.record_attempt, request, at_ms=at_ms)
+        await run_blocking(partial(journal.record_attempt, request, at_ms=at_ms))
     except JournalUnwritable as error:
         log.error("attempt_not_stored", attempt_id=request.attempt_id, reason=str(error))
         return NotStored()
@@ -76,13 +80,15 @@ async def run_attempt(
         return Unanswered()
 
 
-async def settle_attempt(journal: Journal, attempt_id: str, outcome: AttemptOutcome, *, at_ms: int) -> None:
+async def settle_attempt(
+    journal: Journal, attempt_id: str, outcome: AttemptOutcome, *, at_ms: int, run_blocking: RunBlocking
+) -> None:
     """Write a known outcome to the journal; if that fails, the attempt is asked about again later."""
     try:
         match outcome:
             case Answered(answer):
-                await asyncio.to_thread(journal.record_answer, answer, at_ms=at_ms)
+                await run_blocking(partial(journal.record_answer, answer, at_ms=at_ms))
             case Refused(code):
-                await asyncio.to_thread(journal.record_refusal, attempt_id, code, at_ms=at_ms)
+                await run_blocking(partial(journal.record_refusal, attempt_id, code, at_ms=at_ms))
     except JournalUnwritable as error:
         log.error("answer_not_stored", attempt_id=attempt_id, reason=str(error))

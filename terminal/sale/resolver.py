@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from terminal.errors import TerminalError
 from terminal.gateway_client import GatewayClient
 from terminal.journal import AttemptRecord, Journal
+from terminal.sale.attempt import RunBlocking
 from wire.messages.payments import PaymentAnswer
 
 RESEND_DEADLINE_MS: Final = 10_000
@@ -47,6 +49,7 @@ class AttemptResolver:
         now_ms: Callable[[], int],
         monotonic_ns: Callable[[], int],
         jitter: Callable[[], float],
+        run_blocking: RunBlocking = asyncio.to_thread,
     ) -> None:
         """Prepare a resolver; `run` starts it.
 
@@ -64,6 +67,7 @@ class AttemptResolver:
         self._now_ms = now_ms
         self._monotonic_ns = monotonic_ns
         self._jitter = jitter
+        self._run_blocking = run_blocking
         self._schedules: dict[str, _Schedule] = {}
 
     async def run(self) -> None:
@@ -88,7 +92,7 @@ class AttemptResolver:
         attempt_id = record.request.attempt_id
         try:
             answer = await self._find_answer(record)
-            await asyncio.to_thread(self._journal.record_answer, answer, at_ms=self._now_ms())
+            await self._run_blocking(partial(self._journal.record_answer, answer, at_ms=self._now_ms()))
             self._on_answer(answer)
             log.info("attempt_resolved", attempt_id=attempt_id, outcome=answer.outcome)
         except TerminalError as error:

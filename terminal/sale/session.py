@@ -24,6 +24,7 @@ from terminal.sale.attempt import (
     AttemptOutcome,
     NotStored,
     Refused,
+    RunBlocking,
     Unanswered,
     run_attempt,
     settle_attempt,
@@ -71,6 +72,7 @@ class SalePorts:
     monotonic_ns: Callable[[], int]
     entropy: Callable[[int], bytes]
     answer_deadline_ms: int
+    run_blocking: RunBlocking = asyncio.to_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,12 +253,19 @@ class SaleSession:
                 deadline_ms=self._ports.answer_deadline_ms,
                 at_ms=self._ports.now_ms(),
                 on_stored=lambda: self._announce_submission(presented),
+                run_blocking=self._ports.run_blocking,
             )
         except Exception:
             # Whatever broke, the till must not stay in SUBMITTING; the outcome is unknown.
             log.exception("attempt_failed", attempt_id=request.attempt_id)
         self._conclude(outcome, presented, digest)
-        await settle_attempt(self._ports.journal, request.attempt_id, outcome, at_ms=self._ports.now_ms())
+        await settle_attempt(
+            self._ports.journal,
+            request.attempt_id,
+            outcome,
+            at_ms=self._ports.now_ms(),
+            run_blocking=self._ports.run_blocking,
+        )
 
     def _announce_submission(self, presented: Presented) -> None:
         self._attempt_count += 1

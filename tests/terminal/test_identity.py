@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from terminal.config import TerminalConfig
 from terminal.daemon import enrol, run_daemon
 from terminal.data_folder import DaemonLock
+from terminal.disk import FolderDisk
 from terminal.errors import ConfigurationError, GatewayRefused, GatewayUnreachable, NotEnrolled
 from terminal.identity import Identity, is_enrolled, load_identity, prepare_enrolment_key, store_identity
 from terminal.journal import Journal
@@ -115,7 +116,7 @@ async def test_identity_with_unknown_outcomes_is_not_given_up(
 ) -> None:
     config = make_config()
     await enrol(config, gateway.url, "ABCD-1234", again=False)
-    Journal(config.data_path).record_attempt(make_request(), at_ms=1)
+    Journal(FolderDisk(config.data_path)).record_attempt(make_request(), at_ms=1)
     with pytest.raises(ConfigurationError, match="no outcome"):
         await enrol(config, gateway.url, "EFGH-5678", again=True)
 

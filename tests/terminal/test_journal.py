@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terminal import journal as journal_module
+from terminal.disk import FolderDisk
 from terminal.errors import JournalUnwritable
 from terminal.journal import ATTEMPTS_FILE, SETTLED_FILE, Journal, read_journal
 from tests.terminal.conftest import make_answer, make_request
@@ -28,7 +29,7 @@ Open = Callable[[], Journal]
 @pytest.fixture
 def open_journal(tmp_path: Path) -> Open:
     """Open the journal of the test's folder; opening it again is what a restart does."""
-    return lambda: Journal(tmp_path)
+    return lambda: Journal(FolderDisk(tmp_path))
 
 
 def unresolved_ids(journal: Journal) -> list[str]:
@@ -123,12 +124,12 @@ def test_power_loss_at_every_byte_of_an_attempt_keeps_all_before_it(tmp_path: Pa
         (folder / ATTEMPTS_FILE).write_bytes(whole[:size])
         kept = sum(end <= size for end in line_ends)
         expected = [make_request(number).attempt_id for number in range(kept)]
-        journal = Journal(folder)
+        journal = Journal(FolderDisk(folder))
         assert unresolved_ids(journal) == expected, size
         # What comes after the tear is written whole and read back.
         journal.record_attempt(make_request(7), at_ms=7)
         journal.close()
-        assert unresolved_ids(Journal(folder)) == [*expected, make_request(7).attempt_id], size
+        assert unresolved_ids(Journal(FolderDisk(folder))) == [*expected, make_request(7).attempt_id], size
 
 
 def test_power_loss_at_every_byte_of_an_answer_leaves_the_attempt_asked_about(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_power_loss_at_every_byte_of_an_answer_leaves_the_attempt_asked_about(tm
     request = make_request(0)
     settled_folder = tmp_path / "settled"
     settled_folder.mkdir()
-    journal = Journal(settled_folder)
+    journal = Journal(FolderDisk(settled_folder))
     journal.record_attempt(request, at_ms=1)
     journal.record_answer(make_answer(request), at_ms=2)
     settled = (settled_folder / SETTLED_FILE).read_bytes()
@@ -146,7 +147,7 @@ def test_power_loss_at_every_byte_of_an_answer_leaves_the_attempt_asked_about(tm
         # The attempt is only forgotten after the answer is on disk: at the tear both files are there.
         (folder / ATTEMPTS_FILE).write_bytes(attempts)
         (folder / SETTLED_FILE).write_bytes(settled[:size])
-        torn = Journal(folder)
+        torn = Journal(FolderDisk(folder))
         is_answered = size == len(settled)
         assert unresolved_ids(torn) == ([] if is_answered else [request.attempt_id]), size
         assert (TOKEN in all_bytes(folder) or b"U0VDUkVU" in all_bytes(folder)) is not is_answered
@@ -161,7 +162,10 @@ def test_any_garbage_at_the_tail_costs_no_attempt_before_it(
     folder = tmp_path_factory.mktemp("tail")
     whole = write_attempts(folder, 2)
     (folder / ATTEMPTS_FILE).write_bytes(whole + tail)
-    assert unresolved_ids(Journal(folder)) == [make_request(0).attempt_id, make_request(1).attempt_id]
+    assert unresolved_ids(Journal(FolderDisk(folder))) == [
+        make_request(0).attempt_id,
+        make_request(1).attempt_id,
+    ]
     assert (folder / ATTEMPTS_FILE).read_bytes() == whole
 
 
@@ -169,7 +173,10 @@ def test_damage_in_the_middle_costs_only_its_line_and_is_kept_aside(tmp_path: Pa
     whole = write_attempts(tmp_path, 3)
     damaged = whole.replace(b"order-1", b"order-?")
     (tmp_path / ATTEMPTS_FILE).write_bytes(damaged)
-    assert unresolved_ids(Journal(tmp_path)) == [make_request(0).attempt_id, make_request(2).attempt_id]
+    assert unresolved_ids(Journal(FolderDisk(tmp_path))) == [
+        make_request(0).attempt_id,
+        make_request(2).attempt_id,
+    ]
     assert (tmp_path / "attempts.damaged").read_bytes() == damaged
 
 
@@ -177,7 +184,7 @@ def test_line_of_a_newer_version_is_kept_aside_and_not_cut_off_as_torn(tmp_path:
     payload = b'{"at_ms":1,"request":{"shape":"of tomorrow"}}'
     newer = b"%08x %s\n" % (zlib.crc32(payload), payload)
     (tmp_path / ATTEMPTS_FILE).write_bytes(newer)
-    assert unresolved_ids(Journal(tmp_path)) == []
+    assert unresolved_ids(Journal(FolderDisk(tmp_path))) == []
     assert (tmp_path / "attempts.damaged").read_bytes() == newer
 
 
@@ -208,22 +215,23 @@ def test_settled_attempts_are_bounded_on_disk_and_the_newest_stay(
 def test_reading_beside_a_writing_daemon_changes_nothing(tmp_path: Path) -> None:
     whole = write_attempts(tmp_path, 2)
     (tmp_path / ATTEMPTS_FILE).write_bytes(whole[:-3])
-    assert [entry.order_id for entry in read_journal(tmp_path)] == ["order-0"]
+    assert [entry.order_id for entry in read_journal(FolderDisk(tmp_path))] == ["order-0"]
     assert (tmp_path / ATTEMPTS_FILE).read_bytes() == whole[:-3]
-    assert read_journal(tmp_path / "nowhere") == []
+    assert read_journal(FolderDisk(tmp_path / "nowhere")) == []
 
 
 FULL_DISK_PROGRAM = """
 import resource, sys
 from pathlib import Path
 import msgspec
+from terminal.disk import FolderDisk
 from terminal.errors import JournalUnwritable
 from terminal.journal import ATTEMPTS_FILE, Journal
 from wire.messages.payments import PaymentRequest
 
 folder = Path(sys.argv[1])
 first, second = msgspec.json.decode(sys.stdin.buffer.read(), type=list[PaymentRequest])
-journal = Journal(folder)
+journal = Journal(FolderDisk(folder))
 journal.record_attempt(first, at_ms=1)
 # The kernel lets no file grow beyond here: the write stops in the middle of the line, as on a full disk.
 size = (folder / ATTEMPTS_FILE).stat().st_size
@@ -249,13 +257,13 @@ def test_full_disk_leaves_the_journal_as_it_was_and_usable(tmp_path: Path) -> No
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert unresolved_ids(Journal(tmp_path)) == [request.attempt_id for request in requests]
+    assert unresolved_ids(Journal(FolderDisk(tmp_path))) == [request.attempt_id for request in requests]
 
 
 def test_journal_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     (tmp_path / ATTEMPTS_FILE).mkdir()
     with pytest.raises(JournalUnwritable):
-        Journal(tmp_path)
+        Journal(FolderDisk(tmp_path))
 
 
 def token_of(request: PaymentRequest) -> bytes:
@@ -268,7 +276,7 @@ def dump_list(requests: list[PaymentRequest]) -> bytes:
 
 def write_attempts(folder: Path, count: int) -> bytes:
     folder.mkdir(exist_ok=True)
-    journal = Journal(folder)
+    journal = Journal(FolderDisk(folder))
     for number in range(count):
         journal.record_attempt(make_request(number), at_ms=number)
     journal.close()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from terminal.config import ResolverSettings
+from terminal.disk import FolderDisk
 from terminal.journal import read_journal
 from tests.terminal.conftest import (
     GatewayStandIn,
@@ -26,7 +27,7 @@ NEVER = ResolverSettings(retry_delay_ms=3_600_000, retry_delay_ms_max=3_600_000)
 
 
 def outcomes(till: Till) -> list[str]:
-    return [entry.outcome for entry in read_journal(till.folder)]
+    return [entry.outcome for entry in read_journal(FolderDisk(till.folder))]
 
 
 async def leave_unresolved(
@@ -86,7 +87,7 @@ async def test_poisoned_attempt_does_not_stop_the_others(
     gateway.find_faults.append(poison)
     again = await start_till()
     await until(lambda: outcomes(again) == ["unresolved", "approved"])
-    (stuck,) = [entry for entry in read_journal(again.folder) if entry.outcome == "unresolved"]
+    (stuck,) = [entry for entry in read_journal(FolderDisk(again.folder)) if entry.outcome == "unresolved"]
     assert stuck.attempt_id == poisoned_id
 
 

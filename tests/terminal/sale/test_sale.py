@@ -11,6 +11,7 @@ from aiohttp import web
 
 from terminal.config import SaleSettings, TerminalConfig
 from terminal.data_folder import prepare_folder
+from terminal.disk import FolderDisk
 from terminal.journal import UNRESOLVED_MAX, Journal, read_journal
 from terminal.sale.session import ATTEMPTS_MAX
 from tests.terminal.conftest import (
@@ -67,7 +68,7 @@ async def test_attempt_is_in_the_journal_when_it_reaches_the_gateway(
     seen: list[list[str]] = []
 
     async def look(_: GatewayStandIn, __: web.Request, process: Process) -> web.StreamResponse:
-        seen.append([entry.outcome for entry in read_journal(till.folder)])
+        seen.append([entry.outcome for entry in read_journal(FolderDisk(till.folder))])
         return make_json(process())
 
     gateway.faults.append(look)
@@ -309,7 +310,11 @@ async def test_next_sale_may_start_while_an_outcome_is_unknown(
     till.readers.present(make_presentation(2))
     await till.wait_for(Kind.APPROVED)
     # The approved one is written off in the journal after the cashier was told.
-    await until(lambda: [entry.outcome for entry in read_journal(till.folder)] == ["unresolved", "approved"])
+    await until(
+        lambda: (
+            [entry.outcome for entry in read_journal(FolderDisk(till.folder))] == ["unresolved", "approved"]
+        )
+    )
     assert (await till.find_daemon()).unresolved_attempt_count == 1
 
 
@@ -347,7 +352,7 @@ async def test_attempt_that_cannot_be_stored_is_not_sent_and_may_be_presented_ag
     start_till: StartTill, gateway: GatewayStandIn, make_config: Callable[..., TerminalConfig]
 ) -> None:
     folder = prepare_folder(make_config().data_path)
-    journal = Journal(folder)
+    journal = Journal(FolderDisk(folder))
     for number in range(UNRESOLVED_MAX):
         journal.record_attempt(make_request(number), at_ms=0)
     journal.close()
