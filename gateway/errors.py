@@ -6,6 +6,7 @@
     ├── IdempotencyConflict      the attempt id was used for another request
     ├── AuthenticationFailed     signature, key, freshness; code says which
     ├── EnrolmentRefused         wrong, used or expired code; or a key already enrolled
+    ├── PaymentRefused           a payment can't be changed like that; code says why, nothing changed
     ├── NotFound                 no such thing, or not the caller's
     ├── SealBroken               a secret at rest does not open: wrong key, or tampered with
     ├── BackupRefused            a backup or restore was not done; code says why
@@ -60,6 +61,12 @@ class EnrolmentRefused(GatewayError):
     """The enrolment code is wrong, used or expired."""
 
     code = "enrolment_code_invalid"
+
+
+class PaymentRefused(GatewayError):
+    """A payment can't be captured, voided, confirmed or refunded like that; nothing was changed."""
+
+    code = "payment_not_open"
 
 
 class NotFound(GatewayError):

@@ -121,7 +121,8 @@ class Journal:
             JournalUnwritable: the attempt counts as unresolved until it can be written.
         """
         code = answer.decline.code if answer.decline else ""
-        self._settle(answer.attempt_id, answer.outcome, code, answer, at_ms)
+        outcome: Literal["approved", "declined"] = "approved" if answer.outcome == "approved" else "declined"
+        self._settle(answer.attempt_id, outcome, code, answer, at_ms)
 
     def record_refusal(self, attempt_id: str, code: str, *, at_ms: int) -> None:
         """Write that the gateway refused an attempt and that nothing of it was booked.

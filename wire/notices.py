@@ -1,8 +1,9 @@
 """Every code an answer can carry, with what it tells the cashier and the payer, in two languages.
 
-Three kinds never mix (house style, "Errors"):
+Four kinds never mix (house style, "Errors"):
 
-* a **decline** is the gateway's final word on an attempt; nothing was charged;
+* a **decline** is the gateway's final word on an attempt; nothing was charged, or it was given back;
+* a **confirmation** is why the gateway wants the holder to agree first;
 * a **refusal** is the terminal's: what was presented was not even sent;
 * a **problem** is a failure to do the job, an RFC 9457 error.
 
@@ -24,8 +25,32 @@ class NoticeKind(StrEnum):
     """Who speaks, and what it means for the payment."""
 
     DECLINE = "decline"
+    CONFIRMATION = "confirmation"
     REFUSAL = "refusal"
     PROBLEM = "problem"
+
+
+class NextStep(StrEnum):
+    """What is to be done after a payment was declined or closed."""
+
+    NONE = "none"
+    """Nothing: what was wanted has happened already."""
+    PRESENT_AGAIN = "present_again"
+    OTHER_MEANS = "other_means"
+    START_AGAIN = "start_again"
+    CONFIRM_OTHERWISE = "confirm_otherwise"
+    CONTACT_SUPPORT = "contact_support"
+
+
+NEXT_STEP_TEXTS: Final[dict[NextStep, tuple[str, str]]] = {
+    NextStep.NONE: ("Nothing to do.", "无需操作。"),
+    NextStep.PRESENT_AGAIN: ("Ask the customer to present it again.", "请顾客重新出示。"),
+    NextStep.OTHER_MEANS: ("Ask for another way to pay.", "请更换付款方式。"),
+    NextStep.START_AGAIN: ("Start the sale again.", "请重新收款。"),
+    NextStep.CONFIRM_OTHERWISE: ("Use a phone, or a card with a PIN.", "请使用手机或有密码的卡。"),
+    NextStep.CONTACT_SUPPORT: ("Call support before trying again.", "请先联系客服，再重试。"),
+}
+"""English and Chinese, for whoever stands at the till."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +64,13 @@ class Notice:
     cashier_zh: str
     holder_en: str = ""
     holder_zh: str = ""
+    next_step: NextStep = NextStep.NONE
+
+    @property
+    def next_step_text(self) -> dict[str, str]:
+        """What to do now, by language tag."""
+        english, chinese = NEXT_STEP_TEXTS[self.next_step]
+        return {ENGLISH: english, CHINESE: chinese}
 
     @property
     def cashier_text(self) -> dict[str, str]:
@@ -64,6 +96,7 @@ def _declines() -> list[Notice]:
     rows = [
         (
             "insufficient_funds",
+            NextStep.OTHER_MEANS,
             "Not enough money in the wallet. Ask for another way to pay.",
             "钱包余额不足，请更换付款方式。",
             "There is not enough money in your wallet for this payment.",
@@ -71,6 +104,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "token_invalid",
+            NextStep.OTHER_MEANS,
             "This code or card could not be verified. Ask for another way to pay.",
             "无法验证该付款码或卡片，请更换付款方式。",
             "Your payment could not be verified. Nothing was charged.",
@@ -78,6 +112,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "token_expired",
+            NextStep.PRESENT_AGAIN,
             "The code is too old. Ask the customer for a fresh one.",
             "付款码已过期，请顾客刷新后重试。",
             "The code had expired. Show a fresh one.",
@@ -85,6 +120,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "token_not_yet_valid",
+            NextStep.OTHER_MEANS,
             "The clock of the customer's device is wrong. Ask for another way to pay.",
             "顾客设备时间不正确，请更换付款方式。",
             "The clock of your device is ahead. Set it to automatic and try again.",
@@ -92,6 +128,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "token_replayed",
+            NextStep.PRESENT_AGAIN,
             "This code was already used. Ask the customer for a fresh one.",
             "付款码已被使用，请顾客刷新后重试。",
             "This code was already used once. Show a fresh one.",
@@ -99,6 +136,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "instrument_unknown",
+            NextStep.OTHER_MEANS,
             "This card or device is not registered here.",
             "该卡片或设备未登记。",
             "This card or device is not registered. Nothing was charged.",
@@ -106,6 +144,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "instrument_suspended",
+            NextStep.OTHER_MEANS,
             "This card or device is blocked. Ask for another way to pay.",
             "该卡片或设备已停用，请更换付款方式。",
             "This card or device is blocked. Contact support.",
@@ -113,6 +152,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "instrument_cloned",
+            NextStep.CONTACT_SUPPORT,
             "This card may be a copy and is now blocked. Do not accept it.",
             "该卡片可能是复制卡，现已停用，请勿接受。",
             "A copy of your card may be in use. We blocked it; contact support.",
@@ -120,6 +160,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "card_counter_old",
+            NextStep.OTHER_MEANS,
             "This card shows an old link and may be a copy. Ask for another way to pay.",
             "该卡片的链接已过时，可能是复制卡，请更换付款方式。",
             "An old link of your card was presented. Nothing was charged.",
@@ -127,6 +168,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "amount_mismatch",
+            NextStep.START_AGAIN,
             "The customer approved a different amount. Start the sale again.",
             "顾客确认的金额与本单不符，请重新收款。",
             "You approved a different amount from what the till asked. Nothing was charged.",
@@ -134,6 +176,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "terminal_mismatch",
+            NextStep.START_AGAIN,
             "The customer approved a payment at another till. Start the sale again.",
             "顾客确认的是另一台收银机的付款，请重新收款。",
             "The payment was approved for another till. Nothing was charged.",
@@ -141,6 +184,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "currency_mismatch",
+            NextStep.OTHER_MEANS,
             "The wallet holds another currency.",
             "钱包币种与本单不符。",
             "Your wallet holds another currency.",
@@ -148,6 +192,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "amount_above_token_cap",
+            NextStep.PRESENT_AGAIN,
             "The amount is above what this code allows. Ask for a tap or another way to pay.",
             "金额超过该付款码的上限，请改用感应或其他方式付款。",
             "The amount is above what your code allows.",
@@ -155,6 +200,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "entry_mode_not_allowed",
+            NextStep.PRESENT_AGAIN,
             "This card or device must be used another way, such as a tap.",
             "该卡片或设备须用其他方式付款，例如感应。",
             "This card or device may not be used this way.",
@@ -162,6 +208,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "limit_per_payment_exceeded",
+            NextStep.OTHER_MEANS,
             "The amount is above the card's limit for one payment.",
             "金额超过该卡单笔限额。",
             "The amount is above your limit for one payment.",
@@ -169,6 +216,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "limit_per_day_exceeded",
+            NextStep.OTHER_MEANS,
             "The card's limit for today is used up.",
             "该卡今日限额已用完。",
             "Your limit for today does not cover this payment.",
@@ -176,6 +224,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "wallet_frozen",
+            NextStep.OTHER_MEANS,
             "This wallet is frozen. Ask for another way to pay.",
             "该钱包已冻结，请更换付款方式。",
             "Your wallet is frozen. Contact support.",
@@ -183,6 +232,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "payment_code_invalid",
+            NextStep.PRESENT_AGAIN,
             "The code is wrong, used or too old. Ask the customer for a fresh one.",
             "付款码错误、已使用或已过期，请顾客刷新后重试。",
             "The code was wrong, used or too old. Show a fresh one.",
@@ -190,6 +240,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "order_already_paid",
+            NextStep.NONE,
             "This order is already paid. Nothing was charged again.",
             "该订单已付款，未重复扣款。",
             "This order is already paid. Nothing was charged again.",
@@ -197,13 +248,150 @@ def _declines() -> list[Notice]:
         ),
         (
             "merchant_suspended",
+            NextStep.CONTACT_SUPPORT,
             "This shop can't take payments at present. Call support.",
             "本店暂时无法收款，请联系客服。",
             "This shop can't take payments at present.",
             "该商户暂时无法收款。",
         ),
+        (
+            "order_amount_differs",
+            NextStep.START_AGAIN,
+            "This order was begun with another amount. Nothing was charged.",
+            "该订单原金额与本次不同，未扣款。",
+            "The order was begun with another amount. Nothing was charged.",
+            "该订单原金额与本次不同，未扣款。",
+        ),
+        (
+            "tip_margin_exceeded",
+            NextStep.START_AGAIN,
+            "The tip's part is above what this shop allows. Nothing was charged.",
+            "小费预留超过本店上限，未扣款。",
+            "The tip was above what this shop allows. Nothing was charged.",
+            "小费超过该商户上限，未扣款。",
+        ),
+        (
+            "limit_identity_per_payment_exceeded",
+            NextStep.OTHER_MEANS,
+            "The amount is above what this wallet may pay at once.",
+            "金额超过该钱包单笔限额。",
+            "Confirm your identity in the wallet to pay larger amounts.",
+            "请在钱包内完成身份认证以提高单笔限额。",
+        ),
+        (
+            "limit_identity_per_day_exceeded",
+            NextStep.OTHER_MEANS,
+            "The wallet's limit for today is used up.",
+            "该钱包今日限额已用完。",
+            "Confirm your identity in the wallet to raise your limit for a day.",
+            "请在钱包内完成身份认证以提高每日限额。",
+        ),
+        (
+            "confirmation_unavailable",
+            NextStep.CONFIRM_OTHERWISE,
+            "The customer would have to confirm and has no way to. Nothing was charged.",
+            "该笔需顾客确认，但其无确认方式，未扣款。",
+            "This payment needs a PIN or your phone. Set one up in the wallet.",
+            "该笔需密码或手机确认，请在钱包中设置。",
+        ),
+        (
+            "confirmation_refused",
+            NextStep.OTHER_MEANS,
+            "The customer refused the payment. Nothing was charged.",
+            "顾客已拒绝该笔付款，未扣款。",
+            "You refused this payment. Nothing was charged.",
+            "您已拒绝该笔付款，未扣款。",
+        ),
+        (
+            "confirmation_expired",
+            NextStep.START_AGAIN,
+            "The customer did not confirm in time. Nothing was charged.",
+            "顾客未及时确认，未扣款。",
+            "You did not confirm in time. Nothing was charged.",
+            "您未及时确认，未扣款。",
+        ),
+        (
+            "pin_locked",
+            NextStep.CONFIRM_OTHERWISE,
+            "The PIN was wrong too often and is locked. Nothing was charged.",
+            "密码错误次数过多，已锁定，未扣款。",
+            "Your PIN was wrong too often and is locked. Unlock it in the wallet.",
+            "密码错误次数过多，已锁定，请在钱包中解锁。",
+        ),
+        (
+            "hold_expired",
+            NextStep.START_AGAIN,
+            "The hold is over and was let go. Nothing was charged.",
+            "预授权已到期并释放，未扣款。",
+            "The hold on your money is over. Nothing was charged.",
+            "您的预授权已到期释放，未扣款。",
+        ),
+        (
+            "payment_voided",
+            NextStep.NONE,
+            "The payment was cancelled. Nothing was charged.",
+            "付款已取消，未扣款。",
+            "The payment was cancelled. Nothing was charged.",
+            "付款已取消，未扣款。",
+        ),
+        (
+            "payment_reversed",
+            NextStep.START_AGAIN,
+            "The payment was given back in full.",
+            "该笔付款已全额退回。",
+            "The payment was given back in full.",
+            "该笔付款已全额退回。",
+        ),
+        (
+            "attempt_reversed",
+            NextStep.START_AGAIN,
+            "The till gave this attempt up. Nothing was charged.",
+            "收银机已放弃该次付款，未扣款。",
+            "The till gave this payment up. Nothing was charged.",
+            "收银机已放弃该次付款，未扣款。",
+        ),
     ]
-    return [Notice(code, NoticeKind.DECLINE, False, *texts) for code, *texts in rows]
+    return [
+        Notice(code, NoticeKind.DECLINE, False, cashier_en, cashier_zh, holder_en, holder_zh, step)
+        for code, step, cashier_en, cashier_zh, holder_en, holder_zh in rows
+    ]
+
+
+def _confirmations() -> list[Notice]:
+    rows = [
+        (
+            "confirm_above_limit",
+            "Above the limit without confirmation: the customer confirms by PIN or phone.",
+            "超过免确认限额，请顾客用密码或手机确认。",
+            "This amount needs your confirmation.",
+            "该金额需要您确认。",
+        ),
+        (
+            "confirm_velocity",
+            "Many payments within minutes: the customer confirms by PIN or phone.",
+            "短时间内付款次数较多，请顾客用密码或手机确认。",
+            "There were many payments within minutes. Please confirm that this one is yours.",
+            "短时间内付款次数较多，请确认是您本人操作。",
+        ),
+        (
+            "confirm_new_terminal",
+            "This till is new: the customer confirms by PIN or phone.",
+            "该收银机为新登记，请顾客用密码或手机确认。",
+            "This till is new. Please confirm the payment.",
+            "该收银机为新登记，请确认该笔付款。",
+        ),
+        (
+            "confirm_unusual_amount",
+            "An unusual amount: the customer confirms by PIN or phone.",
+            "金额与平时不同，请顾客用密码或手机确认。",
+            "This is more than you usually pay. Please confirm it.",
+            "该金额高于您平时的消费，请确认。",
+        ),
+    ]
+    return [
+        Notice(code, NoticeKind.CONFIRMATION, False, cashier_en, cashier_zh, holder_en, holder_zh)
+        for code, cashier_en, cashier_zh, holder_en, holder_zh in rows
+    ]
 
 
 def _refusals() -> list[Notice]:
@@ -264,7 +452,10 @@ def _refusals() -> list[Notice]:
             "该码刚刚已尝试过，请顾客刷新后重试。",
         ),
     ]
-    return [Notice(code, NoticeKind.REFUSAL, False, *texts) for code, *texts in rows]
+    return [
+        Notice(code, NoticeKind.REFUSAL, False, cashier_en, cashier_zh)
+        for code, cashier_en, cashier_zh in rows
+    ]
 
 
 def _problems() -> list[Notice]:
@@ -299,6 +490,17 @@ def _problems() -> list[Notice]:
         ("printer_unavailable", True, "The receipt did not print: check paper, cable and power. The payment stands.", "收据未打印，请检查纸张、连线和电源；付款不受影响。"),
         ("host_not_allowed", False, "This address may only be used on the till itself.", "该地址只能在收银机本机使用。"),
         ("unauthorised", False, "The till's access key is missing or wrong.", "缺少或错误的访问密钥。"),
+        ("payment_not_open", False, "This payment can't be changed that way any more. Look at its state.", "该付款状态已变，无法执行此操作。"),
+        ("capture_exceeds_hold", False, "That is more than was held.", "金额超过预授权金额。"),
+        ("refund_exceeds_payment", False, "That is more than was paid.", "退款总额超过付款金额。"),
+        ("refund_total_passed", False, "More than that was refunded already. Look at the payment.", "已退款金额超过该数，请查看付款记录。"),
+        ("refund_limit_exceeded", False, "This till's refunds of today are used up. Ask a manager.", "该收银机今日退款额度已用完，请联系店长。"),
+        ("payer_wallet_frozen", False, "The customer's wallet was frozen meanwhile. Nothing was charged.", "顾客的钱包已被冻结，未扣款。"),
+        ("merchant_funds_insufficient", False, "The shop's balance does not cover this refund.", "商户余额不足，无法退款。"),
+        ("staff_not_allowed", False, "The PIN is wrong, or this member of staff may not do that.", "密码错误，或该员工无此权限。"),
+        ("staff_locked", False, "The PIN was wrong too often. Ask a manager.", "密码错误次数过多，请联系店长。"),
+        ("pin_wrong", False, "The PIN is wrong. Ask the customer to try again.", "密码错误，请顾客重试。"),
+        ("confirmation_way_not_allowed", False, "This payment can't be confirmed that way.", "该笔付款不可用此方式确认。"),
         ("gateway_busy", True, "Too many payments at this moment. Wait a second.", "当前付款过多，请稍候。"),
         ("store_unavailable", True, "The payment system can't write at present. Wait a moment.", "支付系统暂不可用，请稍候。"),
         ("gateway_unreachable", True, "No answer from the payment system. Check the network.", "无法连接支付系统，请检查网络。"),
@@ -314,4 +516,4 @@ def _index(notices: list[Notice]) -> dict[str, Notice]:
     return index
 
 
-NOTICES: Final = _index([*_declines(), *_refusals(), *_problems()])
+NOTICES: Final = _index([*_declines(), *_confirmations(), *_refusals(), *_problems()])

@@ -14,7 +14,16 @@ from gateway.ledger.model import ID_BYTES
 from gateway.storage.audit_source import GroupRow, TransferRow
 
 # Part of the sealed bytes: never renumber.
-_PURPOSES: Final = {"payment": 1, "funding": 2, "expiry": 3, "transfer": 4}
+_PURPOSES: Final = {
+    "payment": 1,
+    "funding": 2,
+    "expiry": 3,
+    "transfer": 4,
+    "hold": 5,
+    "capture": 6,
+    "release": 7,
+    "refund": 8,
+}
 _SINGLE: Final = 1
 _PENDING: Final = 2
 _KINDS: Final = {"single": _SINGLE, "pending": _PENDING, "post": 3, "void": 4, "expire": 5}

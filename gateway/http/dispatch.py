@@ -84,7 +84,8 @@ class Dispatcher:
                 return route, parameters
         if not fitting:
             raise NotFound
-        raise MethodNotAllowed({method for route, _ in fitting for method in _methods(route)})
+        allowed_methods = {method for route, _ in fitting for method in _methods(route)}
+        raise MethodNotAllowed(allowed_methods=allowed_methods)
 
     def _complete(self, call: SignedCall, answer: Answer, noted: Exchange) -> Answer:
         fields = (

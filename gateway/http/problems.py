@@ -38,11 +38,22 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "enrolment_code_invalid": 403,
         "not_found": 404,
         "method_not_allowed": 405,
+        "staff_not_allowed": 403,
+        "staff_locked": 403,
+        "pin_wrong": 403,
         "idempotency_conflict": 409,
+        "payment_not_open": 409,
+        "payer_wallet_frozen": 409,
+        "merchant_funds_insufficient": 409,
+        "refund_total_passed": 409,
+        "refund_limit_exceeded": 409,
+        "confirmation_way_not_allowed": 409,
         "key_already_enrolled": 409,
         "body_too_large": 413,
         "unsupported_media_type": 415,
         "amount_invalid": 422,
+        "capture_exceeds_hold": 422,
+        "refund_exceeds_payment": 422,
         "currency_unknown": 422,
         INTERNAL: 500,
         "gateway_busy": 503,
@@ -63,8 +74,10 @@ class MethodNotAllowed(GatewayError):
 
     code = "method_not_allowed"
 
-    def __init__(self, allowed_methods: Collection[str]) -> None:
-        super().__init__()
+    def __init__(
+        self, detail: str = "", *, code: str | None = None, allowed_methods: Collection[str] = ()
+    ) -> None:
+        super().__init__(detail, code=code)
         self.allowed_methods = allowed_methods
 
 

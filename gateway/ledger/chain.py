@@ -27,6 +27,10 @@ _PURPOSES: Final = {
     GroupPurpose.FUNDING: 2,
     GroupPurpose.EXPIRY: 3,
     GroupPurpose.TRANSFER: 4,
+    GroupPurpose.HOLD: 5,
+    GroupPurpose.CAPTURE: 6,
+    GroupPurpose.RELEASE: 7,
+    GroupPurpose.REFUND: 8,
 }
 _KINDS: Final = {
     TransferKind.SINGLE: 1,

@@ -16,7 +16,7 @@ AttemptKey = tuple[str, str]
 OrderKey = tuple[str, str]
 """Order id, merchant id."""
 DayKey = tuple[int, str]
-"""Day of UTC, instrument id."""
+"""Day of UTC, instrument id (or wallet id, where that is said)."""
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -29,9 +29,23 @@ class Site(msgspec.Struct, frozen=True):
     merchant_name: str
     merchant_account_id: bytes
     fee_basis_points: int
+    tip_margin_basis_points: int
+    """How much of the goods a tip may be at most."""
     receipt_count: int
     """Receipts the merchant has given so far."""
     location_name: str
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """What a wallet of some identity level may spend in its currency, in minor units."""
+
+    confirm_above_minor: int
+    """More than this needs the holder's confirmation."""
+    pin_max_minor: int
+    """More than this needs a device's signature: a PIN is not enough."""
+    per_payment_minor: int
+    per_day_minor: int
+    """Over all instruments of the wallet."""
 
 
 class Payer(msgspec.Struct):
@@ -46,6 +60,14 @@ class Payer(msgspec.Struct):
     per_day_minor: int
     card_counter: int
     wallet_account_id: bytes
+    wallet_id: str
+    confirm_above_minor: int | None
+    """The instrument's own limit without confirmation; None: only the tier's counts."""
+    has_pin: bool
+    """The wallet has a PIN that is not locked."""
+    has_phone: bool
+    """An active phone of the wallet could confirm."""
+    tier: Tier | None
 
 
 class KnownAttempt(msgspec.Struct, frozen=True):
@@ -66,7 +88,7 @@ class OrderState(msgspec.Struct):
     """What an order is for and what of it is paid."""
 
     amount_minor: int
-    approved_minor: int
+    taken_minor: int
 
 
 @dataclass(slots=True)
@@ -83,3 +105,7 @@ class PaymentFacts:
     codes: dict[bytes, CodeState] = field(default_factory=dict)
     orders: dict[OrderKey, OrderState] = field(default_factory=dict)
     spent_minor: dict[DayKey, int] = field(default_factory=dict)
+    recent: dict[DayKey, tuple[int, int]] = field(default_factory=dict)
+    """The window of the instrument's last payment of the day, and how many fell into it."""
+    wallet_spent_minor: dict[DayKey, int] = field(default_factory=dict)
+    """By day and wallet, of wallets that have a tier."""

@@ -11,7 +11,18 @@ from typing import Literal
 
 import msgspec
 
-from wire.messages.payments import EntryMode
+from wire.messages.payments import CaptureMode, ConfirmationWay, EntryMode, PaymentState
+
+Decided = Literal["approved", "authorised", "requires_confirmation", "declined"]
+"""What an attempt was decided to be, for ever; what became of it later is its `Life`."""
+
+STATE_WHEN_DECIDED = {
+    "approved": PaymentState.SUCCEEDED,
+    "authorised": PaymentState.AUTHORISED,
+    "requires_confirmation": PaymentState.REQUIRES_CONFIRMATION,
+    "declined": PaymentState.DECLINED,
+}
+"""The state in which each decision leaves a payment."""
 
 
 class TokenUse(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -64,6 +75,34 @@ class Refused(msgspec.Struct, frozen=True, tag=True, array_like=True):
     spent: SingleUse | None = None
 
 
+class Terms(msgspec.Struct, frozen=True, array_like=True):
+    """On what terms an attempt is made, beyond its amount; a plain sale has the defaults."""
+
+    capture: CaptureMode = CaptureMode.AUTOMATIC
+    tip_max_minor: int = 0
+    """What of the amount is kept for a tip at the capture."""
+    order_amount_minor: int = 0
+    """What the whole order is for; 0: the amount without the tip's part."""
+    order_details: bytes | None = None
+    """Tax and line items as JSON, kept with the order if this attempt begins it."""
+    confirmed: bool = False
+    """Its holder agreed to this amount and merchant already, on a device of theirs."""
+    confirm_for: str | None = None
+    """Why the holder has to agree whatever the limits say: a code of wire/notices.py."""
+    payments_per_window_max: int = 0
+    """More payments of an instrument than this within VELOCITY_WINDOW_MS need its holder; 0: any number."""
+    confirm_by_ms: int = 0
+    """Unix milliseconds until which a confirmation is waited for, should one be needed."""
+    capture_by_ms: int = 0
+    """Unix milliseconds until which a hold stands, should it be one."""
+
+
+PLAIN = Terms()
+ATTEMPT_REVERSED = "attempt_reversed"
+"""Declined because its till gave the attempt up before it was seen (docs/adr/0007, decision 7)."""
+VELOCITY_WINDOW_MS = 600_000
+
+
 class PaymentBooking(msgspec.Struct, frozen=True, array_like=True):
     """One attempt, verified or refused, ready to become durable in one transaction."""
 
@@ -81,6 +120,17 @@ class PaymentBooking(msgspec.Struct, frozen=True, array_like=True):
     card_exchange_ms: int | None
     verdict: Verified | Refused
     now_ms: int
+    terms: Terms = PLAIN
+
+    @property
+    def goods_minor(self) -> int:
+        """What this attempt takes of its order: its amount without the tip's part."""
+        return self.amount_minor - self.terms.tip_max_minor
+
+    @property
+    def order_amount_minor(self) -> int:
+        """What its order is for."""
+        return self.terms.order_amount_minor or self.goods_minor
 
     @property
     def single_use(self) -> SingleUse | None:
@@ -88,15 +138,32 @@ class PaymentBooking(msgspec.Struct, frozen=True, array_like=True):
         return self.verdict.single_use if isinstance(self.verdict, Verified) else self.verdict.spent
 
 
+class Life(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a payment after it was decided, as it stands now."""
+
+    state: PaymentState
+    step_count: int = 0
+    code: str | None = None
+    """Why it was declined or closed, if that was later: a code of wire/notices.py."""
+    charged_minor: int = 0
+    """Taken from the payer, tip included, refunds not deducted."""
+    tip_minor: int = 0
+    fee_minor: int = 0
+    """What of it the operator kept, refunds not deducted."""
+    refunded_minor: int = 0
+    due_ms: int | None = None
+    """While it is open: unix milliseconds at which it ends by itself."""
+
+
 class PaymentRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A decided attempt, as it is stored and answered for ever."""
+    """A decided attempt, as it is stored for ever, and what became of it."""
 
     payment_id: str
     attempt_id: str
     terminal_id: str
     merchant_id: str
     order_id: str
-    outcome: Literal["approved", "declined"]
+    outcome: Decided
     decline_code: str | None
     amount_minor: int
     currency: str
@@ -106,5 +173,25 @@ class PaymentRecord(msgspec.Struct, frozen=True, array_like=True):
     merchant_name: str
     location_name: str
     receipt_number: str | None
-    """Rises by one per merchant, approved payments only; None when declined."""
+    """Rises by one per merchant, charged payments only; None for the others."""
     decided_ms: int
+    life: Life
+    capture: CaptureMode = CaptureMode.AUTOMATIC
+    tip_max_minor: int = 0
+    confirm_code: str | None = None
+    """Why its holder had to agree; None if nobody had to."""
+    confirm_ways: tuple[ConfirmationWay, ...] = ()
+
+    @property
+    def goods_minor(self) -> int:
+        """What it takes of its order: its amount without the tip's part."""
+        return self.amount_minor - self.tip_max_minor
+
+
+class TerminalEvent(msgspec.Struct, frozen=True, array_like=True):
+    """That something happened to a payment of a terminal without its asking."""
+
+    sequence: int
+    """Rises; never given twice."""
+    payment_id: str
+    at_ms: int

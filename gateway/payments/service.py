@@ -10,7 +10,16 @@ from gateway.payments.verify import Verifier
 from gateway.storage.store import Store
 from gateway.vault import Vault
 from wire.messages.base import dump_message
-from wire.messages.payments import Decline, PaymentAnswer, PaymentRequest, ReceiptFacts, entry_mode_of
+from wire.messages.payments import (
+    OUTCOME_OF,
+    Confirmation,
+    Decline,
+    PaymentAnswer,
+    PaymentRequest,
+    PaymentState,
+    ReceiptFacts,
+    entry_mode_of,
+)
 from wire.notices import find_notice
 
 
@@ -68,31 +77,56 @@ class PaymentService:
 
 
 def answer_of(record: PaymentRecord) -> PaymentAnswer:
-    """Put a stored decision into the words of the wire; the same record gives the same answer."""
+    """Put a payment into the words of the wire: what was decided for ever, and where it stands now."""
+    life = record.life
     return PaymentAnswer(
         payment_id=record.payment_id,
         attempt_id=record.attempt_id,
         order_id=record.order_id,
-        outcome=record.outcome,
+        outcome=OUTCOME_OF[life.state],
+        state=life.state,
         amount_minor=record.amount_minor,
         currency=record.currency,
         entry_mode=record.entry_mode,
         terminal_id=record.terminal_id,
         decided_ms=record.decided_ms,
+        charged_minor=life.charged_minor,
+        tip_minor=life.tip_minor,
+        refunded_minor=life.refunded_minor,
+        capture_by_ms=life.due_ms if life.state is PaymentState.AUTHORISED else None,
+        confirmation=_confirmation_of(record),
         decline=_decline_of(record),
         receipt=_receipt_of(record),
     )
 
 
-def _decline_of(record: PaymentRecord) -> Decline | None:
-    if record.decline_code is None:
+def _confirmation_of(record: PaymentRecord) -> Confirmation | None:
+    if record.life.state is not PaymentState.REQUIRES_CONFIRMATION:
         return None
-    notice = find_notice(record.decline_code)
+    assert record.confirm_code is not None, "it has a reason"
+    assert record.life.due_ms is not None, "it has a deadline"
+    notice = find_notice(record.confirm_code)
+    return Confirmation(
+        code=notice.code,
+        ways=record.confirm_ways,
+        confirm_by_ms=record.life.due_ms,
+        cashier_text=notice.cashier_text,
+        holder_text=notice.holder_text,
+    )
+
+
+def _decline_of(record: PaymentRecord) -> Decline | None:
+    code = record.decline_code or record.life.code
+    if code is None:
+        return None
+    notice = find_notice(code)
     return Decline(
         code=notice.code,
         retryable=notice.retryable,
         cashier_text=notice.cashier_text,
         holder_text=notice.holder_text,
+        next_step=notice.next_step,
+        next_step_text=notice.next_step_text,
     )
 
 

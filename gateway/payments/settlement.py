@@ -1,8 +1,12 @@
-"""What an approved payment moves: pure arithmetic and ids, the same for every store and for the audit."""
+"""What a payment moves, from its hold to its refund: pure arithmetic and ids.
+
+The same for every store and for the audit.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.ledger.model import ID_BYTES, GroupPurpose, Transfer, TransferGroup, TransferKind
@@ -12,6 +16,8 @@ from wire.ids import ulid_to_bytes
 BASIS_POINTS: Final = 10_000
 HALF_ID_BYTES: Final = ID_BYTES // 2
 DAY_MS: Final = 86_400_000
+HOLD_GRACE_MS: Final = DAY_MS
+"""How much longer than its payment's deadline a hold stands in the ledger (docs/adr/0007, decision 8)."""
 RECEIPT_DIGITS: Final = 6
 """Receipt numbers are padded to this many digits and grow beyond it."""
 _SINGLE: Final = TransferKind.SINGLE
@@ -24,7 +30,7 @@ def settle(
     wallet_account_id: bytes,
     merchant_account_id: bytes,
     fees_account_id: bytes,
-    fee_basis_points: int,
+    fee_minor: int,
 ) -> TransferGroup:
     """Return the linked transfers of a payment: the amount to the merchant, then the fee from it.
 
@@ -40,7 +46,6 @@ def settle(
         booking.amount_minor,
         booking.currency,
     )
-    fee_minor = fee_of(booking.amount_minor, fee_basis_points)
     if fee_minor == 0:
         return TransferGroup((payment_leg,), _PAYMENT)
     fee_leg = Transfer(
@@ -52,6 +57,123 @@ def settle(
         booking.currency,
     )
     return TransferGroup((payment_leg, fee_leg), _PAYMENT)
+
+
+def hold(
+    booking: PaymentBooking, *, wallet_account_id: bytes, merchant_account_id: bytes, due_ms: int
+) -> TransferGroup:
+    """Return the transfer that holds a payment's amount until its deadline, and a day longer.
+
+    The day is the sweep's, which gives back money, order and limits together; the ledger's own expiry is the
+    net below it.
+    """
+    leg = Transfer(
+        _leg_id(ulid_to_bytes(booking.payment_id), 0),
+        TransferKind.PENDING,
+        wallet_account_id,
+        merchant_account_id,
+        booking.amount_minor,
+        booking.currency,
+        expires_ms=due_ms + HOLD_GRACE_MS,
+    )
+    return TransferGroup((leg,), GroupPurpose.HOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Whose money a payment moves, by their accounts."""
+
+    wallet_account_id: bytes
+    merchant_account_id: bytes
+    fees_account_id: bytes
+
+    @property
+    def account_ids(self) -> set[bytes]:
+        """All three, each once."""
+        return {self.wallet_account_id, self.merchant_account_id, self.fees_account_id}
+
+
+def capture(
+    payment_id: str, parties: Parties, currency: str, *, charged_minor: int, fee_minor: int
+) -> TransferGroup:
+    """Return the transfers that charge a hold, whole or in part, and the fee from it."""
+    payment = ulid_to_bytes(payment_id)
+    post = Transfer(
+        _derived_id(b"capture", payment, 0),
+        TransferKind.POST,
+        parties.wallet_account_id,
+        parties.merchant_account_id,
+        charged_minor,
+        currency,
+        pending_id=_leg_id(payment, 0),
+    )
+    if fee_minor == 0:
+        return TransferGroup((post,), GroupPurpose.CAPTURE)
+    fee = Transfer(
+        _derived_id(b"capture", payment, 1),
+        _SINGLE,
+        parties.merchant_account_id,
+        parties.fees_account_id,
+        fee_minor,
+        currency,
+    )
+    return TransferGroup((post, fee), GroupPurpose.CAPTURE)
+
+
+def release(payment_id: str, parties: Parties, currency: str, *, held_minor: int) -> TransferGroup:
+    """Return the transfer that lets go of all that a payment holds."""
+    payment = ulid_to_bytes(payment_id)
+    void = Transfer(
+        _derived_id(b"release", payment, 0),
+        TransferKind.VOID,
+        parties.wallet_account_id,
+        parties.merchant_account_id,
+        held_minor,
+        currency,
+        pending_id=_leg_id(payment, 0),
+    )
+    return TransferGroup((void,), GroupPurpose.RELEASE)
+
+
+def refund(
+    refund_id: str, parties: Parties, currency: str, *, amount_minor: int, fee_minor: int
+) -> TransferGroup:
+    """Return the transfers that give money back: the fee's part to the merchant, then all to the payer.
+
+    In that order, so that a merchant's balance need not lend what the operator gives back anyway.
+    """
+    refund_bytes = ulid_to_bytes(refund_id)
+    back = Transfer(
+        _derived_id(b"refund", refund_bytes, 0),
+        _SINGLE,
+        parties.merchant_account_id,
+        parties.wallet_account_id,
+        amount_minor,
+        currency,
+    )
+    if fee_minor == 0:
+        return TransferGroup((back,), GroupPurpose.REFUND)
+    fee = Transfer(
+        _derived_id(b"refund", refund_bytes, 1),
+        _SINGLE,
+        parties.fees_account_id,
+        parties.merchant_account_id,
+        fee_minor,
+        currency,
+    )
+    return TransferGroup((fee, back), GroupPurpose.REFUND)
+
+
+def fee_returned(charged_minor: int, fee_minor: int, refunded_minor: int) -> int:
+    """Return how much of a payment's fee is given back once this much of it is refunded in all.
+
+    Rounded half to even from the whole, never added up from parts, so that a full refund returns it all.
+
+    >>> fee_returned(1000, 25, 500), fee_returned(1000, 25, 1000), fee_returned(1000, 25, 0)
+    (12, 25, 0)
+    """
+    whole, rest = divmod(fee_minor * refunded_minor, charged_minor)
+    return whole + (2 * rest > charged_minor or (2 * rest == charged_minor and whole % 2 == 1))
 
 
 def fee_of(amount_minor: int, fee_basis_points: int) -> int:
@@ -87,6 +209,10 @@ def receipt_number_text(number: int) -> str:
     return f"{number:0{RECEIPT_DIGITS}d}"
 
 
+def _derived_id(use: bytes, of: bytes, leg_index: int) -> bytes:
+    digest = hashlib.sha256(b"tapscan %b\0%b%d" % (use, of, leg_index)).digest()
+    return of[:HALF_ID_BYTES] + digest[:HALF_ID_BYTES]
+
+
 def _leg_id(payment: bytes, leg_index: int) -> bytes:
-    digest = hashlib.sha256(b"tapscan payment\0%b%d" % (payment, leg_index)).digest()
-    return payment[:HALF_ID_BYTES] + digest[:HALF_ID_BYTES]
+    return _derived_id(b"payment", payment, leg_index)

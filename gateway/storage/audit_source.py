@@ -36,7 +36,7 @@ PaymentRow: TypeAlias = tuple[str, str, str, int | None, bool]
 instrument, if it names one, and its entry mode exist; true or false may be 1 or 0."""
 
 OrderRow: TypeAlias = tuple[str, str, int, int]
-"""order_id, merchant_id, approved_minor, amount_minor."""
+"""order_id, merchant_id, taken_minor, amount_minor."""
 
 OrderSumRow: TypeAlias = tuple[str, str, int]
 """order_id, merchant_id, what its approved payments sum to."""

@@ -22,10 +22,11 @@ from gateway.merchants.model import (
     Terminal,
     TerminalStatus,
 )
-from gateway.payments.model import PaymentRecord
+from gateway.payments.life import RefundRecord
+from gateway.payments.model import STATE_WHEN_DECIDED, Life, PaymentRecord
 from gateway.payments.settlement import receipt_number_text
 from gateway.storage.store import WalletBalance
-from wire.messages.payments import EntryMode
+from wire.messages.payments import CaptureMode, ConfirmationWay, EntryMode, PaymentState
 
 
 class Row(Protocol):
@@ -132,8 +133,8 @@ def read_card_key_batch(row: Row) -> CardKeyBatch:
 
 
 def read_payment(row: Row) -> PaymentRecord:
-    """Return the decision in a row of payments."""
-    number = row["receipt_number"]
+    """Return the payment in a row of the view payments_now."""
+    number = row["receipt_number"] or row["step_receipt_number"]
     return PaymentRecord(
         payment_id=row["payment_id"],
         attempt_id=row["attempt_id"],
@@ -151,6 +152,50 @@ def read_payment(row: Row) -> PaymentRecord:
         location_name=row["location_name"],
         receipt_number=None if number is None else receipt_number_text(number),
         decided_ms=row["decided_ms"],
+        life=_read_life(row),
+        capture=CaptureMode.MANUAL if row["is_manual"] else CaptureMode.AUTOMATIC,
+        tip_max_minor=row["tip_max_minor"],
+        confirm_code=row["confirm_code"],
+        confirm_ways=tuple(ConfirmationWay(way) for way in (row["confirm_ways"] or "").split()),
+    )
+
+
+def read_refund(row: Row) -> RefundRecord:
+    """Return the refund in a row of refunds."""
+    return RefundRecord(
+        refund_id=row["refund_id"],
+        payment_id=row["payment_id"],
+        terminal_id=row["terminal_id"],
+        amount_minor=row["amount_minor"],
+        total_minor=row["total_minor"],
+        fee_minor=row["fee_minor"],
+        reason=row["reason"],
+        staff_id=row["staff_id"],
+        refunded_ms=row["refunded_ms"],
+    )
+
+
+def _read_life(row: Row) -> Life:
+    if row["step_index"] is None:
+        is_charged = row["outcome"] == "approved"
+        return Life(
+            state=STATE_WHEN_DECIDED[row["outcome"]],
+            charged_minor=row["amount_minor"] if is_charged else 0,
+            fee_minor=row["fee_minor"],
+            refunded_minor=row["refunded_minor"] or 0,
+            due_ms=row["due_ms"],
+        )
+    state = PaymentState(row["state"])
+    is_reversed = state is PaymentState.REVERSED
+    return Life(
+        state=state,
+        step_count=row["step_index"],
+        code=row["step_code"],
+        charged_minor=row["charged_minor"],
+        tip_minor=row["tip_minor"],
+        fee_minor=row["step_fee_minor"],
+        refunded_minor=row["charged_minor"] if is_reversed else row["refunded_minor"] or 0,
+        due_ms=row["due_ms"],
     )
 
 

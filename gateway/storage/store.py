@@ -21,13 +21,15 @@ from gateway.holders.model import (
     WalletStatus,
 )
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
-from gateway.payments.model import PaymentBooking, PaymentRecord
+from gateway.payments.life import Changed, PaymentChange
+from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 
 KEYS_PER_CALL_MAX = 256
 PAGE_ROWS_MAX = 500
 """Most rows a list call returns; callers page by the last id they saw."""
 CARD_KEY_BATCHES_MAX = 16
 """Every tap of an NTAG 424 card may have to try them all (protocol section 3b: try few)."""
+EVENTS_PER_CALL_MAX = 100
 NONCES_FORGOTTEN_MAX = 64
 """How many expired nonces go when one comes, so that their number stays bounded and no request pays much."""
 
@@ -56,6 +58,29 @@ class PaymentStore(Protocol):
             IdempotencyConflict: the attempt id is known with another request digest.
             AuthenticationFailed: `terminal_revoked`; the terminal was withdrawn meanwhile.
         """
+
+    async def change_payment(self, change: PaymentChange, now_ms: int) -> Changed:
+        """Confirm, capture, void, expire, reverse or refund one payment, all in one transaction.
+
+        Money, the order's amount and the day's limit move together; a repeat of a change is answered by
+        what it did and changes nothing.
+
+        Raises:
+            NotFound: no such payment, or not the asking terminal's merchant's.
+            PaymentRefused: it can't be changed so; nothing was changed.
+        """
+
+    async def list_due_payments(self, now_ms: int, after_id: str = "") -> list[str]:
+        """Return up to PAGE_ROWS_MAX ids of open payments whose deadline has passed, in id order."""
+
+    async def list_terminal_events(self, terminal_id: str, after: int) -> list[TerminalEvent]:
+        """Return up to EVENTS_PER_CALL_MAX of what happened without a terminal's asking, after an event."""
+
+    async def find_last_event(self, terminal_id: str) -> int:
+        """Return the sequence of a terminal's last event; 0 if it has none."""
+
+    async def forget_terminal_events(self, before_ms: int) -> int:
+        """Remove up to PAGE_ROWS_MAX events from before a time; return how many it were."""
 
     async def find_payment(self, terminal_id: str, payment_id: str) -> PaymentRecord | None:
         """Return a payment of this terminal's merchant, or None."""

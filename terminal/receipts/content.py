@@ -71,6 +71,7 @@ _PAYMENT: Final = Wording("Payment", "付款编号")
 _ENTRY_MODES: Final = {
     EntryMode.NFC_APP: Wording("tap", "感应"),
     EntryMode.NFC_SDM: Wording("card tap", "刷卡感应"),
+    EntryMode.QR_MERCHANT: Wording("shop's QR code", "商户收款码"),
     EntryMode.QR_CONSUMER: Wording("QR code", "付款码"),
     EntryMode.CODE_NUMERIC: Wording("number code", "数字码"),
 }
@@ -99,9 +100,10 @@ def make_content(answer: PaymentAnswer) -> ReceiptContent:
 def make_qr_text(answer: PaymentAnswer) -> str:
     """Return what the QR code says: `R1:`, payment id and, if paid, a colon and the receipt number.
 
-    >>> from wire.messages.payments import EntryMode, PaymentAnswer
+    >>> from wire.messages.payments import EntryMode, PaymentAnswer, PaymentState
     >>> make_qr_text(PaymentAnswer(payment_id="01ARYZ6S410000000000000000",
-    ...     attempt_id="01ARYZ6S410000000000000001", order_id="A-1", outcome="declined", amount_minor=1,
+    ...     attempt_id="01ARYZ6S410000000000000001", order_id="A-1", outcome="declined",
+    ...     state=PaymentState.DECLINED, amount_minor=1,
     ...     currency="EUR", entry_mode=EntryMode.NFC_APP, terminal_id="T0000001", decided_ms=0))
     'R1:01ARYZ6S410000000000000000'
     """

@@ -182,14 +182,14 @@ def _directory(ledger: _Ledger) -> Tables:
         ],
     )  # fmt: skip
     yield (
-        "wallets",
+        "wallets (wallet_id, holder_name, account_id, created_ms)",
         [(f"W{number}", "Ada", _account("w", number), START_MS) for number in range(ledger.wallet_count)],
     )
     yield (
         "instruments",
         [
             (_instrument(number), f"W{number}", "phone_key", "Phone", "active", _key_id("i", number),
-             bytes(33), "code_numeric", 10**9, 10**9, 0, None, START_MS)
+             bytes(33), "code_numeric", 10**9, 10**9, None, 0, None, START_MS)
             for number in range(ledger.wallet_count)
         ],
     )  # fmt: skip
@@ -218,14 +218,14 @@ def _pay(ledger: _Ledger, rows: Rows, number: int) -> None:
     attempt_id = ulid_from_bytes(now_ms.to_bytes(6, "big") + rng.randbytes(10))
     wallet, merchant = rng.randrange(ledger.wallet_count), rng.randrange(MERCHANTS)
     amount_minor = rng.randrange(100, 5_000)
-    order_id = rng.randbytes(10).hex()
+    order_id, fee_minor = rng.randbytes(10).hex(), fee_of(amount_minor, FEE_BASIS_POINTS)
     legs = (
         _leg(transfer_id_of(payment_id, 0), _account("w", wallet), _account("m", merchant), amount_minor),
         _leg(
             transfer_id_of(payment_id, 1),
             _account("m", merchant),
             FEES,
-            fee_of(amount_minor, FEE_BASIS_POINTS),
+            fee_minor,
         ),
     )
     _book(ledger, rows, TransferGroup(legs, GroupPurpose.PAYMENT), now_ms)
@@ -233,7 +233,7 @@ def _pay(ledger: _Ledger, rows: Rows, number: int) -> None:
     ledger.token_counters[wallet] += 1
     ledger.spent[now_ms // DAY_MS, wallet] += amount_minor
     digest = hashlib.sha256(payment_id.encode()).digest()
-    rows["orders (merchant_id, order_id, amount_minor, approved_minor)"].append(
+    rows["orders (merchant_id, order_id, amount_minor, taken_minor)"].append(
         (_merchant(merchant), order_id, amount_minor, amount_minor)
     )
     rows[
@@ -251,8 +251,8 @@ def _pay(ledger: _Ledger, rows: Rows, number: int) -> None:
     )
     rows["payments"].append(
         (payment_id, attempt_id, digest, f"T{merchant:07d}", _merchant(merchant), order_id, "approved", None,
-         amount_minor, "EUR", "nfc_app", _instrument(wallet), "Phone", "Shop", "Town",
-         ledger.receipts[merchant], ledger.sequence, now_ms, 21, now_ms)
+         amount_minor, 0, fee_minor, "EUR", "nfc_app", False, None, None, _instrument(wallet), "Phone",
+         "Shop", "Town", ledger.receipts[merchant], ledger.sequence, now_ms, 21, now_ms)
     )  # fmt: skip
 
 

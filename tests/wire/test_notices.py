@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from wire import errors, es256, notices
-from wire.notices import CHINESE, ENGLISH, NOTICES, Notice, NoticeKind, find_notice
+from wire.notices import (
+    CHINESE,
+    ENGLISH,
+    NEXT_STEP_TEXTS,
+    NOTICES,
+    NextStep,
+    Notice,
+    NoticeKind,
+    find_notice,
+)
 
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 
@@ -41,8 +50,8 @@ def test_the_cashier_is_told_in_both_languages(notice: Notice) -> None:
     _assert_languages(notice.cashier_en, notice.cashier_zh)
 
 
-def test_a_decline_also_tells_the_payer_in_both_languages(notice: Notice) -> None:
-    if notice.kind is NoticeKind.DECLINE:
+def test_what_concerns_the_payer_is_told_the_payer_in_both_languages(notice: Notice) -> None:
+    if notice.kind in (NoticeKind.DECLINE, NoticeKind.CONFIRMATION):
         assert set(notice.holder_text) == {ENGLISH, CHINESE}
         _assert_languages(notice.holder_en, notice.holder_zh)
     else:
@@ -52,6 +61,12 @@ def test_a_decline_also_tells_the_payer_in_both_languages(notice: Notice) -> Non
 def test_only_a_failure_to_do_the_job_is_worth_sending_again(notice: Notice) -> None:
     """A decline is final for its attempt, and what a reader refused stays what it is."""
     assert notice.kind is NoticeKind.PROBLEM or not notice.retryable
+
+
+def test_every_next_step_has_its_words_in_both_languages() -> None:
+    assert set(NEXT_STEP_TEXTS) == set(NextStep)
+    for english, chinese in NEXT_STEP_TEXTS.values():
+        _assert_languages(english, chinese)
 
 
 def test_an_unknown_code_is_our_own_mistake() -> None:

@@ -82,20 +82,25 @@ async def _book(connection: Connection, decide: Decide[T]) -> T:
     for _ in range(TRIES_WITHOUT_LOCK_MAX):
         plan = await decide(connection)
         try:
-            return plan.answer(await _write(connection, plan))
+            return plan.answer(await write_plan(connection, plan))
         except GuardRefused as refused:
             log.info("batch_decided_anew", guard=refused.guard)
     async with connection.transaction():
         await fetch_row(connection, SQL["lock_chain_head"], {})
         plan = await decide(connection)
         try:
-            written = await _write(connection, plan)
+            written = await write_plan(connection, plan)
         except GuardRefused as refused:
             raise GatewayError(f"{refused.guard} refused what was decided under the lock") from refused
     return plan.answer(written)
 
 
-async def _write(connection: Connection, plan: Plan[T]) -> Written:
+async def write_plan(connection: Connection, plan: Plan[T]) -> Written:
+    """Write what a plan changes, whole or not at all.
+
+    Raises:
+        GuardRefused: the facts were no longer so.
+    """
     if plan.changes_nothing:
         return Written(UNPLACED, {})
     arguments = book_arguments(plan.ledger, plan.payments)
@@ -110,7 +115,7 @@ async def _decide_payments(
     now_ms = max(booking.now_ms for booking in bookings)
     facts, ledger_facts, expiries = await read_payment_facts(connection, bookings, now_ms)
     workbook = Workbook(ledger_facts, UNPLACED)
-    _let_go(workbook, expiries, now_ms)
+    let_go(workbook, expiries, now_ms)
     register = Register(facts, workbook)
     decisions = [register.decide(booking) for booking in bookings]
     return Plan(
@@ -123,7 +128,7 @@ async def _decide_groups(
 ) -> Plan[list[GroupOutcome]]:
     expiries = await list_due_expiries(connection, now_ms)
     workbook = Workbook(await read_ledger_facts(connection, [*expiries, *groups]), UNPLACED)
-    _let_go(workbook, expiries, now_ms)
+    let_go(workbook, expiries, now_ms)
     outcomes = [workbook.book_group(group, now_ms) for group in groups]
     return Plan(
         workbook.changes(), PaymentChanges(), lambda written: [_place(one, written) for one in outcomes]
@@ -133,11 +138,12 @@ async def _decide_groups(
 async def _decide_expiries(connection: Connection, now_ms: int) -> Plan[int]:
     expiries = await list_due_expiries(connection, now_ms)
     workbook = Workbook(await read_ledger_facts(connection, expiries), UNPLACED)
-    count = _let_go(workbook, expiries, now_ms)
+    count = let_go(workbook, expiries, now_ms)
     return Plan(workbook.changes(), PaymentChanges(), lambda _: count)
 
 
-def _let_go(workbook: Workbook, expiries: Sequence[TransferGroup], now_ms: int) -> int:
+def let_go(workbook: Workbook, expiries: Sequence[TransferGroup], now_ms: int) -> int:
+    """Book the expiry of holds that are due, and return how many it were."""
     # What another gateway let go of since the due ones were listed is over already, and not counted.
     outcomes = [workbook.book_group(expiry, now_ms).outcome for expiry in expiries]
     return sum(outcome is Outcome.BOOKED for outcome in outcomes)

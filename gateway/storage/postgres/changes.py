@@ -15,7 +15,7 @@ from gateway.ledger.rules import state_after
 from gateway.ledger.workbook import AccountChange, BookedGroup, LedgerChanges, PendingEnd
 from gateway.payments.changes import Draft, PaymentChanges, SpendChange, TokenSpent
 from gateway.payments.facts import DayKey
-from wire.messages.payments import EntryMode
+from wire.messages.payments import CaptureMode, EntryMode
 
 SEQUENCE_BYTES: Final = 8
 """How much of a group's canonical bytes is its place in the ledger, which only the server knows."""
@@ -29,6 +29,7 @@ _TEXT_OF: Final[Mapping[object, str]] = {
     for member in members
 }
 _EXPIRE: Final = TransferKind.EXPIRE
+_MANUAL: Final = CaptureMode.MANUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,12 @@ def book_arguments(ledger: LedgerChanges, payments: PaymentChanges) -> list[obje
         [(one.code_hash, one.payment_id, one.now_ms) for one in payments.codes],
         [(instrument_id, card.first, card.last) for instrument_id, card in payments.cards.items()],
         list(payments.suspended_key_ids),
-        [(*key, order.amount_minor, order.approved_minor) for key, order in payments.orders.items()],
+        [
+            (*key, order.amount_minor, order.taken_minor, order.details)
+            for key, order in payments.orders.items()
+        ],
         [_day_row(key, spend) for key, spend in payments.spent_days.items()],
+        list(payments.wallet_days),
         list(payments.receipts.items()),
         [_payment_row(draft, receipt_places) for draft in payments.drafts],
     ]
@@ -117,11 +122,20 @@ def _token_row(one: TokenSpent) -> Row:
 
 
 def _day_row(key: DayKey, spend: SpendChange) -> Row:
-    return *key, spend.spent_minor, spend.largest_minor, _TEXT_OF[spend.weakest_entry_mode]
+    return (
+        *key,
+        spend.spent_minor,
+        spend.largest_minor,
+        spend.largest_unconfirmed_minor,
+        _TEXT_OF[spend.weakest_entry_mode],
+        spend.payment_count,
+        spend.recent_window,
+        spend.recent_count,
+    )
 
 
 def _payment_row(draft: Draft, receipt_places: Mapping[str, int]) -> Row:
-    booking, site, payer = draft.booking, draft.site, draft.payer
+    booking, site, payer, ruling = draft.booking, draft.site, draft.payer, draft.ruling
     return (
         booking.payment_id,
         booking.attempt_id,
@@ -129,10 +143,17 @@ def _payment_row(draft: Draft, receipt_places: Mapping[str, int]) -> Row:
         booking.terminal_id,
         booking.merchant_id,
         booking.order_id,
-        draft.decline_code,
+        ruling.outcome,
+        ruling.decline_code,
         booking.amount_minor,
+        booking.terms.tip_max_minor,
+        ruling.fee_minor,
         booking.currency,
         _TEXT_OF[booking.entry_mode],
+        booking.terms.capture is _MANUAL,
+        ruling.confirm_code,
+        " ".join(ruling.confirm_ways) or None,
+        ruling.due_ms,
         payer.instrument_id if payer else None,
         payer.label if payer else None,
         site.merchant_name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from gateway.holders.model import InstrumentStatus
@@ -12,7 +12,7 @@ from gateway.ledger.model import Account, AccountKind, GroupPurpose, PendingStat
 from gateway.ledger.rules import BookedLeg, Pending
 from gateway.ledger.workbook import LedgerFacts, ids_of
 from gateway.merchants.model import MerchantStatus, TerminalStatus
-from gateway.payments.facts import CodeState, KnownAttempt, OrderState, Payer, PaymentFacts, Site
+from gateway.payments.facts import CodeState, KnownAttempt, OrderState, Payer, PaymentFacts, Site, Tier
 from gateway.payments.model import PaymentBooking, PaymentCodeUse, TokenUse
 from gateway.payments.settlement import utc_day_of
 from gateway.storage.postgres.database import Connection, Row, fetch
@@ -63,14 +63,22 @@ async def read_payment_facts(
 async def read_ledger_facts(connection: Connection, groups: Iterable[TransferGroup]) -> LedgerFacts:
     """Read everything that groups name."""
     transfer_ids, pending_ids, account_ids = ids_of(groups)
-    accounts = await fetch(connection, SQL["list_accounts"], {"account_ids": list(account_ids)})
+    facts = await read_touched(connection, account_ids, pending_ids)
     legs = await fetch(connection, SQL["list_booked_legs"], {"transfer_ids": list(transfer_ids)})
+    facts.booked_legs |= {row["transfer_id"]: _booked_leg(row) for row in legs}
+    return facts
+
+
+async def read_touched(
+    connection: Connection, account_ids: Collection[bytes], pending_ids: Collection[bytes]
+) -> LedgerFacts:
+    """Read accounts, and pending transfers with what became of them."""
+    accounts = await fetch(connection, SQL["list_accounts"], {"account_ids": list(account_ids)})
     pendings: list[Row] = []
     if pending_ids:
         pendings = await fetch(connection, SQL["list_pendings"], {"transfer_ids": list(pending_ids)})
     return LedgerFacts(
         accounts={row["account_id"]: read_account(row) for row in accounts},
-        booked_legs={row["transfer_id"]: _booked_leg(row) for row in legs},
         pendings={
             row["transfer_id"]: Pending(read_transfer(row), PendingState(row["state"])) for row in pendings
         },
@@ -113,6 +121,7 @@ def _add_site(facts: PaymentFacts, ledger: LedgerFacts, booking: PaymentBooking,
             merchant_name=row["merchant_name"],
             merchant_account_id=row["merchant_account_id"],
             fee_basis_points=row["fee_basis_points"],
+            tip_margin_basis_points=row["tip_margin_basis_points"],
             # Numbers are given by the statement that counts them.
             receipt_count=0,
             location_name=row["location_name"],
@@ -135,8 +144,24 @@ def _add_payer(facts: PaymentFacts, ledger: LedgerFacts, booking: PaymentBooking
         per_day_minor=row["per_day_minor"],
         card_counter=row["card_counter"],
         wallet_account_id=row["wallet_account_id"],
+        wallet_id=row["wallet_id"],
+        confirm_above_minor=row["confirm_above_minor"],
+        has_pin=row["has_pin"],
+        has_phone=row["has_phone"],
+        tier=_read_tier(row),
     )
     _add_account(ledger, row["wallet_account_id"], AccountKind.WALLET, "wallet", row)
+
+
+def _read_tier(row: Row) -> Tier | None:
+    if row["tier_per_day_minor"] is None:
+        return None
+    return Tier(
+        confirm_above_minor=row["tier_confirm_above_minor"],
+        pin_max_minor=row["tier_pin_max_minor"],
+        per_payment_minor=row["tier_per_payment_minor"],
+        per_day_minor=row["tier_per_day_minor"],
+    )
 
 
 def _add_account(ledger: LedgerFacts, account_id: bytes, kind: AccountKind, of: str, row: Row) -> None:
@@ -169,10 +194,14 @@ def _add_single_use(facts: PaymentFacts, booking: PaymentBooking, row: Row) -> N
 
 def _add_totals(facts: PaymentFacts, booking: PaymentBooking, row: Row) -> None:
     if row["order_minor"] is not None:
-        order = OrderState(row["order_minor"], row["order_approved_minor"])
+        order = OrderState(row["order_minor"], row["order_taken_minor"])
         facts.orders[booking.order_id, booking.merchant_id] = order
-    if row["spent_minor"] is not None and booking.verdict.instrument_id is not None:
-        facts.spent_minor[utc_day_of(booking.now_ms), booking.verdict.instrument_id] = row["spent_minor"]
+    day, instrument_id = utc_day_of(booking.now_ms), booking.verdict.instrument_id
+    if row["spent_minor"] is not None and instrument_id is not None:
+        facts.spent_minor[day, instrument_id] = row["spent_minor"]
+        facts.recent[day, instrument_id] = row["recent_window"], row["recent_count"]
+    if row["wallet_spent_minor"] is not None:
+        facts.wallet_spent_minor[day, row["wallet_id"]] = row["wallet_spent_minor"]
 
 
 async def _add_attempts(

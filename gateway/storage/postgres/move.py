@@ -39,7 +39,9 @@ TABLES: Final = (
     "merchants",
     "locations",
     "terminals",
+    "staff",
     "wallets",
+    "limit_tiers",
     "card_key_batches",
     "instruments",
     "payment_codes",
@@ -48,8 +50,12 @@ TABLES: Final = (
     "spent_days",
     "orders",
     "payments",
+    "open_payments",
+    "payment_steps",
+    "refunds",
 )
-"""Parents before children. Left out is what a migration fills by itself, and the chain's head."""
+"""Parents before children. Left out is what a migration fills by itself, the chain's head, and what terminals
+were still to be told, who ask again when they find another gateway."""
 
 _PLACE_HEAD: Final = """
 UPDATE chain_head SET sequence = last.sequence, hash = last.hash

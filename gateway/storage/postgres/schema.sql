@@ -42,7 +42,9 @@ INSERT INTO chain_head VALUES (1, 0, decode(repeat('00', 32), 'hex'));
 -- Booked groups in the order of booking, without a gap from 1; hash is the chain of gateway/ledger/chain.py.
 CREATE TABLE ledger_groups (
     sequence bigint PRIMARY KEY CHECK (sequence >= 1),
-    purpose text COLLATE "C" NOT NULL CHECK (purpose IN ('payment', 'funding', 'expiry', 'transfer')),
+    purpose text COLLATE "C" NOT NULL CHECK (purpose IN (
+        'payment', 'hold', 'capture', 'release', 'refund', 'funding', 'expiry', 'transfer'
+    )),
     booked_ms bigint NOT NULL,
     leg_count smallint NOT NULL CHECK (leg_count BETWEEN 1 AND 16),
     hash bytea NOT NULL CHECK (length(hash) = 32)
@@ -80,6 +82,8 @@ CREATE TABLE merchants (
     merchant_id text COLLATE "C" PRIMARY KEY,
     name text NOT NULL,
     fee_basis_points integer NOT NULL CHECK (fee_basis_points BETWEEN 0 AND 1000),
+    -- How much of the goods a tip may be at most; 0: none.
+    tip_margin_basis_points integer NOT NULL DEFAULT 0 CHECK (tip_margin_basis_points BETWEEN 0 AND 10000),
     account_id bytea NOT NULL UNIQUE REFERENCES accounts (account_id),
     status text COLLATE "C" NOT NULL CHECK (status IN ('active', 'suspended')),
     receipt_count bigint NOT NULL DEFAULT 0,
@@ -103,11 +107,25 @@ CREATE TABLE terminals (
     software text NOT NULL,
     code_hash bytea NOT NULL UNIQUE,
     code_expires_ms bigint NOT NULL,
+    -- What it may refund on a day of UTC.
+    refund_limit_minor bigint NOT NULL DEFAULT 0 CHECK (refund_limit_minor >= 0),
     created_ms bigint NOT NULL,
     enrolled_ms bigint,
     FOREIGN KEY (location_id, merchant_id) REFERENCES locations (location_id, merchant_id),
     CHECK ((key_id IS NULL) = (public_key IS NULL)),
     CHECK (status <> 'active' OR key_id IS NOT NULL)
+);
+
+-- Who works at a merchant's tills. A try at a PIN is counted before it is judged.
+CREATE TABLE staff (
+    staff_id text COLLATE "C" PRIMARY KEY,
+    merchant_id text COLLATE "C" NOT NULL REFERENCES merchants (merchant_id),
+    name text NOT NULL,
+    role text COLLATE "C" NOT NULL CHECK (role IN ('cashier', 'manager')),
+    pin_hash text NOT NULL,
+    pin_tries integer NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
+    status text COLLATE "C" NOT NULL CHECK (status IN ('active', 'left')),
+    created_ms bigint NOT NULL
 );
 
 -- The paying side ----------------------------------------------------------------------------------------
@@ -117,7 +135,23 @@ CREATE TABLE wallets (
     wallet_id text COLLATE "C" PRIMARY KEY,
     holder_name text NOT NULL,
     account_id bytea NOT NULL UNIQUE REFERENCES accounts (account_id),
+    identity_level text COLLATE "C" NOT NULL DEFAULT 'verified'
+        CHECK (identity_level IN ('anonymous', 'basic', 'verified')),
+    -- argon2id; a try is counted before it is judged.
+    pin_hash text,
+    pin_tries integer NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
     created_ms bigint NOT NULL
+);
+
+-- What a wallet of a level may spend, in minor units; without a row only its instruments' limits count.
+CREATE TABLE limit_tiers (
+    currency text COLLATE "C" NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    identity_level text COLLATE "C" NOT NULL CHECK (identity_level IN ('anonymous', 'basic', 'verified')),
+    confirm_above_minor bigint NOT NULL CHECK (confirm_above_minor >= 0),
+    pin_max_minor bigint NOT NULL CHECK (pin_max_minor >= 0),
+    per_payment_minor bigint NOT NULL CHECK (per_payment_minor >= 0),
+    per_day_minor bigint NOT NULL CHECK (per_day_minor >= 0),
+    PRIMARY KEY (currency, identity_level)
 );
 
 -- How weak a proof each entry mode is, strongest first, as wire.messages.payments.EntryMode orders them.
@@ -126,7 +160,8 @@ CREATE TABLE entry_modes (
     weakness integer NOT NULL UNIQUE
 );
 
-INSERT INTO entry_modes VALUES ('nfc_app', 0), ('qr_consumer', 1), ('nfc_sdm', 2), ('code_numeric', 3);
+INSERT INTO entry_modes VALUES
+    ('nfc_app', 0), ('qr_merchant', 1), ('qr_consumer', 2), ('nfc_sdm', 3), ('code_numeric', 4);
 
 -- Keys shared by a batch of NTAG 424 cards, sealed by gateway/vault.py.
 CREATE TABLE card_key_batches (
@@ -147,12 +182,16 @@ CREATE TABLE instruments (
     weakest_entry_mode text COLLATE "C" NOT NULL REFERENCES entry_modes (entry_mode),
     per_payment_minor bigint NOT NULL CHECK (per_payment_minor >= 0),
     per_day_minor bigint NOT NULL CHECK (per_day_minor >= 0),
+    -- More than this needs the holder's confirmation; NULL: only the wallet's tier says so.
+    confirm_above_minor bigint CHECK (confirm_above_minor >= 0),
     card_counter bigint NOT NULL CHECK (card_counter >= 0),
     card_key_batch bigint REFERENCES card_key_batches (batch_number),
     created_ms bigint NOT NULL,
     CHECK ((kind = 'ntag424_card') = (public_key IS NULL)),
     CHECK ((kind = 'ntag424_card') = (card_key_batch IS NOT NULL))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+
+CREATE INDEX instruments_of_wallet ON instruments (wallet_id);
 
 -- Numeric codes, hashed; used_by is the payment id of the attempt that took it.
 CREATE TABLE payment_codes (
@@ -190,24 +229,29 @@ CREATE TABLE token_uses (
     CHECK ((nonce_day IS NULL) = (terminal_nonce IS NULL))
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
--- What an instrument spent on a day of UTC; day is unix milliseconds divided by 86,400,000.
+-- What an instrument spent on a day of UTC, holds included; day is unix milliseconds divided by 86,400,000.
+-- The last two count the payments of the last window of ten minutes.
 CREATE TABLE spent_days (
     day integer NOT NULL,
     instrument_id text COLLATE "C" NOT NULL,
-    spent_minor bigint NOT NULL CHECK (spent_minor > 0),
+    spent_minor bigint NOT NULL CHECK (spent_minor >= 0),
+    payment_count integer NOT NULL DEFAULT 0,
+    recent_window integer NOT NULL DEFAULT 0,
+    recent_count integer NOT NULL DEFAULT 0,
     PRIMARY KEY (day, instrument_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 
--- What was approved for an order can't exceed what it is for.
+-- What is charged and held for an order can't exceed what it is for. Details are its tax and line items.
 CREATE TABLE orders (
     order_id text COLLATE "C" NOT NULL,
     merchant_id text COLLATE "C" NOT NULL,
     amount_minor bigint NOT NULL CHECK (amount_minor > 0),
-    approved_minor bigint NOT NULL CHECK (approved_minor BETWEEN 1 AND amount_minor),
+    taken_minor bigint NOT NULL CHECK (taken_minor BETWEEN 0 AND amount_minor),
+    details bytea,
     PRIMARY KEY (order_id, merchant_id)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
--- Every decided attempt, approved or declined, with the names its receipt shows, as they were then.
+-- Every decided attempt with the names its receipt shows, as they were then.
 CREATE TABLE payments (
     payment_id text COLLATE "C" PRIMARY KEY,
     attempt_id text COLLATE "C" NOT NULL,
@@ -215,11 +259,18 @@ CREATE TABLE payments (
     terminal_id text COLLATE "C" NOT NULL,
     merchant_id text COLLATE "C" NOT NULL,
     order_id text COLLATE "C" NOT NULL,
-    outcome text COLLATE "C" NOT NULL CHECK (outcome IN ('approved', 'declined')),
+    outcome text COLLATE "C" NOT NULL,
     decline_code text COLLATE "C",
     amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    -- What of it is kept for a tip at the capture.
+    tip_max_minor bigint NOT NULL CHECK (tip_max_minor BETWEEN 0 AND amount_minor - 1),
+    fee_minor bigint NOT NULL CHECK (fee_minor BETWEEN 0 AND amount_minor),
     currency text COLLATE "C" NOT NULL,
     entry_mode text COLLATE "C" NOT NULL,
+    is_manual boolean NOT NULL,
+    confirm_code text COLLATE "C",
+    -- `pin`, `device` or `pin device`.
+    confirm_ways text COLLATE "C",
     instrument_id text COLLATE "C",
     instrument_label text,
     merchant_name text NOT NULL,
@@ -230,11 +281,95 @@ CREATE TABLE payments (
     card_exchange_ms bigint,
     decided_ms bigint NOT NULL,
     UNIQUE (attempt_id, terminal_id),
-    CHECK ((outcome = 'declined') = (decline_code IS NOT NULL)),
-    CHECK ((outcome = 'approved') = (receipt_number IS NOT NULL)),
-    CHECK ((outcome = 'approved') = (group_sequence IS NOT NULL)),
-    CHECK (outcome = 'declined' OR instrument_id IS NOT NULL)
+    CHECK ((confirm_code IS NULL) = (confirm_ways IS NULL)),
+    CHECK (CASE outcome
+        WHEN 'approved' THEN decline_code IS NULL AND receipt_number IS NOT NULL AND NOT is_manual
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NULL
+        WHEN 'authorised' THEN decline_code IS NULL AND receipt_number IS NULL AND is_manual AND fee_minor = 0
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NULL
+        WHEN 'requires_confirmation' THEN decline_code IS NULL AND receipt_number IS NULL AND fee_minor = 0
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NOT NULL
+        WHEN 'declined' THEN decline_code IS NOT NULL AND receipt_number IS NULL AND group_sequence IS NULL
+            AND confirm_code IS NULL AND fee_minor = 0
+        ELSE false END)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+-- One row for every payment that holds money until its deadline; whoever ends or moves it changes this row.
+CREATE TABLE open_payments (
+    payment_id text COLLATE "C" PRIMARY KEY,
+    state text COLLATE "C" NOT NULL CHECK (state IN ('requires_confirmation', 'authorised')),
+    due_ms bigint NOT NULL
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+
+CREATE INDEX open_payments_due ON open_payments (due_ms, payment_id);
+
+-- What happened to payments after they were decided (gateway/payments/states.py); a plain sale has no row.
+CREATE TABLE payment_steps (
+    payment_id text COLLATE "C" NOT NULL,
+    step_index integer NOT NULL CHECK (step_index >= 1),
+    step text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    code text COLLATE "C",
+    request_id text COLLATE "C",
+    charged_minor bigint NOT NULL CHECK (charged_minor >= 0),
+    tip_minor bigint NOT NULL CHECK (tip_minor BETWEEN 0 AND charged_minor),
+    fee_minor bigint NOT NULL CHECK (fee_minor BETWEEN 0 AND charged_minor),
+    -- What it gave back of its order and of its instrument's day.
+    order_released_minor bigint NOT NULL CHECK (order_released_minor >= 0),
+    day_released_minor bigint NOT NULL CHECK (day_released_minor >= 0),
+    receipt_number bigint,
+    group_sequence bigint UNIQUE,
+    due_ms bigint,
+    at_ms bigint NOT NULL,
+    PRIMARY KEY (payment_id, step_index),
+    CHECK ((state IN ('requires_confirmation', 'authorised')) = (due_ms IS NOT NULL))
+);
+
+-- Money given back, each up to a total that no second refund can reach.
+CREATE TABLE refunds (
+    refund_id text COLLATE "C" PRIMARY KEY,
+    payment_id text COLLATE "C" NOT NULL,
+    terminal_id text COLLATE "C" NOT NULL,
+    day integer NOT NULL,
+    amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    total_minor bigint NOT NULL CHECK (total_minor >= amount_minor),
+    fee_minor bigint NOT NULL CHECK (fee_minor BETWEEN 0 AND amount_minor),
+    reason text NOT NULL,
+    staff_id text COLLATE "C" NOT NULL,
+    group_sequence bigint NOT NULL UNIQUE,
+    refunded_ms bigint NOT NULL,
+    UNIQUE (payment_id, total_minor)
+);
+
+CREATE INDEX refunds_of_day ON refunds (day, terminal_id);
+
+-- Payments as they stand now: the decision, the last step if there is one, the deadline while it is open, and
+-- what was refunded. Each lookup stands apart with OFFSET 0 (0002_booking.sql says why).
+CREATE VIEW payments_now AS
+SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_minor,
+    s.fee_minor AS step_fee_minor, s.request_id AS last_request_id, o.due_ms,
+    (
+        SELECT x.receipt_number FROM payment_steps AS x
+        WHERE x.payment_id = p.payment_id AND x.receipt_number IS NOT NULL
+    ) AS step_receipt_number,
+    (SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = p.payment_id) AS refunded_minor
+FROM payments AS p
+    LEFT JOIN LATERAL (
+        SELECT * FROM payment_steps AS x WHERE x.payment_id = p.payment_id ORDER BY x.step_index DESC LIMIT 1
+    ) AS s ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM open_payments AS x WHERE x.payment_id = p.payment_id OFFSET 0
+    ) AS o ON true;
+
+-- What terminals did not ask for themselves, in the order in which it happened.
+CREATE TABLE terminal_events (
+    sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    terminal_id text COLLATE "C" NOT NULL,
+    payment_id text COLLATE "C" NOT NULL,
+    at_ms bigint NOT NULL
+);
+
+CREATE INDEX terminal_events_of_terminal ON terminal_events (terminal_id, sequence);
 
 -- Written to by a health check, because only a write shows that a write works.
 CREATE TABLE health (
@@ -259,6 +394,10 @@ CREATE TRIGGER transfers_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON transfers
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
 CREATE TRIGGER payments_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON payments
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
+CREATE TRIGGER payment_steps_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON payment_steps
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
+CREATE TRIGGER refunds_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON refunds
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
 
 -- How a batch is read and written: one call each (docs/adr/0005). Rules stand in gateway/ledger and
 -- gateway/payments; here are lookups and guards.
@@ -275,13 +414,26 @@ CREATE TYPE attempt_keys AS (
     fee_account_id bytea, token_key_id bytea, token_counter bigint, terminal_nonce bytea, code_hash bytea
 );
 
+-- What all instruments of a wallet spent on a day.
+CREATE FUNCTION spent_of_wallet(of_wallet_id text, of_day integer) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(s.spent_minor), 0)::bigint
+    FROM (SELECT * FROM instruments AS x WHERE x.wallet_id = of_wallet_id OFFSET 0) AS i
+        CROSS JOIN LATERAL (
+            SELECT * FROM spent_days AS x WHERE x.day = of_day AND x.instrument_id = i.instrument_id OFFSET 0
+        ) AS s
+$$;
+
 -- Everything stored about the attempts of a batch, a row for each, in the order given.
 CREATE FUNCTION payment_facts(attempts attempt_keys[], now_ms bigint) RETURNS TABLE (
     is_known boolean, holds_are_due boolean,
     terminal_status text, merchant_id text, merchant_status text, merchant_name text,
-    merchant_account_id bytea, fee_basis_points integer, location_name text,
+    merchant_account_id bytea, fee_basis_points integer, tip_margin_basis_points integer, location_name text,
     key_id bytea, label text, instrument_status text, weakest_entry_mode text,
-    per_payment_minor bigint, per_day_minor bigint, card_counter bigint,
+    per_payment_minor bigint, per_day_minor bigint, card_counter bigint, confirm_above_minor bigint,
+    wallet_id text, has_pin boolean, has_phone boolean,
+    tier_confirm_above_minor bigint, tier_pin_max_minor bigint,
+    tier_per_payment_minor bigint, tier_per_day_minor bigint, wallet_spent_minor bigint,
     wallet_account_id bytea,
     wallet_currency text, wallet_is_bounded boolean, wallet_frozen boolean,
     wallet_debits_pending bigint, wallet_debits_posted bigint,
@@ -294,7 +446,8 @@ CREATE FUNCTION payment_facts(attempts attempt_keys[], now_ms bigint) RETURNS TA
     fees_credits_pending bigint, fees_credits_posted bigint,
     claims_digest bytea, nonce_is_known boolean,
     code_expires_ms bigint, code_is_used boolean,
-    order_minor bigint, order_approved_minor bigint, spent_minor bigint
+    order_minor bigint, order_taken_minor bigint,
+    spent_minor bigint, recent_window integer, recent_count integer
 )
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -303,7 +456,7 @@ BEGIN
     -- Rows that every payment moves are looked up once a batch rather than once a payment: while somebody holds
     -- an old snapshot (a dump, an audit) each lookup passes by all of their versions since then.
     WITH shops AS MATERIALIZED (
-        SELECT m.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points,
+        SELECT m.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points, m.tip_margin_basis_points,
             a.currency, a.debits_must_not_exceed_credits, a.frozen,
             a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted
         FROM (SELECT DISTINCT merchant_id FROM unnest(attempts)) AS k
@@ -324,9 +477,17 @@ BEGIN
     SELECT
         p.payment_id IS NOT NULL,
         EXISTS (SELECT FROM pendings AS due WHERE due.state = 'open' AND due.expires_ms <= now_ms),
-        t.status, t.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points, l.name,
+        t.status, t.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points,
+        m.tip_margin_basis_points, l.name,
         i.key_id, i.label, i.status, i.weakest_entry_mode, i.per_payment_minor, i.per_day_minor,
-        i.card_counter,
+        i.card_counter, i.confirm_above_minor,
+        w.wallet_id, w.pin_hash IS NOT NULL AND w.pin_tries < 3,
+        EXISTS (
+            SELECT FROM (SELECT * FROM instruments AS x WHERE x.wallet_id = w.wallet_id OFFSET 0) AS own
+            WHERE own.kind = 'phone_key' AND own.status = 'active'
+        ),
+        lt.confirm_above_minor, lt.pin_max_minor, lt.per_payment_minor, lt.per_day_minor,
+        CASE WHEN lt.currency IS NOT NULL THEN spent_of_wallet(w.wallet_id, b.day) END,
         wa.account_id,
         wa.currency, wa.debits_must_not_exceed_credits, wa.frozen,
         wa.debits_pending, wa.debits_posted, wa.credits_pending, wa.credits_posted,
@@ -336,7 +497,7 @@ BEGIN
         fa.debits_pending, fa.debits_posted, fa.credits_pending, fa.credits_posted,
         u.claims_digest, n.terminal_id IS NOT NULL,
         c.expires_ms, c.used_by IS NOT NULL,
-        o.amount_minor, o.approved_minor, s.spent_minor
+        o.amount_minor, o.taken_minor, s.spent_minor, s.recent_window, s.recent_count
     FROM unnest(attempts) WITH ORDINALITY AS b (
             attempt_id, terminal_id, instrument_id, order_id, merchant_id, day, fee_account_id,
             token_key_id, token_counter, terminal_nonce, code_hash, place
@@ -359,6 +520,10 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0
         ) AS wa ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM limit_tiers AS x
+            WHERE x.currency = wa.currency AND x.identity_level = w.identity_level OFFSET 0
+        ) AS lt ON true
         LEFT JOIN fees AS fa ON fa.account_id = b.fee_account_id
         LEFT JOIN LATERAL (
             SELECT * FROM token_uses AS x
@@ -400,15 +565,20 @@ CREATE TYPE token_spent AS (
 );
 CREATE TYPE code_spent AS (code_hash bytea, payment_id text, now_ms bigint);
 CREATE TYPE card_change AS (instrument_id text, below bigint, counter bigint);
-CREATE TYPE order_change AS (order_id text, merchant_id text, amount_minor bigint, approved_minor bigint);
-CREATE TYPE day_change AS (
-    day integer, instrument_id text, spent_minor bigint, largest_minor bigint, weakest_entry_mode text
+CREATE TYPE order_change AS (
+    order_id text, merchant_id text, amount_minor bigint, taken_minor bigint, details bytea
 );
+CREATE TYPE day_change AS (
+    day integer, instrument_id text, spent_minor bigint, largest_minor bigint, largest_unconfirmed_minor bigint,
+    weakest_entry_mode text, payment_count integer, recent_window integer, recent_count integer
+);
+CREATE TYPE wallet_day AS (day integer, wallet_id text);
 CREATE TYPE receipt_change AS (merchant_id text, new_count bigint);
 CREATE TYPE payment_change AS (
     payment_id text, attempt_id text, request_digest bytea, terminal_id text, merchant_id text, order_id text,
-    decline_code text, amount_minor bigint, currency text, entry_mode text, instrument_id text,
-    instrument_label text, merchant_name text, location_name text, receipt_place integer,
+    outcome text, decline_code text, amount_minor bigint, tip_max_minor bigint, fee_minor bigint,
+    currency text, entry_mode text, is_manual boolean, confirm_code text, confirm_ways text, due_ms bigint,
+    instrument_id text, instrument_label text, merchant_name text, location_name text, receipt_place integer,
     receipt_index bigint, group_index integer, presented_ms bigint, card_exchange_ms bigint, decided_ms bigint
 );
 
@@ -420,7 +590,7 @@ CREATE FUNCTION book_batch(
     group_changes group_change[], leg_changes leg_change[], account_changes account_change[],
     counter_max bigint, pending_ends pending_end[], active_terminal_ids text[], tokens_spent token_spent[],
     codes_spent code_spent[], card_changes card_change[], suspended_key_ids bytea[],
-    order_changes order_change[], day_changes day_change[], receipt_changes receipt_change[],
+    order_changes order_change[], day_changes day_change[], wallet_days wallet_day[], receipt_changes receipt_change[],
     payment_changes payment_change[],
     OUT first_sequence bigint, OUT receipt_counts bigint[]
 )
@@ -437,7 +607,7 @@ DECLARE
     still_open CONSTANT text := 'open';
     nobody CONSTANT text := '';
     -- As the table entry_modes orders them, strongest first.
-    modes CONSTANT text[] := ARRAY['nfc_app', 'qr_consumer', 'nfc_sdm', 'code_numeric'];
+    modes CONSTANT text[] := ARRAY['nfc_app', 'qr_merchant', 'qr_consumer', 'nfc_sdm', 'code_numeric'];
 BEGIN
     SELECT h.sequence, h.hash, h.ctid INTO STRICT head_sequence, head_hash, head_place
     FROM chain_head AS h WHERE h.only_row = 1 FOR UPDATE;
@@ -556,11 +726,11 @@ BEGIN
     END IF;
 
     IF cardinality(order_changes) > 0 THEN
-        INSERT INTO orders AS o (order_id, merchant_id, amount_minor, approved_minor)
+        INSERT INTO orders AS o (order_id, merchant_id, amount_minor, taken_minor, details)
         SELECT * FROM unnest(order_changes)
         ON CONFLICT (order_id, merchant_id) DO UPDATE
-        SET approved_minor = o.approved_minor + excluded.approved_minor
-        WHERE o.approved_minor + excluded.approved_minor <= o.amount_minor;
+        SET taken_minor = o.taken_minor + excluded.taken_minor
+        WHERE o.amount_minor = excluded.amount_minor AND o.taken_minor + excluded.taken_minor <= o.amount_minor;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
         IF changed_count <> cardinality(order_changes) THEN
             RAISE EXCEPTION 'orders' USING ERRCODE = 'TS001';
@@ -568,24 +738,57 @@ BEGIN
     END IF;
 
     IF cardinality(day_changes) > 0 THEN
-        INSERT INTO spent_days AS s (day, instrument_id, spent_minor)
-        SELECT n.day, i.instrument_id, n.spent_minor
+        INSERT INTO spent_days AS s (
+            day, instrument_id, spent_minor, payment_count, recent_window, recent_count
+        )
+        SELECT n.day, i.instrument_id, n.spent_minor, n.payment_count, n.recent_window, n.recent_count
         FROM unnest(day_changes) AS n
             CROSS JOIN LATERAL (
                 SELECT * FROM instruments AS x WHERE x.instrument_id = n.instrument_id OFFSET 0
             ) AS i
+            CROSS JOIN LATERAL (SELECT * FROM wallets AS x WHERE x.wallet_id = i.wallet_id OFFSET 0) AS w
+            CROSS JOIN LATERAL (SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0) AS a
+            LEFT JOIN LATERAL (
+                SELECT * FROM limit_tiers AS x
+                WHERE x.currency = a.currency AND x.identity_level = w.identity_level OFFSET 0
+            ) AS t ON true
         WHERE i.status = 'active'
             AND array_position(modes, n.weakest_entry_mode) <= array_position(modes, i.weakest_entry_mode)
             AND n.largest_minor <= i.per_payment_minor
             AND n.spent_minor <= i.per_day_minor
+            AND n.largest_unconfirmed_minor <= coalesce(i.confirm_above_minor, n.largest_unconfirmed_minor)
+            AND (
+                t.currency IS NULL
+                OR (
+                    n.largest_minor <= t.per_payment_minor
+                    AND n.largest_unconfirmed_minor <= t.confirm_above_minor
+                )
+            )
         ON CONFLICT (day, instrument_id) DO UPDATE
-        SET spent_minor = s.spent_minor + excluded.spent_minor
+        SET spent_minor = s.spent_minor + excluded.spent_minor,
+            payment_count = s.payment_count + excluded.payment_count,
+            recent_count = excluded.recent_count
+                + CASE WHEN s.recent_window = excluded.recent_window THEN s.recent_count ELSE 0 END,
+            recent_window = excluded.recent_window
         WHERE s.spent_minor + excluded.spent_minor
             <= (SELECT per_day_minor FROM instruments AS i WHERE i.instrument_id = excluded.instrument_id);
         GET DIAGNOSTICS changed_count = ROW_COUNT;
         IF changed_count <> cardinality(day_changes) THEN
             RAISE EXCEPTION 'allowances' USING ERRCODE = 'TS001';
         END IF;
+    END IF;
+
+    IF EXISTS (
+        SELECT FROM unnest(wallet_days) AS d
+            CROSS JOIN LATERAL (SELECT * FROM wallets AS x WHERE x.wallet_id = d.wallet_id OFFSET 0) AS w
+            CROSS JOIN LATERAL (SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0) AS a
+            CROSS JOIN LATERAL (
+                SELECT * FROM limit_tiers AS x
+                WHERE x.currency = a.currency AND x.identity_level = w.identity_level OFFSET 0
+            ) AS t
+        WHERE t.per_day_minor < spent_of_wallet(d.wallet_id, d.day)
+    ) THEN
+        RAISE EXCEPTION 'wallet_days' USING ERRCODE = 'TS001';
     END IF;
 
     receipt_counts := '{}';
@@ -613,15 +816,23 @@ BEGIN
     IF cardinality(payment_changes) > 0 THEN
         INSERT INTO payments (
             payment_id, attempt_id, request_digest, terminal_id, merchant_id, order_id, outcome, decline_code,
-            amount_minor, currency, entry_mode, instrument_id, instrument_label, merchant_name,
-            location_name, receipt_number, group_sequence, presented_ms, card_exchange_ms, decided_ms
+            amount_minor, tip_max_minor, fee_minor, currency, entry_mode, is_manual, confirm_code,
+            confirm_ways, instrument_id, instrument_label, merchant_name, location_name, receipt_number,
+            group_sequence, presented_ms, card_exchange_ms, decided_ms
         )
         SELECT p.payment_id, p.attempt_id, p.request_digest, p.terminal_id, p.merchant_id, p.order_id,
-            CASE WHEN p.decline_code IS NULL THEN 'approved' ELSE 'declined' END, p.decline_code,
-            p.amount_minor, p.currency, p.entry_mode, p.instrument_id, p.instrument_label, p.merchant_name,
+            p.outcome, p.decline_code, p.amount_minor, p.tip_max_minor, p.fee_minor, p.currency, p.entry_mode,
+            p.is_manual, p.confirm_code, p.confirm_ways, p.instrument_id, p.instrument_label, p.merchant_name,
             p.location_name, receipt_counts[p.receipt_place] + p.receipt_index,
             first_sequence - 1 + p.group_index, p.presented_ms, p.card_exchange_ms, p.decided_ms
         FROM unnest(payment_changes) AS p;
+
+        INSERT INTO open_payments (payment_id, state, due_ms)
+        SELECT p.payment_id, p.outcome, p.due_ms FROM unnest(payment_changes) AS p WHERE p.due_ms IS NOT NULL;
+
+        INSERT INTO terminal_events (terminal_id, payment_id, at_ms)
+        SELECT p.terminal_id, p.payment_id, p.decided_ms
+        FROM unnest(payment_changes) AS p WHERE p.entry_mode = 'qr_merchant';
     END IF;
 END
 $$;

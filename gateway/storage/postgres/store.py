@@ -18,8 +18,9 @@ from gateway.ledger.book import GROUPS_PER_CALL_MAX
 from gateway.ledger.model import Account, TransferGroup
 from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
-from gateway.payments.model import PaymentBooking, PaymentRecord
-from gateway.storage.postgres import booking, directory
+from gateway.payments.life import Changed, PaymentChange
+from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
+from gateway.storage.postgres import booking, directory, life
 from gateway.storage.postgres.batches import QUEUE_MAX, Batches
 from gateway.storage.postgres.database import PATIENCE, Database, Patience, fetch_row
 from gateway.storage.postgres.migrate import migrate_database
@@ -62,6 +63,25 @@ class PostgresStore:
 
     async def book_payment(self, booking: PaymentBooking) -> PaymentRecord:
         return await self._batches.submit_booking(booking)
+
+    async def change_payment(self, change: PaymentChange, now_ms: int) -> Changed:
+        return await self._batches.submit(lambda connection: life.change_payment(connection, change, now_ms))
+
+    async def list_due_payments(self, now_ms: int, after_id: str = "") -> list[str]:
+        async with self._database.connection() as connection:
+            return await life.list_due_payments(connection, now_ms, after_id)
+
+    async def list_terminal_events(self, terminal_id: str, after: int) -> list[TerminalEvent]:
+        async with self._database.connection() as connection:
+            return await life.list_terminal_events(connection, terminal_id, after)
+
+    async def find_last_event(self, terminal_id: str) -> int:
+        async with self._database.connection() as connection:
+            return await life.find_last_event(connection, terminal_id)
+
+    async def forget_terminal_events(self, before_ms: int) -> int:
+        async with self._database.transaction() as connection:
+            return await life.forget_terminal_events(connection, before_ms)
 
     async def find_payment(self, terminal_id: str, payment_id: str) -> PaymentRecord | None:
         values = {"terminal_id": terminal_id, "payment_id": payment_id}

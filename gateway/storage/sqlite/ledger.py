@@ -136,11 +136,16 @@ def read_facts(connection: sqlite3.Connection, groups: Iterable[TransferGroup]) 
     return LedgerFacts(
         accounts=read_accounts(connection, account_ids),
         booked_legs={row[0]: _booked_leg(row) for row in _list(connection, "list_booked_legs", transfer_ids)},
-        pendings={
-            row[0]: rules.Pending(_transfer(row), PendingState(row[8]))
-            for row in _list(connection, "list_pendings", pending_ids)
-        },
+        pendings=read_pendings(connection, pending_ids),
     )
+
+
+def read_pendings(
+    connection: sqlite3.Connection, transfer_ids: Collection[bytes]
+) -> dict[bytes, rules.Pending]:
+    """Read pending transfers with what became of them, by id."""
+    rows = _list(connection, "list_pendings", transfer_ids)
+    return {row[0]: rules.Pending(_transfer(row), PendingState(row[8])) for row in rows}
 
 
 def read_accounts(connection: sqlite3.Connection, account_ids: Collection[bytes]) -> dict[bytes, Account]:

@@ -17,7 +17,7 @@ from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.model import Account, AccountKind, TransferGroup
 from gateway.ledger.workbook import Workbook
 from gateway.merchants.model import MerchantStatus, TerminalStatus
-from gateway.payments.changes import Draft, PaymentChanges
+from gateway.payments.changes import Draft, PaymentChanges, SpendChange
 from gateway.payments.decide import WEAKNESS, Register
 from gateway.payments.facts import (
     AttemptKey,
@@ -29,6 +29,7 @@ from gateway.payments.facts import (
     Payer,
     PaymentFacts,
     Site,
+    Tier,
 )
 from gateway.payments.model import PaymentBooking, PaymentCodeUse, PaymentRecord, TokenUse
 from gateway.payments.settlement import utc_day_of
@@ -36,7 +37,7 @@ from gateway.storage.records import read_payment
 from gateway.storage.sqlite import ledger
 from gateway.storage.sqlite.ledger import require_all
 from gateway.storage.sqlite.queries import Row, list_rows, load_queries, write_rows
-from wire.messages.payments import EntryMode
+from wire.messages.payments import CaptureMode, EntryMode
 
 SQL = load_queries("payments")
 
@@ -44,6 +45,9 @@ _ENTRY_MODES: Final = {mode.value: mode for mode in EntryMode}
 _INSTRUMENT_STATUSES: Final = {status.value: status for status in InstrumentStatus}
 _MERCHANT_STATUSES: Final = {status.value: status for status in MerchantStatus}
 _TERMINAL_STATUSES: Final = {status.value: status for status in TerminalStatus}
+_SITE_COLUMNS: Final = 9
+_PAYER_COLUMNS: Final = 16
+"""How many columns stand before those of the account."""
 # Plain texts: a member of an enumeration goes through sqlite3's adapters, which costs microseconds.
 _TEXT_OF: Final = {mode: mode.value for mode in EntryMode}
 
@@ -132,6 +136,7 @@ def _read_facts(
     keys = _keys_of(bookings)
     sites = _list(connection, "list_sites", keys.terminals)
     payers = _list(connection, "list_payers", keys.instruments)
+    days = _list(connection, "list_spent_days", keys.days)
     facts = PaymentFacts(
         attempts=_read_attempts(connection, keys.attempts),
         sites={row[0]: _site(row) for row in sites},
@@ -142,17 +147,27 @@ def _read_facts(
             row[0]: CodeState(row[1], bool(row[2])) for row in _list(connection, "list_codes", keys.codes)
         },
         orders={row[:2]: OrderState(*row[2:]) for row in _list(connection, "list_orders", keys.orders)},
-        spent_minor={row[:2]: row[2] for row in _list(connection, "list_spent_days", keys.days)},
+        spent_minor={row[:2]: row[2] for row in days},
+        recent={row[:2]: row[3:] for row in days},
     )
-    accounts = {row[8]: ledger.account_of(row[8:]) for row in (*sites, *payers)}
+    tiered = {(day, facts.payers[one].wallet_id) for day, one in keys.days if _has_tier(facts, one)}
+    wallet_days = _list(connection, "list_wallet_days", tiered)
+    facts.wallet_spent_minor = {row[:2]: row[2] for row in wallet_days}
+    accounts = {row[_SITE_COLUMNS]: ledger.account_of(row[_SITE_COLUMNS:]) for row in sites}
+    accounts |= {row[_PAYER_COLUMNS]: ledger.account_of(row[_PAYER_COLUMNS:]) for row in payers}
     return facts, accounts
+
+
+def _has_tier(facts: PaymentFacts, instrument_id: str) -> bool:
+    payer = facts.payers.get(instrument_id)
+    return payer is not None and payer.tier is not None
 
 
 def _read_attempts(
     connection: sqlite3.Connection, keys: Collection[AttemptKey]
 ) -> dict[AttemptKey, KnownAttempt]:
     # Almost never is there any, so the few are read by name.
-    found = {(row[1], row[3]) for row in _list(connection, "list_attempts", keys)}
+    found = set(_list(connection, "list_attempts", keys))
     known = {}
     for attempt_id, terminal_id in found:
         values = {"attempt_id": attempt_id, "terminal_id": terminal_id}
@@ -200,6 +215,7 @@ def _write_changes(
     write_rows(connection, SQL["suspend_key"], [(key_id,) for key_id in changes.suspended_key_ids])
     rows = [_payment_row(draft, first_sequence, receipt_counts) for draft in drafts]
     write_rows(connection, SQL["add_payment"], rows)
+    _write_what_follows(connection, drafts)
 
 
 def _write_single_uses(connection: sqlite3.Connection, changes: PaymentChanges) -> None:
@@ -225,13 +241,14 @@ def _write_single_uses(connection: sqlite3.Connection, changes: PaymentChanges) 
 def _write_approvals(
     connection: sqlite3.Connection, changes: PaymentChanges, receipt_counts: Mapping[str, int]
 ) -> None:
-    orders = [(*key, order.amount_minor, order.approved_minor) for key, order in changes.orders.items()]
-    require_all(write_rows(connection, SQL["approve_order"], orders), orders, "approve_order")
-    days = [
-        (*key, spend.spent_minor, spend.largest_minor, WEAKNESS[spend.weakest_entry_mode])
-        for key, spend in changes.spent_days.items()
+    orders = [
+        (*key, order.amount_minor, order.taken_minor, order.details) for key, order in changes.orders.items()
     ]
+    require_all(write_rows(connection, SQL["take_order"], orders), orders, "take_order")
+    days = [(*key, *_spend_row(spend)) for key, spend in changes.spent_days.items()]
     require_all(write_rows(connection, SQL["take_allowance"], days), days, "take_allowance")
+    overspent = _list(connection, "list_overspent_wallets", changes.wallet_days)
+    require_all(len(overspent), (), "list_overspent_wallets")
     receipts = [
         (merchant_id, count, receipt_counts[merchant_id]) for merchant_id, count in changes.receipts.items()
     ]
@@ -240,8 +257,36 @@ def _write_approvals(
     )
 
 
+def _write_what_follows(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> None:
+    """Write the deadlines of what is open, and what a terminal has to be told because it did not ask."""
+    opened = [
+        (one.booking.payment_id, one.ruling.outcome, one.ruling.due_ms)
+        for one in drafts
+        if one.ruling.due_ms is not None
+    ]
+    write_rows(connection, SQL["open_payment"], opened)
+    events = [
+        (one.booking.terminal_id, one.booking.payment_id, one.booking.now_ms)
+        for one in drafts
+        if one.booking.entry_mode is EntryMode.QR_MERCHANT
+    ]
+    write_rows(connection, SQL["add_terminal_event"], events)
+
+
+def _spend_row(spend: SpendChange) -> Row:
+    return (
+        spend.spent_minor,
+        spend.largest_minor,
+        spend.largest_unconfirmed_minor,
+        WEAKNESS[spend.weakest_entry_mode],
+        spend.payment_count,
+        spend.recent_window,
+        spend.recent_count,
+    )
+
+
 def _payment_row(draft: Draft, first_sequence: int, receipt_counts: Mapping[str, int]) -> Row:
-    booking, site, payer = draft.booking, draft.site, draft.payer
+    booking, site, payer, ruling = draft.booking, draft.site, draft.payer, draft.ruling
     return (
         booking.payment_id,
         booking.attempt_id,
@@ -249,11 +294,16 @@ def _payment_row(draft: Draft, first_sequence: int, receipt_counts: Mapping[str,
         booking.terminal_id,
         booking.merchant_id,
         booking.order_id,
-        "approved" if draft.decline_code is None else "declined",
-        draft.decline_code,
+        ruling.outcome,
+        ruling.decline_code,
         booking.amount_minor,
+        booking.terms.tip_max_minor,
+        ruling.fee_minor,
         booking.currency,
         _TEXT_OF[booking.entry_mode],
+        booking.terms.capture is CaptureMode.MANUAL,
+        ruling.confirm_code,
+        " ".join(ruling.confirm_ways) or None,
         payer.instrument_id if payer else None,
         payer.label if payer else None,
         site.merchant_name,
@@ -267,9 +317,18 @@ def _payment_row(draft: Draft, first_sequence: int, receipt_counts: Mapping[str,
 
 
 def _site(row: Row) -> Site:
-    terminal_id, terminal_status, merchant_id, merchant_status, name, fee, receipts, place, account_id = row[
-        :9
-    ]
+    (
+        terminal_id,
+        terminal_status,
+        merchant_id,
+        merchant_status,
+        name,
+        fee,
+        receipts,
+        place,
+        tip_margin,
+        account_id,
+    ) = row[: _SITE_COLUMNS + 1]
     return Site(
         terminal_id=terminal_id,
         terminal_status=_TERMINAL_STATUSES[terminal_status],
@@ -278,13 +337,16 @@ def _site(row: Row) -> Site:
         merchant_name=name,
         merchant_account_id=account_id,
         fee_basis_points=fee,
+        tip_margin_basis_points=tip_margin,
         receipt_count=receipts,
         location_name=place,
     )
 
 
 def _payer(row: Row) -> Payer:
-    instrument_id, key_id, label, status, weakest, per_payment, per_day, card_counter, account_id = row[:9]
+    instrument_id, key_id, label, status, weakest, per_payment, per_day, card_counter = row[:8]
+    wallet_id, confirm_above, has_pin, has_phone = row[8:12]
+    tier = row[12:_PAYER_COLUMNS]
     return Payer(
         instrument_id=instrument_id,
         key_id=key_id,
@@ -294,5 +356,10 @@ def _payer(row: Row) -> Payer:
         per_payment_minor=per_payment,
         per_day_minor=per_day,
         card_counter=card_counter,
-        wallet_account_id=account_id,
+        wallet_account_id=row[_PAYER_COLUMNS],
+        wallet_id=wallet_id,
+        confirm_above_minor=confirm_above,
+        has_pin=bool(has_pin),
+        has_phone=bool(has_phone),
+        tier=None if tier[0] is None else Tier(*tier),
     )

@@ -19,8 +19,9 @@ from gateway.ledger.book import GROUPS_PER_CALL_MAX
 from gateway.ledger.model import Account, TransferGroup
 from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
-from gateway.payments.model import PaymentBooking, PaymentRecord
-from gateway.storage.sqlite import directory, ledger, payments
+from gateway.payments.life import Changed, PaymentChange
+from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
+from gateway.storage.sqlite import directory, ledger, life, payments
 from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.readers import Readers
@@ -74,6 +75,21 @@ class SqliteStore:
             GatewayBusy, StoreUnavailable: at once; what happens later comes through the future.
         """
         return self._writer.submit_booking(booking)
+
+    async def change_payment(self, change: PaymentChange, now_ms: int) -> Changed:
+        return await self._writer.submit(lambda c: life.change_payment(c, change, now_ms))
+
+    async def list_due_payments(self, now_ms: int, after_id: str = "") -> list[str]:
+        return await self._readers.read(lambda c: life.list_due_payments(c, now_ms, after_id))
+
+    async def list_terminal_events(self, terminal_id: str, after: int) -> list[TerminalEvent]:
+        return await self._readers.read(lambda c: life.list_terminal_events(c, terminal_id, after))
+
+    async def find_last_event(self, terminal_id: str) -> int:
+        return await self._readers.read(lambda c: life.find_last_event(c, terminal_id))
+
+    async def forget_terminal_events(self, before_ms: int) -> int:
+        return await self._writer.submit(lambda c: life.forget_terminal_events(c, before_ms))
 
     async def find_payment(self, terminal_id: str, payment_id: str) -> PaymentRecord | None:
         return await self._readers.read(lambda c: payments.find_payment(c, terminal_id, payment_id))

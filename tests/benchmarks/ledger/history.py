@@ -20,7 +20,7 @@ from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.chain import hash_group
 from gateway.ledger.model import AccountKind, TransferGroup
 from gateway.payments.model import PaymentBooking, TokenUse, Verified
-from gateway.payments.settlement import DAY_MS, settle
+from gateway.payments.settlement import DAY_MS, fee_of, settle
 from tests.benchmarks.ledger.presigning import AMOUNT_MINOR_MAX, AMOUNT_MINOR_MIN, COUNTER_MIN
 from tests.benchmarks.ledger.scale import SEED
 from tests.benchmarks.ledger.town import CURRENCY, FEE_BASIS_POINTS, OPENED_MS, Town, instrument_id_of
@@ -40,8 +40,8 @@ _STATEMENTS: Final = {
     "groups": "INSERT INTO ledger_groups VALUES (?, 'payment', ?, ?, ?)",
     "transfers": "INSERT INTO transfers VALUES (?, ?, ?, 'single', ?, ?, ?, ?, NULL, NULL)",
     "tokens": "INSERT INTO token_uses VALUES (?, ?, ?, ?, ?, ?, ?)",
-    "orders": "INSERT INTO orders (order_id, merchant_id, amount_minor, approved_minor) VALUES (?, ?, ?, ?)",
-    "payments": f"INSERT INTO payments VALUES ({', '.join('?' * 20)})",
+    "orders": "INSERT INTO orders (order_id, merchant_id, amount_minor, taken_minor) VALUES (?, ?, ?, ?)",
+    "payments": f"INSERT INTO payments VALUES ({', '.join('?' * 25)})",
 }
 _ADD: Final = """
 UPDATE accounts SET debits_posted = debits_posted + ?, credits_posted = credits_posted + ?
@@ -164,7 +164,7 @@ class _History:
             wallet_account_id=payer.account_id,
             merchant_account_id=site.account_id,
             fees_account_id=operator_account_id(AccountKind.FEES, CURRENCY),
-            fee_basis_points=FEE_BASIS_POINTS,
+            fee_minor=fee_of(booking.amount_minor, FEE_BASIS_POINTS),
         )
         self._sequence += 1
         self._hash = hash_group(self._hash, self._sequence, now_ms, group)
@@ -257,8 +257,13 @@ def _payment_row(
         "approved",
         None,
         booking.amount_minor,
+        0,
+        fee_of(booking.amount_minor, FEE_BASIS_POINTS),
         CURRENCY,
         "nfc_app",
+        False,
+        None,
+        None,
         payer.instrument_id,
         payer.label,
         site.merchant_name,

@@ -29,7 +29,7 @@ from tests.benchmarks.ledger.signer import PATH
 from tests.benchmarks.ledger.town import CURRENCY, Town, ulid_of
 from tests.postgres_server import PostgresServer
 from wire.messages.base import dump_message
-from wire.messages.payments import EntryMode, PaymentAnswer, ReceiptFacts
+from wire.messages.payments import EntryMode, PaymentAnswer, PaymentState, ReceiptFacts
 
 SQLITE: Final = "sqlite"
 POSTGRES: Final = "postgres"
@@ -160,6 +160,7 @@ def sample_answer() -> bytes:
             attempt_id=ulid_of("sample", 2),
             order_id=ulid_of("sample", 3),
             outcome="approved",
+            state=PaymentState.SUCCEEDED,
             amount_minor=1_250,
             currency=CURRENCY,
             entry_mode=EntryMode.NFC_APP,

@@ -20,12 +20,13 @@ WALLET, MERCHANT, FEES = b"w" * 16, b"m" * 16, b"f" * 16
 
 
 def settle_at(shop: Shop, fee_basis_points: int, **changes: object) -> TransferGroup:
+    booking = shop.booking(1, **changes)
     return settle(
-        shop.booking(1, **changes),
+        booking,
         wallet_account_id=WALLET,
         merchant_account_id=MERCHANT,
         fees_account_id=FEES,
-        fee_basis_points=fee_basis_points,
+        fee_minor=fee_of(booking.amount_minor, fee_basis_points),
     )
 
 

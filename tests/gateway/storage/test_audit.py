@@ -312,7 +312,7 @@ FALSIFIED = {
         AuditBreak("payment_refers_to_nothing", "payment 0PAYMENT000000000000000004"),
     ),
     "what an order was paid": (
-        ["UPDATE orders SET approved_minor = 1 WHERE order_id = 'order-2'"],
+        ["UPDATE orders SET taken_minor = 1 WHERE order_id = 'order-2'"],
         AuditBreak("order_total_differs", "order order-2 of merchant MERCHANT0000001"),
     ),
     "an order that forgot its payment": (
@@ -321,7 +321,7 @@ FALSIFIED = {
     ),
     "an order without a payment": (
         [
-            "INSERT INTO orders (merchant_id, order_id, amount_minor, approved_minor) "
+            "INSERT INTO orders (merchant_id, order_id, amount_minor, taken_minor) "
             "VALUES ('MERCHANT0000001', 'order-0', 5, 5)"
         ],
         AuditBreak("order_total_differs", "order order-0 of merchant MERCHANT0000001"),

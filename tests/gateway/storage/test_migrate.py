@@ -36,7 +36,9 @@ def test_migrations_applied_equal_the_readable_schema(tmp_path: Path) -> None:
 def test_every_table_is_strict(tmp_path: Path) -> None:
     migrate(tmp_path / "store.sqlite3")
     connection = sqlite3.connect(tmp_path / "store.sqlite3")
-    tables = connection.execute("SELECT name, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite_%'")
+    tables = connection.execute(
+        "SELECT name, strict FROM pragma_table_list WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
     assert [name for name, strict in tables if not strict] == []
     connection.close()
 

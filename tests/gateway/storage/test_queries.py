@@ -19,16 +19,19 @@ KEYS = 64
 TOPICS = {
     "ledger": "ledger.py",
     "payments": "payments.py",
+    "life": "life.py",
     "directory": "directory.py",
     "audit": "audit_source.py",
 }
 
 
 def strings_of(module: str) -> set[str]:
-    tree = ast.parse((FOLDER / module).read_text("utf-8"))
+    # What writes a step names its statements for both stores.
+    modules = [FOLDER / module, *([FOLDER.parent / "life_rows.py"] if module == "life.py" else [])]
     return {
         node.value
-        for node in ast.walk(tree)
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-from wire.messages.payments import Decline, EntryMode, PaymentAnswer, ReceiptFacts
+from wire.messages.payments import Decline, EntryMode, PaymentAnswer, PaymentState, ReceiptFacts
 from wire.notices import find_notice
 
 # Property tests judge results, not times: a busy machine must not fail them.
@@ -21,6 +21,7 @@ def approved() -> PaymentAnswer:
         attempt_id="01ARYZ6S410000000000000001",
         order_id="TABLE-7",
         outcome="approved",
+        state=PaymentState.SUCCEEDED,
         amount_minor=1_250,
         currency="EUR",
         entry_mode=EntryMode.NFC_APP,
@@ -44,6 +45,7 @@ def declined() -> PaymentAnswer:
         attempt_id="01ARYZ6S410000000000000003",
         order_id="TABLE-7",
         outcome="declined",
+        state=PaymentState.DECLINED,
         amount_minor=1_250,
         currency="EUR",
         entry_mode=EntryMode.QR_CONSUMER,

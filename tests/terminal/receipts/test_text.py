@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terminal.receipts.text import WIDTH_CHARS_MIN, format_receipt, wrap_columns
-from wire.messages.payments import EntryMode, PaymentAnswer, ReceiptFacts
+from wire.messages.payments import EntryMode, PaymentAnswer, PaymentState, ReceiptFacts
 
 
 def _columns(line: str) -> int:
@@ -90,6 +90,7 @@ def test_no_line_is_wider_than_the_paper_and_none_holds_a_control_character(
         attempt_id="01ARYZ6S410000000000000001",
         order_id="x" * 64,
         outcome="approved",
+        state=PaymentState.SUCCEEDED,
         amount_minor=999_999_999_999,
         currency="EUR",
         entry_mode=EntryMode.CODE_NUMERIC,

@@ -41,7 +41,9 @@ INSERT INTO chain_head VALUES (1, 0, decode(repeat('00', 32), 'hex'));
 -- Booked groups in the order of booking, without a gap from 1; hash is the chain of gateway/ledger/chain.py.
 CREATE TABLE ledger_groups (
     sequence bigint PRIMARY KEY CHECK (sequence >= 1),
-    purpose text COLLATE "C" NOT NULL CHECK (purpose IN ('payment', 'funding', 'expiry', 'transfer')),
+    purpose text COLLATE "C" NOT NULL CHECK (purpose IN (
+        'payment', 'hold', 'capture', 'release', 'refund', 'funding', 'expiry', 'transfer'
+    )),
     booked_ms bigint NOT NULL,
     leg_count smallint NOT NULL CHECK (leg_count BETWEEN 1 AND 16),
     hash bytea NOT NULL CHECK (length(hash) = 32)
@@ -79,6 +81,8 @@ CREATE TABLE merchants (
     merchant_id text COLLATE "C" PRIMARY KEY,
     name text NOT NULL,
     fee_basis_points integer NOT NULL CHECK (fee_basis_points BETWEEN 0 AND 1000),
+    -- How much of the goods a tip may be at most; 0: none.
+    tip_margin_basis_points integer NOT NULL DEFAULT 0 CHECK (tip_margin_basis_points BETWEEN 0 AND 10000),
     account_id bytea NOT NULL UNIQUE REFERENCES accounts (account_id),
     status text COLLATE "C" NOT NULL CHECK (status IN ('active', 'suspended')),
     receipt_count bigint NOT NULL DEFAULT 0,
@@ -102,11 +106,25 @@ CREATE TABLE terminals (
     software text NOT NULL,
     code_hash bytea NOT NULL UNIQUE,
     code_expires_ms bigint NOT NULL,
+    -- What it may refund on a day of UTC.
+    refund_limit_minor bigint NOT NULL DEFAULT 0 CHECK (refund_limit_minor >= 0),
     created_ms bigint NOT NULL,
     enrolled_ms bigint,
     FOREIGN KEY (location_id, merchant_id) REFERENCES locations (location_id, merchant_id),
     CHECK ((key_id IS NULL) = (public_key IS NULL)),
     CHECK (status <> 'active' OR key_id IS NOT NULL)
+);
+
+-- Who works at a merchant's tills. A try at a PIN is counted before it is judged.
+CREATE TABLE staff (
+    staff_id text COLLATE "C" PRIMARY KEY,
+    merchant_id text COLLATE "C" NOT NULL REFERENCES merchants (merchant_id),
+    name text NOT NULL,
+    role text COLLATE "C" NOT NULL CHECK (role IN ('cashier', 'manager')),
+    pin_hash text NOT NULL,
+    pin_tries integer NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
+    status text COLLATE "C" NOT NULL CHECK (status IN ('active', 'left')),
+    created_ms bigint NOT NULL
 );
 
 -- The paying side ----------------------------------------------------------------------------------------
@@ -116,7 +134,23 @@ CREATE TABLE wallets (
     wallet_id text COLLATE "C" PRIMARY KEY,
     holder_name text NOT NULL,
     account_id bytea NOT NULL UNIQUE REFERENCES accounts (account_id),
+    identity_level text COLLATE "C" NOT NULL DEFAULT 'verified'
+        CHECK (identity_level IN ('anonymous', 'basic', 'verified')),
+    -- argon2id; a try is counted before it is judged.
+    pin_hash text,
+    pin_tries integer NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
     created_ms bigint NOT NULL
+);
+
+-- What a wallet of a level may spend, in minor units; without a row only its instruments' limits count.
+CREATE TABLE limit_tiers (
+    currency text COLLATE "C" NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    identity_level text COLLATE "C" NOT NULL CHECK (identity_level IN ('anonymous', 'basic', 'verified')),
+    confirm_above_minor bigint NOT NULL CHECK (confirm_above_minor >= 0),
+    pin_max_minor bigint NOT NULL CHECK (pin_max_minor >= 0),
+    per_payment_minor bigint NOT NULL CHECK (per_payment_minor >= 0),
+    per_day_minor bigint NOT NULL CHECK (per_day_minor >= 0),
+    PRIMARY KEY (currency, identity_level)
 );
 
 -- How weak a proof each entry mode is, strongest first, as wire.messages.payments.EntryMode orders them.
@@ -125,7 +159,8 @@ CREATE TABLE entry_modes (
     weakness integer NOT NULL UNIQUE
 );
 
-INSERT INTO entry_modes VALUES ('nfc_app', 0), ('qr_consumer', 1), ('nfc_sdm', 2), ('code_numeric', 3);
+INSERT INTO entry_modes VALUES
+    ('nfc_app', 0), ('qr_merchant', 1), ('qr_consumer', 2), ('nfc_sdm', 3), ('code_numeric', 4);
 
 -- Keys shared by a batch of NTAG 424 cards, sealed by gateway/vault.py.
 CREATE TABLE card_key_batches (
@@ -146,12 +181,16 @@ CREATE TABLE instruments (
     weakest_entry_mode text COLLATE "C" NOT NULL REFERENCES entry_modes (entry_mode),
     per_payment_minor bigint NOT NULL CHECK (per_payment_minor >= 0),
     per_day_minor bigint NOT NULL CHECK (per_day_minor >= 0),
+    -- More than this needs the holder's confirmation; NULL: only the wallet's tier says so.
+    confirm_above_minor bigint CHECK (confirm_above_minor >= 0),
     card_counter bigint NOT NULL CHECK (card_counter >= 0),
     card_key_batch bigint REFERENCES card_key_batches (batch_number),
     created_ms bigint NOT NULL,
     CHECK ((kind = 'ntag424_card') = (public_key IS NULL)),
     CHECK ((kind = 'ntag424_card') = (card_key_batch IS NOT NULL))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+
+CREATE INDEX instruments_of_wallet ON instruments (wallet_id);
 
 -- Numeric codes, hashed; used_by is the payment id of the attempt that took it.
 CREATE TABLE payment_codes (
@@ -189,24 +228,29 @@ CREATE TABLE token_uses (
     CHECK ((nonce_day IS NULL) = (terminal_nonce IS NULL))
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
--- What an instrument spent on a day of UTC; day is unix milliseconds divided by 86,400,000.
+-- What an instrument spent on a day of UTC, holds included; day is unix milliseconds divided by 86,400,000.
+-- The last two count the payments of the last window of ten minutes.
 CREATE TABLE spent_days (
     day integer NOT NULL,
     instrument_id text COLLATE "C" NOT NULL,
-    spent_minor bigint NOT NULL CHECK (spent_minor > 0),
+    spent_minor bigint NOT NULL CHECK (spent_minor >= 0),
+    payment_count integer NOT NULL DEFAULT 0,
+    recent_window integer NOT NULL DEFAULT 0,
+    recent_count integer NOT NULL DEFAULT 0,
     PRIMARY KEY (day, instrument_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 
--- What was approved for an order can't exceed what it is for.
+-- What is charged and held for an order can't exceed what it is for. Details are its tax and line items.
 CREATE TABLE orders (
     order_id text COLLATE "C" NOT NULL,
     merchant_id text COLLATE "C" NOT NULL,
     amount_minor bigint NOT NULL CHECK (amount_minor > 0),
-    approved_minor bigint NOT NULL CHECK (approved_minor BETWEEN 1 AND amount_minor),
+    taken_minor bigint NOT NULL CHECK (taken_minor BETWEEN 0 AND amount_minor),
+    details bytea,
     PRIMARY KEY (order_id, merchant_id)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
--- Every decided attempt, approved or declined, with the names its receipt shows, as they were then.
+-- Every decided attempt with the names its receipt shows, as they were then.
 CREATE TABLE payments (
     payment_id text COLLATE "C" PRIMARY KEY,
     attempt_id text COLLATE "C" NOT NULL,
@@ -214,11 +258,18 @@ CREATE TABLE payments (
     terminal_id text COLLATE "C" NOT NULL,
     merchant_id text COLLATE "C" NOT NULL,
     order_id text COLLATE "C" NOT NULL,
-    outcome text COLLATE "C" NOT NULL CHECK (outcome IN ('approved', 'declined')),
+    outcome text COLLATE "C" NOT NULL,
     decline_code text COLLATE "C",
     amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    -- What of it is kept for a tip at the capture.
+    tip_max_minor bigint NOT NULL CHECK (tip_max_minor BETWEEN 0 AND amount_minor - 1),
+    fee_minor bigint NOT NULL CHECK (fee_minor BETWEEN 0 AND amount_minor),
     currency text COLLATE "C" NOT NULL,
     entry_mode text COLLATE "C" NOT NULL,
+    is_manual boolean NOT NULL,
+    confirm_code text COLLATE "C",
+    -- `pin`, `device` or `pin device`.
+    confirm_ways text COLLATE "C",
     instrument_id text COLLATE "C",
     instrument_label text,
     merchant_name text NOT NULL,
@@ -229,11 +280,95 @@ CREATE TABLE payments (
     card_exchange_ms bigint,
     decided_ms bigint NOT NULL,
     UNIQUE (attempt_id, terminal_id),
-    CHECK ((outcome = 'declined') = (decline_code IS NOT NULL)),
-    CHECK ((outcome = 'approved') = (receipt_number IS NOT NULL)),
-    CHECK ((outcome = 'approved') = (group_sequence IS NOT NULL)),
-    CHECK (outcome = 'declined' OR instrument_id IS NOT NULL)
+    CHECK ((confirm_code IS NULL) = (confirm_ways IS NULL)),
+    CHECK (CASE outcome
+        WHEN 'approved' THEN decline_code IS NULL AND receipt_number IS NOT NULL AND NOT is_manual
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NULL
+        WHEN 'authorised' THEN decline_code IS NULL AND receipt_number IS NULL AND is_manual AND fee_minor = 0
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NULL
+        WHEN 'requires_confirmation' THEN decline_code IS NULL AND receipt_number IS NULL AND fee_minor = 0
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NOT NULL
+        WHEN 'declined' THEN decline_code IS NOT NULL AND receipt_number IS NULL AND group_sequence IS NULL
+            AND confirm_code IS NULL AND fee_minor = 0
+        ELSE false END)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+-- One row for every payment that holds money until its deadline; whoever ends or moves it changes this row.
+CREATE TABLE open_payments (
+    payment_id text COLLATE "C" PRIMARY KEY,
+    state text COLLATE "C" NOT NULL CHECK (state IN ('requires_confirmation', 'authorised')),
+    due_ms bigint NOT NULL
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+
+CREATE INDEX open_payments_due ON open_payments (due_ms, payment_id);
+
+-- What happened to payments after they were decided (gateway/payments/states.py); a plain sale has no row.
+CREATE TABLE payment_steps (
+    payment_id text COLLATE "C" NOT NULL,
+    step_index integer NOT NULL CHECK (step_index >= 1),
+    step text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    code text COLLATE "C",
+    request_id text COLLATE "C",
+    charged_minor bigint NOT NULL CHECK (charged_minor >= 0),
+    tip_minor bigint NOT NULL CHECK (tip_minor BETWEEN 0 AND charged_minor),
+    fee_minor bigint NOT NULL CHECK (fee_minor BETWEEN 0 AND charged_minor),
+    -- What it gave back of its order and of its instrument's day.
+    order_released_minor bigint NOT NULL CHECK (order_released_minor >= 0),
+    day_released_minor bigint NOT NULL CHECK (day_released_minor >= 0),
+    receipt_number bigint,
+    group_sequence bigint UNIQUE,
+    due_ms bigint,
+    at_ms bigint NOT NULL,
+    PRIMARY KEY (payment_id, step_index),
+    CHECK ((state IN ('requires_confirmation', 'authorised')) = (due_ms IS NOT NULL))
+);
+
+-- Money given back, each up to a total that no second refund can reach.
+CREATE TABLE refunds (
+    refund_id text COLLATE "C" PRIMARY KEY,
+    payment_id text COLLATE "C" NOT NULL,
+    terminal_id text COLLATE "C" NOT NULL,
+    day integer NOT NULL,
+    amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    total_minor bigint NOT NULL CHECK (total_minor >= amount_minor),
+    fee_minor bigint NOT NULL CHECK (fee_minor BETWEEN 0 AND amount_minor),
+    reason text NOT NULL,
+    staff_id text COLLATE "C" NOT NULL,
+    group_sequence bigint NOT NULL UNIQUE,
+    refunded_ms bigint NOT NULL,
+    UNIQUE (payment_id, total_minor)
+);
+
+CREATE INDEX refunds_of_day ON refunds (day, terminal_id);
+
+-- Payments as they stand now: the decision, the last step if there is one, the deadline while it is open, and
+-- what was refunded. Each lookup stands apart with OFFSET 0 (0002_booking.sql says why).
+CREATE VIEW payments_now AS
+SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_minor,
+    s.fee_minor AS step_fee_minor, s.request_id AS last_request_id, o.due_ms,
+    (
+        SELECT x.receipt_number FROM payment_steps AS x
+        WHERE x.payment_id = p.payment_id AND x.receipt_number IS NOT NULL
+    ) AS step_receipt_number,
+    (SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = p.payment_id) AS refunded_minor
+FROM payments AS p
+    LEFT JOIN LATERAL (
+        SELECT * FROM payment_steps AS x WHERE x.payment_id = p.payment_id ORDER BY x.step_index DESC LIMIT 1
+    ) AS s ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM open_payments AS x WHERE x.payment_id = p.payment_id OFFSET 0
+    ) AS o ON true;
+
+-- What terminals did not ask for themselves, in the order in which it happened.
+CREATE TABLE terminal_events (
+    sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    terminal_id text COLLATE "C" NOT NULL,
+    payment_id text COLLATE "C" NOT NULL,
+    at_ms bigint NOT NULL
+);
+
+CREATE INDEX terminal_events_of_terminal ON terminal_events (terminal_id, sequence);
 
 -- Written to by a health check, because only a write shows that a write works.
 CREATE TABLE health (
@@ -257,4 +392,8 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
 CREATE TRIGGER transfers_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON transfers
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
 CREATE TRIGGER payments_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON payments
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
+CREATE TRIGGER payment_steps_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON payment_steps
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
+CREATE TRIGGER refunds_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON refunds
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();

@@ -13,13 +13,26 @@ CREATE TYPE attempt_keys AS (
     fee_account_id bytea, token_key_id bytea, token_counter bigint, terminal_nonce bytea, code_hash bytea
 );
 
+-- What all instruments of a wallet spent on a day.
+CREATE FUNCTION spent_of_wallet(of_wallet_id text, of_day integer) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(s.spent_minor), 0)::bigint
+    FROM (SELECT * FROM instruments AS x WHERE x.wallet_id = of_wallet_id OFFSET 0) AS i
+        CROSS JOIN LATERAL (
+            SELECT * FROM spent_days AS x WHERE x.day = of_day AND x.instrument_id = i.instrument_id OFFSET 0
+        ) AS s
+$$;
+
 -- Everything stored about the attempts of a batch, a row for each, in the order given.
 CREATE FUNCTION payment_facts(attempts attempt_keys[], now_ms bigint) RETURNS TABLE (
     is_known boolean, holds_are_due boolean,
     terminal_status text, merchant_id text, merchant_status text, merchant_name text,
-    merchant_account_id bytea, fee_basis_points integer, location_name text,
+    merchant_account_id bytea, fee_basis_points integer, tip_margin_basis_points integer, location_name text,
     key_id bytea, label text, instrument_status text, weakest_entry_mode text,
-    per_payment_minor bigint, per_day_minor bigint, card_counter bigint,
+    per_payment_minor bigint, per_day_minor bigint, card_counter bigint, confirm_above_minor bigint,
+    wallet_id text, has_pin boolean, has_phone boolean,
+    tier_confirm_above_minor bigint, tier_pin_max_minor bigint,
+    tier_per_payment_minor bigint, tier_per_day_minor bigint, wallet_spent_minor bigint,
     wallet_account_id bytea,
     wallet_currency text, wallet_is_bounded boolean, wallet_frozen boolean,
     wallet_debits_pending bigint, wallet_debits_posted bigint,
@@ -32,7 +45,8 @@ CREATE FUNCTION payment_facts(attempts attempt_keys[], now_ms bigint) RETURNS TA
     fees_credits_pending bigint, fees_credits_posted bigint,
     claims_digest bytea, nonce_is_known boolean,
     code_expires_ms bigint, code_is_used boolean,
-    order_minor bigint, order_approved_minor bigint, spent_minor bigint
+    order_minor bigint, order_taken_minor bigint,
+    spent_minor bigint, recent_window integer, recent_count integer
 )
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -41,7 +55,7 @@ BEGIN
     -- Rows that every payment moves are looked up once a batch rather than once a payment: while somebody holds
     -- an old snapshot (a dump, an audit) each lookup passes by all of their versions since then.
     WITH shops AS MATERIALIZED (
-        SELECT m.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points,
+        SELECT m.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points, m.tip_margin_basis_points,
             a.currency, a.debits_must_not_exceed_credits, a.frozen,
             a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted
         FROM (SELECT DISTINCT merchant_id FROM unnest(attempts)) AS k
@@ -62,9 +76,17 @@ BEGIN
     SELECT
         p.payment_id IS NOT NULL,
         EXISTS (SELECT FROM pendings AS due WHERE due.state = 'open' AND due.expires_ms <= now_ms),
-        t.status, t.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points, l.name,
+        t.status, t.merchant_id, m.status, m.name, m.account_id, m.fee_basis_points,
+        m.tip_margin_basis_points, l.name,
         i.key_id, i.label, i.status, i.weakest_entry_mode, i.per_payment_minor, i.per_day_minor,
-        i.card_counter,
+        i.card_counter, i.confirm_above_minor,
+        w.wallet_id, w.pin_hash IS NOT NULL AND w.pin_tries < 3,
+        EXISTS (
+            SELECT FROM (SELECT * FROM instruments AS x WHERE x.wallet_id = w.wallet_id OFFSET 0) AS own
+            WHERE own.kind = 'phone_key' AND own.status = 'active'
+        ),
+        lt.confirm_above_minor, lt.pin_max_minor, lt.per_payment_minor, lt.per_day_minor,
+        CASE WHEN lt.currency IS NOT NULL THEN spent_of_wallet(w.wallet_id, b.day) END,
         wa.account_id,
         wa.currency, wa.debits_must_not_exceed_credits, wa.frozen,
         wa.debits_pending, wa.debits_posted, wa.credits_pending, wa.credits_posted,
@@ -74,7 +96,7 @@ BEGIN
         fa.debits_pending, fa.debits_posted, fa.credits_pending, fa.credits_posted,
         u.claims_digest, n.terminal_id IS NOT NULL,
         c.expires_ms, c.used_by IS NOT NULL,
-        o.amount_minor, o.approved_minor, s.spent_minor
+        o.amount_minor, o.taken_minor, s.spent_minor, s.recent_window, s.recent_count
     FROM unnest(attempts) WITH ORDINALITY AS b (
             attempt_id, terminal_id, instrument_id, order_id, merchant_id, day, fee_account_id,
             token_key_id, token_counter, terminal_nonce, code_hash, place
@@ -97,6 +119,10 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0
         ) AS wa ON true
+        LEFT JOIN LATERAL (
+            SELECT * FROM limit_tiers AS x
+            WHERE x.currency = wa.currency AND x.identity_level = w.identity_level OFFSET 0
+        ) AS lt ON true
         LEFT JOIN fees AS fa ON fa.account_id = b.fee_account_id
         LEFT JOIN LATERAL (
             SELECT * FROM token_uses AS x
@@ -138,15 +164,20 @@ CREATE TYPE token_spent AS (
 );
 CREATE TYPE code_spent AS (code_hash bytea, payment_id text, now_ms bigint);
 CREATE TYPE card_change AS (instrument_id text, below bigint, counter bigint);
-CREATE TYPE order_change AS (order_id text, merchant_id text, amount_minor bigint, approved_minor bigint);
-CREATE TYPE day_change AS (
-    day integer, instrument_id text, spent_minor bigint, largest_minor bigint, weakest_entry_mode text
+CREATE TYPE order_change AS (
+    order_id text, merchant_id text, amount_minor bigint, taken_minor bigint, details bytea
 );
+CREATE TYPE day_change AS (
+    day integer, instrument_id text, spent_minor bigint, largest_minor bigint, largest_unconfirmed_minor bigint,
+    weakest_entry_mode text, payment_count integer, recent_window integer, recent_count integer
+);
+CREATE TYPE wallet_day AS (day integer, wallet_id text);
 CREATE TYPE receipt_change AS (merchant_id text, new_count bigint);
 CREATE TYPE payment_change AS (
     payment_id text, attempt_id text, request_digest bytea, terminal_id text, merchant_id text, order_id text,
-    decline_code text, amount_minor bigint, currency text, entry_mode text, instrument_id text,
-    instrument_label text, merchant_name text, location_name text, receipt_place integer,
+    outcome text, decline_code text, amount_minor bigint, tip_max_minor bigint, fee_minor bigint,
+    currency text, entry_mode text, is_manual boolean, confirm_code text, confirm_ways text, due_ms bigint,
+    instrument_id text, instrument_label text, merchant_name text, location_name text, receipt_place integer,
     receipt_index bigint, group_index integer, presented_ms bigint, card_exchange_ms bigint, decided_ms bigint
 );
 
@@ -158,7 +189,7 @@ CREATE FUNCTION book_batch(
     group_changes group_change[], leg_changes leg_change[], account_changes account_change[],
     counter_max bigint, pending_ends pending_end[], active_terminal_ids text[], tokens_spent token_spent[],
     codes_spent code_spent[], card_changes card_change[], suspended_key_ids bytea[],
-    order_changes order_change[], day_changes day_change[], receipt_changes receipt_change[],
+    order_changes order_change[], day_changes day_change[], wallet_days wallet_day[], receipt_changes receipt_change[],
     payment_changes payment_change[],
     OUT first_sequence bigint, OUT receipt_counts bigint[]
 )
@@ -175,7 +206,7 @@ DECLARE
     still_open CONSTANT text := 'open';
     nobody CONSTANT text := '';
     -- As the table entry_modes orders them, strongest first.
-    modes CONSTANT text[] := ARRAY['nfc_app', 'qr_consumer', 'nfc_sdm', 'code_numeric'];
+    modes CONSTANT text[] := ARRAY['nfc_app', 'qr_merchant', 'qr_consumer', 'nfc_sdm', 'code_numeric'];
 BEGIN
     SELECT h.sequence, h.hash, h.ctid INTO STRICT head_sequence, head_hash, head_place
     FROM chain_head AS h WHERE h.only_row = 1 FOR UPDATE;
@@ -294,11 +325,11 @@ BEGIN
     END IF;
 
     IF cardinality(order_changes) > 0 THEN
-        INSERT INTO orders AS o (order_id, merchant_id, amount_minor, approved_minor)
+        INSERT INTO orders AS o (order_id, merchant_id, amount_minor, taken_minor, details)
         SELECT * FROM unnest(order_changes)
         ON CONFLICT (order_id, merchant_id) DO UPDATE
-        SET approved_minor = o.approved_minor + excluded.approved_minor
-        WHERE o.approved_minor + excluded.approved_minor <= o.amount_minor;
+        SET taken_minor = o.taken_minor + excluded.taken_minor
+        WHERE o.amount_minor = excluded.amount_minor AND o.taken_minor + excluded.taken_minor <= o.amount_minor;
         GET DIAGNOSTICS changed_count = ROW_COUNT;
         IF changed_count <> cardinality(order_changes) THEN
             RAISE EXCEPTION 'orders' USING ERRCODE = 'TS001';
@@ -306,24 +337,57 @@ BEGIN
     END IF;
 
     IF cardinality(day_changes) > 0 THEN
-        INSERT INTO spent_days AS s (day, instrument_id, spent_minor)
-        SELECT n.day, i.instrument_id, n.spent_minor
+        INSERT INTO spent_days AS s (
+            day, instrument_id, spent_minor, payment_count, recent_window, recent_count
+        )
+        SELECT n.day, i.instrument_id, n.spent_minor, n.payment_count, n.recent_window, n.recent_count
         FROM unnest(day_changes) AS n
             CROSS JOIN LATERAL (
                 SELECT * FROM instruments AS x WHERE x.instrument_id = n.instrument_id OFFSET 0
             ) AS i
+            CROSS JOIN LATERAL (SELECT * FROM wallets AS x WHERE x.wallet_id = i.wallet_id OFFSET 0) AS w
+            CROSS JOIN LATERAL (SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0) AS a
+            LEFT JOIN LATERAL (
+                SELECT * FROM limit_tiers AS x
+                WHERE x.currency = a.currency AND x.identity_level = w.identity_level OFFSET 0
+            ) AS t ON true
         WHERE i.status = 'active'
             AND array_position(modes, n.weakest_entry_mode) <= array_position(modes, i.weakest_entry_mode)
             AND n.largest_minor <= i.per_payment_minor
             AND n.spent_minor <= i.per_day_minor
+            AND n.largest_unconfirmed_minor <= coalesce(i.confirm_above_minor, n.largest_unconfirmed_minor)
+            AND (
+                t.currency IS NULL
+                OR (
+                    n.largest_minor <= t.per_payment_minor
+                    AND n.largest_unconfirmed_minor <= t.confirm_above_minor
+                )
+            )
         ON CONFLICT (day, instrument_id) DO UPDATE
-        SET spent_minor = s.spent_minor + excluded.spent_minor
+        SET spent_minor = s.spent_minor + excluded.spent_minor,
+            payment_count = s.payment_count + excluded.payment_count,
+            recent_count = excluded.recent_count
+                + CASE WHEN s.recent_window = excluded.recent_window THEN s.recent_count ELSE 0 END,
+            recent_window = excluded.recent_window
         WHERE s.spent_minor + excluded.spent_minor
             <= (SELECT per_day_minor FROM instruments AS i WHERE i.instrument_id = excluded.instrument_id);
         GET DIAGNOSTICS changed_count = ROW_COUNT;
         IF changed_count <> cardinality(day_changes) THEN
             RAISE EXCEPTION 'allowances' USING ERRCODE = 'TS001';
         END IF;
+    END IF;
+
+    IF EXISTS (
+        SELECT FROM unnest(wallet_days) AS d
+            CROSS JOIN LATERAL (SELECT * FROM wallets AS x WHERE x.wallet_id = d.wallet_id OFFSET 0) AS w
+            CROSS JOIN LATERAL (SELECT * FROM accounts AS x WHERE x.account_id = w.account_id OFFSET 0) AS a
+            CROSS JOIN LATERAL (
+                SELECT * FROM limit_tiers AS x
+                WHERE x.currency = a.currency AND x.identity_level = w.identity_level OFFSET 0
+            ) AS t
+        WHERE t.per_day_minor < spent_of_wallet(d.wallet_id, d.day)
+    ) THEN
+        RAISE EXCEPTION 'wallet_days' USING ERRCODE = 'TS001';
     END IF;
 
     receipt_counts := '{}';
@@ -351,15 +415,23 @@ BEGIN
     IF cardinality(payment_changes) > 0 THEN
         INSERT INTO payments (
             payment_id, attempt_id, request_digest, terminal_id, merchant_id, order_id, outcome, decline_code,
-            amount_minor, currency, entry_mode, instrument_id, instrument_label, merchant_name,
-            location_name, receipt_number, group_sequence, presented_ms, card_exchange_ms, decided_ms
+            amount_minor, tip_max_minor, fee_minor, currency, entry_mode, is_manual, confirm_code,
+            confirm_ways, instrument_id, instrument_label, merchant_name, location_name, receipt_number,
+            group_sequence, presented_ms, card_exchange_ms, decided_ms
         )
         SELECT p.payment_id, p.attempt_id, p.request_digest, p.terminal_id, p.merchant_id, p.order_id,
-            CASE WHEN p.decline_code IS NULL THEN 'approved' ELSE 'declined' END, p.decline_code,
-            p.amount_minor, p.currency, p.entry_mode, p.instrument_id, p.instrument_label, p.merchant_name,
+            p.outcome, p.decline_code, p.amount_minor, p.tip_max_minor, p.fee_minor, p.currency, p.entry_mode,
+            p.is_manual, p.confirm_code, p.confirm_ways, p.instrument_id, p.instrument_label, p.merchant_name,
             p.location_name, receipt_counts[p.receipt_place] + p.receipt_index,
             first_sequence - 1 + p.group_index, p.presented_ms, p.card_exchange_ms, p.decided_ms
         FROM unnest(payment_changes) AS p;
+
+        INSERT INTO open_payments (payment_id, state, due_ms)
+        SELECT p.payment_id, p.outcome, p.due_ms FROM unnest(payment_changes) AS p WHERE p.due_ms IS NOT NULL;
+
+        INSERT INTO terminal_events (terminal_id, payment_id, at_ms)
+        SELECT p.terminal_id, p.payment_id, p.decided_ms
+        FROM unnest(payment_changes) AS p WHERE p.entry_mode = 'qr_merchant';
     END IF;
 END
 $$;

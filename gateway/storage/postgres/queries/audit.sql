@@ -48,7 +48,7 @@ FROM payments AS p ORDER BY p.payment_id
 SELECT payment_id FROM token_uses ORDER BY payment_id
 
 -- name: list_orders
-SELECT order_id, merchant_id, approved_minor, amount_minor FROM orders ORDER BY order_id, merchant_id
+SELECT order_id, merchant_id, taken_minor, amount_minor FROM orders ORDER BY order_id, merchant_id
 
 -- name: list_order_sums
 SELECT order_id, merchant_id, sum(amount_minor)::bigint FROM payments WHERE outcome = 'approved'

@@ -20,8 +20,8 @@ CREATE TABLE accounts (
 CREATE TABLE ledger_groups (
     sequence INTEGER PRIMARY KEY CHECK (sequence >= 1),
     purpose TEXT NOT NULL CHECK (
-        CASE purpose WHEN 'payment' THEN 1 WHEN 'funding' THEN 1 WHEN 'expiry' THEN 1 WHEN 'transfer' THEN 1
-        ELSE 0 END
+        CASE purpose WHEN 'payment' THEN 1 WHEN 'hold' THEN 1 WHEN 'capture' THEN 1 WHEN 'release' THEN 1
+        WHEN 'refund' THEN 1 WHEN 'funding' THEN 1 WHEN 'expiry' THEN 1 WHEN 'transfer' THEN 1 ELSE 0 END
     ),
     booked_ms INTEGER NOT NULL,
     leg_count INTEGER NOT NULL CHECK (leg_count BETWEEN 1 AND 16),
@@ -66,6 +66,8 @@ CREATE TABLE merchants (
     merchant_id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
     fee_basis_points INTEGER NOT NULL CHECK (fee_basis_points BETWEEN 0 AND 1000),
+    -- How much of the goods a tip may be at most; 0: none.
+    tip_margin_basis_points INTEGER NOT NULL DEFAULT 0 CHECK (tip_margin_basis_points BETWEEN 0 AND 10000),
     account_id BLOB NOT NULL UNIQUE REFERENCES accounts (account_id),
     status TEXT NOT NULL CHECK (status IN ('active', 'suspended')),
     receipt_count INTEGER NOT NULL DEFAULT 0,
@@ -89,11 +91,25 @@ CREATE TABLE terminals (
     software TEXT NOT NULL,
     code_hash BLOB NOT NULL UNIQUE,
     code_expires_ms INTEGER NOT NULL,
+    -- What it may refund on a day of UTC.
+    refund_limit_minor INTEGER NOT NULL DEFAULT 0 CHECK (refund_limit_minor >= 0),
     created_ms INTEGER NOT NULL,
     enrolled_ms INTEGER,
     FOREIGN KEY (location_id, merchant_id) REFERENCES locations (location_id, merchant_id),
     CHECK ((key_id IS NULL) = (public_key IS NULL)),
     CHECK (status <> 'active' OR key_id IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+
+-- Who works at a merchant's tills. A try at a PIN is counted before it is judged.
+CREATE TABLE staff (
+    staff_id TEXT PRIMARY KEY,
+    merchant_id TEXT NOT NULL REFERENCES merchants (merchant_id),
+    name TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('cashier', 'manager')),
+    pin_hash TEXT NOT NULL,
+    pin_tries INTEGER NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
+    status TEXT NOT NULL CHECK (status IN ('active', 'left')),
+    created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- The paying side ----------------------------------------------------------------------------------------
@@ -103,7 +119,23 @@ CREATE TABLE wallets (
     wallet_id TEXT PRIMARY KEY,
     holder_name TEXT NOT NULL,
     account_id BLOB NOT NULL UNIQUE REFERENCES accounts (account_id),
+    identity_level TEXT NOT NULL DEFAULT 'verified'
+        CHECK (identity_level IN ('anonymous', 'basic', 'verified')),
+    -- argon2id; a try is counted before it is judged.
+    pin_hash TEXT,
+    pin_tries INTEGER NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
     created_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a wallet of a level may spend, in minor units; without a row only its instruments' limits count.
+CREATE TABLE limit_tiers (
+    currency TEXT NOT NULL CHECK (currency GLOB '[A-Z][A-Z][A-Z]'),
+    identity_level TEXT NOT NULL CHECK (identity_level IN ('anonymous', 'basic', 'verified')),
+    confirm_above_minor INTEGER NOT NULL CHECK (confirm_above_minor >= 0),
+    pin_max_minor INTEGER NOT NULL CHECK (pin_max_minor >= 0),
+    per_payment_minor INTEGER NOT NULL CHECK (per_payment_minor >= 0),
+    per_day_minor INTEGER NOT NULL CHECK (per_day_minor >= 0),
+    PRIMARY KEY (currency, identity_level)
 ) STRICT, WITHOUT ROWID;
 
 -- How weak a proof each entry mode is, strongest first, as wire.messages.payments.EntryMode orders them.
@@ -112,7 +144,8 @@ CREATE TABLE entry_modes (
     weakness INTEGER NOT NULL UNIQUE
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO entry_modes VALUES ('nfc_app', 0), ('qr_consumer', 1), ('nfc_sdm', 2), ('code_numeric', 3);
+INSERT INTO entry_modes VALUES
+    ('nfc_app', 0), ('qr_merchant', 1), ('qr_consumer', 2), ('nfc_sdm', 3), ('code_numeric', 4);
 
 -- Keys shared by a batch of NTAG 424 cards, sealed by gateway/vault.py.
 CREATE TABLE card_key_batches (
@@ -133,12 +166,16 @@ CREATE TABLE instruments (
     weakest_entry_mode TEXT NOT NULL REFERENCES entry_modes (entry_mode),
     per_payment_minor INTEGER NOT NULL CHECK (per_payment_minor >= 0),
     per_day_minor INTEGER NOT NULL CHECK (per_day_minor >= 0),
+    -- More than this needs the holder's confirmation; NULL: only the wallet's tier says so.
+    confirm_above_minor INTEGER CHECK (confirm_above_minor >= 0),
     card_counter INTEGER NOT NULL CHECK (card_counter >= 0),
     card_key_batch INTEGER REFERENCES card_key_batches (batch_number),
     created_ms INTEGER NOT NULL,
     CHECK ((kind = 'ntag424_card') = (public_key IS NULL)),
     CHECK ((kind = 'ntag424_card') = (card_key_batch IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX instruments_of_wallet ON instruments (wallet_id);
 
 -- Numeric codes, hashed; used_by is the payment id of the attempt that took it.
 CREATE TABLE payment_codes (
@@ -178,25 +215,30 @@ CREATE TABLE token_uses (
     CHECK ((nonce_day IS NULL) = (terminal_nonce IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- What an instrument spent on a day of UTC; day is unix milliseconds divided by 86,400,000.
+-- What an instrument spent on a day of UTC, holds included; day is unix milliseconds divided by 86,400,000.
+-- The last two count the payments of the last window of ten minutes.
 CREATE TABLE spent_days (
     instrument_id TEXT NOT NULL,
     day INTEGER NOT NULL,
-    spent_minor INTEGER NOT NULL CHECK (spent_minor > 0),
+    spent_minor INTEGER NOT NULL CHECK (spent_minor >= 0),
+    payment_count INTEGER NOT NULL DEFAULT 0,
+    recent_window INTEGER NOT NULL DEFAULT 0,
+    recent_count INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (day, instrument_id)
 ) STRICT, WITHOUT ROWID;
 
--- What was approved for an order can't exceed what it is for.
+-- What is charged and held for an order can't exceed what it is for. Details are its tax and line items.
 CREATE TABLE orders (
     merchant_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
     amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
-    approved_minor INTEGER NOT NULL CHECK (approved_minor BETWEEN 1 AND amount_minor),
+    taken_minor INTEGER NOT NULL CHECK (taken_minor BETWEEN 0 AND amount_minor),
+    details BLOB,
     PRIMARY KEY (order_id, merchant_id)
 ) STRICT, WITHOUT ROWID;
 
--- Every decided attempt, approved or declined, with the names its receipt shows, as they were then. That a
--- merchant's receipts are numbered 1, 2, 3, ... is proved by the audit's walk, not by an index.
+-- Every decided attempt with the names its receipt shows, as they were then. That a merchant's receipts are
+-- numbered 1, 2, 3, ... is proved by the audit's walk, not by an index.
 CREATE TABLE payments (
     payment_id TEXT PRIMARY KEY,
     attempt_id TEXT NOT NULL,
@@ -207,8 +249,15 @@ CREATE TABLE payments (
     outcome TEXT NOT NULL,
     decline_code TEXT,
     amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    -- What of it is kept for a tip at the capture.
+    tip_max_minor INTEGER NOT NULL CHECK (tip_max_minor BETWEEN 0 AND amount_minor - 1),
+    fee_minor INTEGER NOT NULL CHECK (fee_minor BETWEEN 0 AND amount_minor),
     currency TEXT NOT NULL,
     entry_mode TEXT NOT NULL,
+    is_manual INTEGER NOT NULL CHECK (is_manual IN (0, 1)),
+    confirm_code TEXT,
+    -- `pin`, `device` or `pin device`.
+    confirm_ways TEXT,
     instrument_id TEXT,
     instrument_label TEXT,
     merchant_name TEXT NOT NULL,
@@ -219,12 +268,94 @@ CREATE TABLE payments (
     card_exchange_ms INTEGER,
     decided_ms INTEGER NOT NULL,
     UNIQUE (attempt_id, terminal_id),
+    CHECK ((confirm_code IS NULL) = (confirm_ways IS NULL)),
     CHECK (CASE outcome
-        WHEN 'approved' THEN decline_code IS NULL AND receipt_number IS NOT NULL
-            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL
+        WHEN 'approved' THEN decline_code IS NULL AND receipt_number IS NOT NULL AND NOT is_manual
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NULL
+        WHEN 'authorised' THEN decline_code IS NULL AND receipt_number IS NULL AND is_manual AND fee_minor = 0
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NULL
+        WHEN 'requires_confirmation' THEN decline_code IS NULL AND receipt_number IS NULL AND fee_minor = 0
+            AND group_sequence IS NOT NULL AND instrument_id IS NOT NULL AND confirm_code IS NOT NULL
         WHEN 'declined' THEN decline_code IS NOT NULL AND receipt_number IS NULL AND group_sequence IS NULL
+            AND confirm_code IS NULL AND fee_minor = 0
         ELSE 0 END)
 ) STRICT, WITHOUT ROWID;
+
+-- One row for every payment that holds money until its deadline; whoever ends or moves it changes this row.
+CREATE TABLE open_payments (
+    payment_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('requires_confirmation', 'authorised')),
+    due_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX open_payments_due ON open_payments (due_ms, payment_id);
+
+-- What happened to payments after they were decided (gateway/payments/states.py); a plain sale has no row.
+CREATE TABLE payment_steps (
+    payment_id TEXT NOT NULL,
+    step_index INTEGER NOT NULL CHECK (step_index >= 1),
+    step TEXT NOT NULL,
+    state TEXT NOT NULL,
+    code TEXT,
+    request_id TEXT,
+    charged_minor INTEGER NOT NULL CHECK (charged_minor >= 0),
+    tip_minor INTEGER NOT NULL CHECK (tip_minor BETWEEN 0 AND charged_minor),
+    fee_minor INTEGER NOT NULL CHECK (fee_minor BETWEEN 0 AND charged_minor),
+    -- What it gave back of its order and of its instrument's day.
+    order_released_minor INTEGER NOT NULL CHECK (order_released_minor >= 0),
+    day_released_minor INTEGER NOT NULL CHECK (day_released_minor >= 0),
+    receipt_number INTEGER,
+    group_sequence INTEGER UNIQUE,
+    due_ms INTEGER,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (payment_id, step_index),
+    CHECK ((state IN ('requires_confirmation', 'authorised')) = (due_ms IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+-- Money given back, each up to a total that no second refund can reach.
+CREATE TABLE refunds (
+    refund_id TEXT PRIMARY KEY,
+    payment_id TEXT NOT NULL,
+    terminal_id TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    total_minor INTEGER NOT NULL CHECK (total_minor >= amount_minor),
+    fee_minor INTEGER NOT NULL CHECK (fee_minor BETWEEN 0 AND amount_minor),
+    reason TEXT NOT NULL,
+    staff_id TEXT NOT NULL,
+    group_sequence INTEGER NOT NULL UNIQUE,
+    refunded_ms INTEGER NOT NULL,
+    UNIQUE (payment_id, total_minor)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX refunds_of_day ON refunds (day, terminal_id);
+
+-- Payments as they stand now: the decision, the last step if there is one, the deadline while it is open, and
+-- what was refunded.
+CREATE VIEW payments_now AS
+SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_minor,
+    s.fee_minor AS step_fee_minor, s.request_id AS last_request_id, o.due_ms,
+    (
+        SELECT x.receipt_number FROM payment_steps AS x
+        WHERE x.payment_id = p.payment_id AND x.receipt_number IS NOT NULL
+    ) AS step_receipt_number,
+    (SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = p.payment_id) AS refunded_minor
+FROM payments AS p
+    LEFT JOIN payment_steps AS s ON s.payment_id = p.payment_id
+        AND s.step_index = (
+            SELECT max(x.step_index) FROM payment_steps AS x WHERE x.payment_id = p.payment_id
+        )
+    LEFT JOIN open_payments AS o ON o.payment_id = p.payment_id;
+
+-- What terminals did not ask for themselves, in the order in which it happened.
+CREATE TABLE terminal_events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    terminal_id TEXT NOT NULL,
+    payment_id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX terminal_events_of_terminal ON terminal_events (terminal_id, sequence);
 
 -- Written to by a health check, because only a write shows that a write works.
 CREATE TABLE health (
@@ -248,3 +379,11 @@ CREATE TRIGGER payments_never_change BEFORE UPDATE ON payments
 BEGIN SELECT RAISE (ABORT, 'payments are append-only'); END;
 CREATE TRIGGER payments_never_go BEFORE DELETE ON payments
 BEGIN SELECT RAISE (ABORT, 'payments are append-only'); END;
+CREATE TRIGGER payment_steps_never_change BEFORE UPDATE ON payment_steps
+BEGIN SELECT RAISE (ABORT, 'payment_steps are append-only'); END;
+CREATE TRIGGER payment_steps_never_go BEFORE DELETE ON payment_steps
+BEGIN SELECT RAISE (ABORT, 'payment_steps are append-only'); END;
+CREATE TRIGGER refunds_never_change BEFORE UPDATE ON refunds
+BEGIN SELECT RAISE (ABORT, 'refunds are append-only'); END;
+CREATE TRIGGER refunds_never_go BEFORE DELETE ON refunds
+BEGIN SELECT RAISE (ABORT, 'refunds are append-only'); END;

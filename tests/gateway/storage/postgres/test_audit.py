@@ -76,7 +76,7 @@ async def test_both_stores_seal_one_history_alike(postgres_url: str, tmp_path: P
         ("DELETE FROM ledger_groups WHERE sequence = 3", "transfer_without_group", "group 3"),
         ("UPDATE accounts SET credits_posted = credits_posted + 1 WHERE kind = 'wallet'", None, None),
         ("UPDATE merchants SET receipt_count = 7", "receipt_count_differs", "merchant MERCHANT0000001"),
-        ("UPDATE orders SET approved_minor = 1", "order_total_differs", None),
+        ("UPDATE orders SET taken_minor = 1", "order_total_differs", None),
         ("UPDATE spent_days SET spent_minor = 1", "day_total_differs", None),
         ("UPDATE pendings SET state = 'voided' WHERE state = 'expired'", "pending_state_differs", None),
         ("DELETE FROM token_uses WHERE counter = 1", "token_use_missing", None),

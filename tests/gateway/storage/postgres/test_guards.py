@@ -50,7 +50,7 @@ def quoted(value: bytes) -> str:
         ("UPDATE instruments SET per_payment_minor = 1249", "allowances", "limit_per_payment_exceeded"),
         ("UPDATE instruments SET per_day_minor = 1249", "allowances", "limit_per_day_exceeded"),
         (
-            "INSERT INTO spent_days VALUES ({day}, 'INSTRUMENT1', 78751)",
+            "INSERT INTO spent_days (day, instrument_id, spent_minor) VALUES ({day}, 'INSTRUMENT1', 78751)",
             "allowances",
             "limit_per_day_exceeded",
         ),
