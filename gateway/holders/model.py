@@ -113,3 +113,36 @@ class RequestNonce:
     nonce: str
     expires_ms: int
     """Unix milliseconds from which the request's signature is stale anyway."""
+
+
+class IdentityLevel(StrEnum):
+    """How much is known of who a wallet's holder is."""
+
+    ANONYMOUS = "anonymous"
+    BASIC = "basic"
+    """A name and a telephone number that answers."""
+    VERIFIED = "verified"
+    """An identity document was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTier:
+    """What a wallet of a level may spend in its currency, in minor units."""
+
+    currency: str
+    identity_level: IdentityLevel
+    confirm_above_minor: int
+    """More than this needs the holder's confirmation."""
+    pin_max_minor: int
+    """More than this needs a device's signature: a PIN is not enough."""
+    per_payment_minor: int
+    per_day_minor: int
+    """Over all instruments of the wallet, holds included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """What an instrument paid on the days before."""
+
+    payment_count: int
+    spent_minor: int

@@ -68,3 +68,53 @@ class EnrolledTerminal:
     terminal: Terminal
     merchant: Merchant
     location: Location
+
+
+class StaffRole(StrEnum):
+    """What a member of staff may do at a till."""
+
+    CASHIER = "cashier"
+    """Sells."""
+    MANAGER = "manager"
+    """Also refunds."""
+
+
+class StaffStatus(StrEnum):
+    """Whether somebody still works here."""
+
+    ACTIVE = "active"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class StaffMember:
+    """Somebody who works at a merchant's tills and proves it by a PIN."""
+
+    staff_id: str
+    merchant_id: str
+    name: str
+    role: StaffRole
+    pin_hash: str
+    """argon2id, in its own text form."""
+    pin_tries: int
+    """Wrong ones since the last right one."""
+    status: StaffStatus
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a till's code asks for."""
+
+    intent_id: str
+    """The attempt id under which it is paid, once."""
+    terminal_id: str
+    merchant_id: str
+    order_id: str
+    amount_minor: int
+    currency: str
+    order_amount_minor: int
+    """What the whole order is for; 0: just this."""
+    order_details: bytes | None
+    created_ms: int
+    expires_ms: int

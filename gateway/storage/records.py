@@ -6,19 +6,25 @@ from typing import Any, Protocol
 
 from gateway.holders.model import (
     CardKeyBatch,
+    IdentityLevel,
     Instrument,
     InstrumentKind,
     InstrumentStatus,
     Limits,
+    LimitTier,
     Wallet,
     WalletStatus,
 )
 from gateway.ledger.model import Account, AccountKind, Transfer, TransferKind
 from gateway.merchants.model import (
     EnrolledTerminal,
+    Intent,
     Location,
     Merchant,
     MerchantStatus,
+    StaffMember,
+    StaffRole,
+    StaffStatus,
     Terminal,
     TerminalStatus,
 )
@@ -122,6 +128,48 @@ def read_instrument(row: Row) -> Instrument:
         card_counter=row["card_counter"],
         card_key_batch=row["card_key_batch"],
         created_ms=row["created_ms"],
+    )
+
+
+def read_staff(row: Row) -> StaffMember:
+    """Return the member of staff in a row of staff."""
+    return StaffMember(
+        staff_id=row["staff_id"],
+        merchant_id=row["merchant_id"],
+        name=row["name"],
+        role=StaffRole(row["role"]),
+        pin_hash=row["pin_hash"],
+        pin_tries=row["pin_tries"],
+        status=StaffStatus(row["status"]),
+        created_ms=row["created_ms"],
+    )
+
+
+def read_limit_tier(row: Row) -> LimitTier:
+    """Return the tier in a row of limit_tiers."""
+    return LimitTier(
+        currency=row["currency"],
+        identity_level=IdentityLevel(row["identity_level"]),
+        confirm_above_minor=row["confirm_above_minor"],
+        pin_max_minor=row["pin_max_minor"],
+        per_payment_minor=row["per_payment_minor"],
+        per_day_minor=row["per_day_minor"],
+    )
+
+
+def read_intent(row: Row) -> Intent:
+    """Return the intent in a row of intents."""
+    return Intent(
+        intent_id=row["intent_id"],
+        terminal_id=row["terminal_id"],
+        merchant_id=row["merchant_id"],
+        order_id=row["order_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        order_amount_minor=row["order_amount_minor"],
+        order_details=row["order_details"],
+        created_ms=row["created_ms"],
+        expires_ms=row["expires_ms"],
     )
 
 

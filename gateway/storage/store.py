@@ -14,13 +14,24 @@ from typing import Protocol
 
 from gateway.holders.model import (
     CardKeyBatch,
+    Habit,
+    IdentityLevel,
     Instrument,
     InstrumentStatus,
+    LimitTier,
     RequestNonce,
     Wallet,
     WalletStatus,
 )
-from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
+from gateway.merchants.model import (
+    EnrolledTerminal,
+    Intent,
+    Location,
+    Merchant,
+    StaffMember,
+    StaffStatus,
+    Terminal,
+)
 from gateway.payments.life import Changed, PaymentChange
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 
@@ -30,6 +41,9 @@ PAGE_ROWS_MAX = 500
 CARD_KEY_BATCHES_MAX = 16
 """Every tap of an NTAG 424 card may have to try them all (protocol section 3b: try few)."""
 EVENTS_PER_CALL_MAX = 100
+PIN_TRIES_MAX = 3
+"""Wrong PINs after which it is locked; the statements of booking know the number too."""
+HABIT_DAYS_MAX = 31
 NONCES_FORGOTTEN_MAX = 64
 """How many expired nonces go when one comes, so that their number stays bounded and no request pays much."""
 
@@ -192,7 +206,82 @@ class HolderStore(Protocol):
         """Return whose an unexpired code is, used or not; None for every other code."""
 
 
-class Store(PaymentStore, MerchantStore, HolderStore, Protocol):
+class PolicyStore(Protocol):
+    """What is allowed to whom: tiers, limits, PINs and staff."""
+
+    async def set_tip_margin(self, merchant_id: str, basis_points: int) -> None:
+        """Allow tips of up to so many hundredths of a percent of the goods; NotFound if there is none."""
+
+    async def set_refund_limit(self, terminal_id: str, limit_minor: int) -> None:
+        """Say what a terminal may refund on a day of UTC; NotFound if there is none."""
+
+    async def set_confirm_above(self, instrument_id: str, confirm_above_minor: int | None) -> None:
+        """Ask the holder above this amount; None leaves it to the tier. NotFound if there is none."""
+
+    async def set_identity_level(self, wallet_id: str, level: IdentityLevel) -> None:
+        """Say how much is known of a holder; NotFound if there is none."""
+
+    async def set_limit_tier(self, tier: LimitTier) -> None:
+        """Set what wallets of a currency and level may spend, from the next payment on. Repeatable."""
+
+    async def list_limit_tiers(self) -> list[LimitTier]:
+        """Return all tiers by currency and level."""
+
+    async def set_wallet_pin(self, wallet_id: str, pin_hash: str | None) -> None:
+        """Set or remove a wallet's PIN and forget wrong tries; NotFound if there is none."""
+
+    async def take_pin_try(self, payment_id: str) -> str | None:
+        """Count a try at the PIN of a payment's wallet, before it is judged, and return the PIN's hash.
+
+        None: there is no PIN, or it was wrong PIN_TRIES_MAX times and is locked.
+        """
+
+    async def add_staff(self, member: StaffMember) -> None:
+        """Store a member of staff."""
+
+    async def list_staff(self, after_id: str = "") -> list[StaffMember]:
+        """Return up to PAGE_ROWS_MAX members of staff in id order, after the given id."""
+
+    async def set_staff_pin(self, staff_id: str, pin_hash: str) -> None:
+        """Set somebody's PIN and forget wrong tries; NotFound if there is none."""
+
+    async def set_staff_status(self, staff_id: str, status: StaffStatus) -> None:
+        """Let somebody leave or come back; NotFound if there is none. Repeatable."""
+
+    async def take_staff_try(self, staff_id: str) -> StaffMember | None:
+        """Count a try at somebody's PIN, before it is judged; None if there is none who may try."""
+
+    async def find_staff(self, staff_id: str) -> StaffMember | None:
+        """Return a member of staff, or None."""
+
+    async def reset_staff_tries(self, staff_id: str) -> None:
+        """Forget wrong tries, since the right PIN was given."""
+
+    async def read_habit(self, instrument_id: str, days: Sequence[int]) -> Habit:
+        """Return what an instrument paid on these days of UTC, at most HABIT_DAYS_MAX."""
+
+
+class IntentStore(Protocol):
+    """What tills ask for by code, and what holders are asked to agree to."""
+
+    async def add_intent(self, intent: Intent) -> None:
+        """Store what a code asks for; the same again is a no-op.
+
+        Raises:
+            IdempotencyConflict: the id is known with another content.
+        """
+
+    async def find_intent(self, intent_id: str) -> Intent | None:
+        """Return what a code asks for, paid or not, over or not; None if it was never made."""
+
+    async def find_open_intent(self, terminal_id: str, now_ms: int) -> Intent | None:
+        """Return the terminal's last intent that is neither over nor attempted; None if there is none."""
+
+    async def list_waiting_payments(self, wallet_id: str, now_ms: int) -> list[PaymentRecord]:
+        """Return up to PAGE_ROWS_MAX payments that wait for this wallet's holder, by id."""
+
+
+class Store(PaymentStore, MerchantStore, HolderStore, PolicyStore, IntentStore, Protocol):
     """The whole contract; tests/contract/ holds every implementation to one suite."""
 
     async def check_health(self) -> None:

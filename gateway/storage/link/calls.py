@@ -15,11 +15,18 @@ from typing import Any, Final, get_type_hints
 import msgspec
 
 from gateway.ledger.book import LedgerBook
-from gateway.storage.store import HolderStore, MerchantStore, PaymentStore, Store
+from gateway.storage.store import (
+    HolderStore,
+    IntentStore,
+    MerchantStore,
+    PaymentStore,
+    PolicyStore,
+    Store,
+)
 
 NOT_CALLED: Final = frozenset({"close"})
 """Each end closes by itself."""
-CONTRACTS: Final = (PaymentStore, MerchantStore, HolderStore, Store, LedgerBook)
+CONTRACTS: Final = (PaymentStore, MerchantStore, HolderStore, PolicyStore, IntentStore, Store, LedgerBook)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ TABLES: Final = (
     "open_payments",
     "payment_steps",
     "refunds",
+    "intents",
 )
 """Parents before children. Left out is what a migration fills by itself, the chain's head, and what terminals
 were still to be told, who ask again when they find another gateway."""

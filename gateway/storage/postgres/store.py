@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.errors import NotFound
 from gateway.holders.funding import check_funded, funding_of
@@ -20,15 +21,26 @@ from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
 from gateway.payments.life import Changed, PaymentChange
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
+from gateway.storage.policies import PolicyQueries, Values
 from gateway.storage.postgres import booking, directory, life
 from gateway.storage.postgres.batches import QUEUE_MAX, Batches
-from gateway.storage.postgres.database import PATIENCE, Database, Patience, fetch_row
+from gateway.storage.postgres.database import (
+    PATIENCE,
+    Database,
+    Patience,
+    execute,
+    fetch,
+    fetch_row,
+    insert,
+)
 from gateway.storage.postgres.migrate import migrate_database
 from gateway.storage.postgres.queries import load_queries
-from gateway.storage.records import read_payment
+from gateway.storage.records import Row, read_payment
 from gateway.storage.store import KEYS_PER_CALL_MAX, WalletBalance
 
 SQL = load_queries("payments")
+LEDGER_SQL = load_queries("ledger")
+POLICY_SQL = load_queries("policy")
 
 
 async def open_postgres_store(
@@ -49,7 +61,7 @@ async def open_postgres_store(
     return PostgresStore(database, Batches(url, patience, queue_max=queue_max))
 
 
-class PostgresStore:
+class PostgresStore(PolicyQueries):
     """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
 
     Bound to the event loop it was opened in. Any number of stores may use one database at the same time.
@@ -200,6 +212,30 @@ class PostgresStore:
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
         async with self._database.connection() as connection:
             return await directory.find_payment_code(connection, code_hash, now_ms)
+
+    # What PolicyQueries runs its statements by
+
+    async def _set(self, name: str, /, **values: Any) -> None:
+        async with self._database.transaction() as connection:
+            # Limits and PINs are judged by bookings: whoever changes them takes its turn among those.
+            await fetch_row(connection, LEDGER_SQL["lock_chain_head"], {})
+            if await execute(connection, POLICY_SQL[name], values) == 0:
+                raise NotFound("there is none with this id")
+
+    async def _add(self, name: str, values: Values, /) -> bool:
+        async with self._database.connection() as connection:
+            return await insert(connection, POLICY_SQL[name], values) > 0
+
+    async def _take(self, name: str, /, **values: Any) -> Row | None:
+        async with self._database.transaction() as connection:
+            return await fetch_row(connection, POLICY_SQL[name], values)
+
+    async def _list(self, name: str, /, **values: Any) -> Sequence[Row]:
+        async with self._database.connection() as connection:
+            return await fetch(connection, POLICY_SQL[name], values)
+
+    async def _list_habit(self, instrument_id: str, days: Sequence[int], /) -> Sequence[Row]:
+        return await self._list("list_habit", instrument_id=instrument_id, days=list(days))
 
     # The ledger's book
 

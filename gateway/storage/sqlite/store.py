@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.holders.model import (
     CardKeyBatch,
@@ -21,7 +21,9 @@ from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
 from gateway.payments.life import Changed, PaymentChange
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
-from gateway.storage.sqlite import directory, ledger, life, payments
+from gateway.storage.policies import PolicyQueries, Values
+from gateway.storage.records import Row
+from gateway.storage.sqlite import directory, ledger, life, payments, policy
 from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.readers import Readers
@@ -41,7 +43,7 @@ async def open_sqlite_store(path: Path | str, *, queue_max: int = QUEUE_MAX) -> 
     return await SqliteStore.open(path, queue_max=queue_max)
 
 
-class SqliteStore:
+class SqliteStore(PolicyQueries):
     """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
 
     Bound to the event loop it was opened in. Other processes may use the same file at the same time.
@@ -184,6 +186,23 @@ class SqliteStore:
 
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
         return await self._readers.read(lambda c: directory.find_payment_code(c, code_hash, now_ms))
+
+    # What PolicyQueries runs its statements by
+
+    async def _set(self, name: str, /, **values: Any) -> None:
+        await self._writer.submit(lambda c: policy.change_one(c, name, values))
+
+    async def _add(self, name: str, values: Values, /) -> bool:
+        return await self._writer.submit(lambda c: policy.add(c, name, values))
+
+    async def _take(self, name: str, /, **values: Any) -> Row | None:
+        return await self._writer.submit(lambda c: policy.take(c, name, values))
+
+    async def _list(self, name: str, /, **values: Any) -> Sequence[Row]:
+        return await self._readers.read(lambda c: policy.list_rows(c, name, values))
+
+    async def _list_habit(self, instrument_id: str, days: Sequence[int], /) -> Sequence[Row]:
+        return await self._readers.read(lambda c: policy.list_habit(c, instrument_id, days))
 
     # The ledger's book
 

@@ -20,14 +20,16 @@ TOPICS = {
     "ledger": "ledger.py",
     "payments": "payments.py",
     "life": "life.py",
+    "policy": "policy.py",
     "directory": "directory.py",
     "audit": "audit_source.py",
 }
 
 
 def strings_of(module: str) -> set[str]:
-    # What writes a step names its statements for both stores.
-    modules = [FOLDER / module, *([FOLDER.parent / "life_rows.py"] if module == "life.py" else [])]
+    # These name their statements for both stores.
+    shared = {"life.py": ["life_rows.py"], "policy.py": ["policies.py"]}.get(module, [])
+    modules = [FOLDER / module, *(FOLDER.parent / name for name in shared)]
     return {
         node.value
         for path in modules

@@ -360,6 +360,22 @@ FROM payments AS p
         SELECT * FROM open_payments AS x WHERE x.payment_id = p.payment_id OFFSET 0
     ) AS o ON true;
 
+-- What a till's code asks for. The id is the attempt id under which it is paid, once (docs/adr/0007).
+CREATE TABLE intents (
+    intent_id text COLLATE "C" PRIMARY KEY,
+    terminal_id text COLLATE "C" NOT NULL,
+    merchant_id text COLLATE "C" NOT NULL,
+    order_id text COLLATE "C" NOT NULL,
+    amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    currency text COLLATE "C" NOT NULL,
+    order_amount_minor bigint NOT NULL CHECK (order_amount_minor >= 0),
+    order_details bytea,
+    created_ms bigint NOT NULL,
+    expires_ms bigint NOT NULL
+);
+
+CREATE INDEX intents_of_terminal ON intents (terminal_id, created_ms);
+
 -- What terminals did not ask for themselves, in the order in which it happened.
 CREATE TABLE terminal_events (
     sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

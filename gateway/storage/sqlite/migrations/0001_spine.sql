@@ -347,6 +347,22 @@ FROM payments AS p
         )
     LEFT JOIN open_payments AS o ON o.payment_id = p.payment_id;
 
+-- What a till's code asks for. The id is the attempt id under which it is paid, once (docs/adr/0007).
+CREATE TABLE intents (
+    intent_id TEXT PRIMARY KEY,
+    terminal_id TEXT NOT NULL,
+    merchant_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    currency TEXT NOT NULL,
+    order_amount_minor INTEGER NOT NULL CHECK (order_amount_minor >= 0),
+    order_details BLOB,
+    created_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX intents_of_terminal ON intents (terminal_id, created_ms);
+
 -- What terminals did not ask for themselves, in the order in which it happened.
 CREATE TABLE terminal_events (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,0 +1,170 @@
+"""What is allowed to whom, and what tills ask for by code: one statement each, the same for every store.
+
+A store says how a statement of its queries/policy.sql is run; what it means is here, once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gateway.errors import IdempotencyConflict
+from gateway.holders.model import Habit, IdentityLevel, LimitTier
+from gateway.merchants.model import Intent, StaffMember, StaffStatus
+from gateway.payments.model import PaymentRecord
+from gateway.storage.records import Row, read_intent, read_limit_tier, read_payment, read_staff
+from gateway.storage.store import HABIT_DAYS_MAX, PAGE_ROWS_MAX, PIN_TRIES_MAX
+
+Values = Mapping[str, Any]
+
+
+class PolicyQueries(ABC):
+    """The methods of PolicyStore and IntentStore, over four ways to run a statement."""
+
+    @abstractmethod
+    async def _set(self, name: str, /, **values: Any) -> None:
+        """Change one row durably; NotFound if there is none."""
+
+    @abstractmethod
+    async def _add(self, name: str, values: Values, /) -> bool:
+        """Add a row durably; False if the statement left what was there.
+
+        Raises:
+            IdempotencyConflict: its id is taken. NotFound: what it belongs to does not exist.
+        """
+
+    @abstractmethod
+    async def _take(self, name: str, /, **values: Any) -> Row | None:
+        """Change one row durably and return it; None if none is as it must be."""
+
+    @abstractmethod
+    async def _list(self, name: str, /, **values: Any) -> Sequence[Row]:
+        """Read rows."""
+
+    @abstractmethod
+    async def _list_habit(self, instrument_id: str, days: Sequence[int], /) -> Sequence[Row]:
+        """Read what an instrument spent on these days."""
+
+    # What is allowed to whom
+
+    async def set_tip_margin(self, merchant_id: str, basis_points: int) -> None:
+        await self._set("set_tip_margin", merchant_id=merchant_id, basis_points=basis_points)
+
+    async def set_refund_limit(self, terminal_id: str, limit_minor: int) -> None:
+        await self._set("set_refund_limit", terminal_id=terminal_id, limit_minor=limit_minor)
+
+    async def set_confirm_above(self, instrument_id: str, confirm_above_minor: int | None) -> None:
+        await self._set(
+            "set_confirm_above", instrument_id=instrument_id, confirm_above_minor=confirm_above_minor
+        )
+
+    async def set_identity_level(self, wallet_id: str, level: IdentityLevel) -> None:
+        await self._set("set_identity_level", wallet_id=wallet_id, identity_level=level.value)
+
+    async def set_limit_tier(self, tier: LimitTier) -> None:
+        await self._set("set_limit_tier", **values_of_tier(tier))
+
+    async def list_limit_tiers(self) -> list[LimitTier]:
+        return [read_limit_tier(row) for row in await self._list("list_limit_tiers")]
+
+    async def set_wallet_pin(self, wallet_id: str, pin_hash: str | None) -> None:
+        await self._set("set_wallet_pin", wallet_id=wallet_id, pin_hash=pin_hash)
+
+    async def take_pin_try(self, payment_id: str) -> str | None:
+        row = await self._take("take_pin_try", payment_id=payment_id, tries_max=PIN_TRIES_MAX)
+        return None if row is None else str(row["pin_hash"])
+
+    async def add_staff(self, member: StaffMember) -> None:
+        await self._add("add_staff", values_of_staff(member))
+
+    async def list_staff(self, after_id: str = "") -> list[StaffMember]:
+        rows = await self._list("list_staff", after_id=after_id, rows_max=PAGE_ROWS_MAX)
+        return [read_staff(row) for row in rows]
+
+    async def set_staff_pin(self, staff_id: str, pin_hash: str) -> None:
+        await self._set("set_staff_pin", staff_id=staff_id, pin_hash=pin_hash)
+
+    async def set_staff_status(self, staff_id: str, status: StaffStatus) -> None:
+        await self._set("set_staff_status", staff_id=staff_id, status=status.value)
+
+    async def take_staff_try(self, staff_id: str) -> StaffMember | None:
+        row = await self._take("take_staff_try", staff_id=staff_id, tries_max=PIN_TRIES_MAX)
+        return None if row is None else read_staff(row)
+
+    async def find_staff(self, staff_id: str) -> StaffMember | None:
+        rows = await self._list("find_staff", staff_id=staff_id)
+        return read_staff(rows[0]) if rows else None
+
+    async def reset_staff_tries(self, staff_id: str) -> None:
+        await self._set("reset_staff_tries", staff_id=staff_id)
+
+    async def read_habit(self, instrument_id: str, days: Sequence[int]) -> Habit:
+        assert len(days) <= HABIT_DAYS_MAX, "a habit is looked for on so many days"
+        rows = await self._list_habit(instrument_id, days)
+        return Habit(sum(row["payment_count"] for row in rows), sum(row["spent_minor"] for row in rows))
+
+    # What tills ask for by code
+
+    async def add_intent(self, intent: Intent) -> None:
+        if await self._add("add_intent", values_of_intent(intent)):
+            return
+        known = await self.find_intent(intent.intent_id)
+        if known is None or replace(known, created_ms=0, expires_ms=0) != replace(
+            intent, created_ms=0, expires_ms=0
+        ):
+            raise IdempotencyConflict("the intent id was used for something else")
+
+    async def find_intent(self, intent_id: str) -> Intent | None:
+        rows = await self._list("find_intent", intent_id=intent_id)
+        return read_intent(rows[0]) if rows else None
+
+    async def find_open_intent(self, terminal_id: str, now_ms: int) -> Intent | None:
+        rows = await self._list("find_open_intent", terminal_id=terminal_id, now_ms=now_ms)
+        return read_intent(rows[0]) if rows else None
+
+    async def list_waiting_payments(self, wallet_id: str, now_ms: int) -> list[PaymentRecord]:
+        values = {"wallet_id": wallet_id, "now_ms": now_ms, "rows_max": PAGE_ROWS_MAX}
+        return [read_payment(row) for row in await self._list("list_waiting_payments", **values)]
+
+
+def values_of_tier(tier: LimitTier) -> dict[str, Any]:
+    """Return a row of limit_tiers."""
+    return {
+        "currency": tier.currency,
+        "identity_level": tier.identity_level.value,
+        "confirm_above_minor": tier.confirm_above_minor,
+        "pin_max_minor": tier.pin_max_minor,
+        "per_payment_minor": tier.per_payment_minor,
+        "per_day_minor": tier.per_day_minor,
+    }
+
+
+def values_of_staff(member: StaffMember) -> Values:
+    """Return a row of staff."""
+    return {
+        "staff_id": member.staff_id,
+        "merchant_id": member.merchant_id,
+        "name": member.name,
+        "role": member.role.value,
+        "pin_hash": member.pin_hash,
+        "status": member.status.value,
+        "created_ms": member.created_ms,
+    }
+
+
+def values_of_intent(intent: Intent) -> Values:
+    """Return a row of intents."""
+    return {
+        "intent_id": intent.intent_id,
+        "terminal_id": intent.terminal_id,
+        "merchant_id": intent.merchant_id,
+        "order_id": intent.order_id,
+        "amount_minor": intent.amount_minor,
+        "currency": intent.currency,
+        "order_amount_minor": intent.order_amount_minor,
+        "order_details": intent.order_details,
+        "created_ms": intent.created_ms,
+        "expires_ms": intent.expires_ms,
+    }
