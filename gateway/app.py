@@ -32,6 +32,10 @@ from gateway.http.routes import make_application
 from gateway.http.sessions import TerminalSessions
 from gateway.logs import open_request_log
 from gateway.office import Office, open_office
+from gateway.payments.bell import TerminalBell
+from gateway.payments.events import TerminalEventService
+from gateway.payments.life_service import PaymentLifeService
+from gateway.payments.repair import RepairWorker
 from gateway.payments.service import PaymentService
 
 KEEPALIVE_S: Final = 75
@@ -85,8 +89,21 @@ async def start_gateway(
             url = url_of(listener)
             public_url = config.listen.public_url or url
             desk = make_desk(config, office, public_url=public_url, now_ms=now_ms, entropy=entropy)
-            async with serve_http(config, desk, listener):
+            async with serve_http(config, desk, listener), keep_repairing(config, desk):
                 yield RunningGateway(url, public_url, desk.intake)
+
+
+@contextlib.asynccontextmanager
+async def keep_repairing(config: GatewayConfig, desk: Desk) -> AsyncIterator[None]:
+    """End what is due while the block runs; one process of a gateway does so, and it may be done twice."""
+    worker = RepairWorker(desk.store, desk.bell, sweep_ms=config.deadlines.sweep_ms, now_ms=desk.now_ms)
+    task = asyncio.create_task(worker.run(), name="repair")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def run_gateway(
@@ -141,9 +158,15 @@ def make_desk(
     # A signature made as far ahead as is allowed stays fresh for twice the window.
     nonces = NonceWindow(window_ms=2 * window_ms, nonces_max=config.limits.nonces_max)
     sessions = TerminalSessions(office.vault)
+    bell = TerminalBell()
     return Desk(
         store=office.store,
-        payments=PaymentService(office.store, office.vault),
+        payments=PaymentService(office.store, office.vault, deadlines=config.deadlines, risk=config.risk),
+        lives=PaymentLifeService(
+            office.store, office.staff, office.pins, bell, entropy, deadlines=config.deadlines
+        ),
+        events=TerminalEventService(office.store),
+        bell=bell,
         merchants=office.merchants,
         holders=office.holders,
         authenticator=Authenticator(
@@ -188,6 +211,7 @@ async def serve_http(config: GatewayConfig, desk: Desk, listener: socket.socket)
             accepting.close()
     finally:
         desk.intake.drain()
+        desk.bell.ring_all()
         await runner.cleanup()
 
 

@@ -15,6 +15,7 @@ from gateway.console.holders import card_key_commands, instrument_commands, wall
 from gateway.console.ledger import audit, backup, move, restore
 from gateway.console.merchants import location_commands, merchant_commands, terminal_commands
 from gateway.console.output import show_record
+from gateway.console.policies import limit_commands, staff_commands, tier_commands
 from gateway.console.session import DEFAULT_CONFIG, ConfigOption, JsonOption, Session, session_of
 from gateway.errors import GatewayError
 from wire.errors import WireError
@@ -34,6 +35,9 @@ app.add_typer(terminal_commands, name="terminal")
 app.add_typer(wallet_commands, name="wallet")
 app.add_typer(instrument_commands, name="instrument")
 app.add_typer(card_key_commands, name="card-keys")
+app.add_typer(staff_commands, name="staff")
+app.add_typer(tier_commands, name="tier")
+app.add_typer(limit_commands, name="limit")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -78,6 +78,32 @@ class ClockSettings(Section, frozen=True):
     """How old or early a signature may be; its nonce is remembered for twice as long."""
 
 
+class DeadlineSettings(Section, frozen=True):
+    """How long a payment may stay open; at its deadline everything held for it is given back."""
+
+    confirm_ms: Annotated[int, msgspec.Meta(ge=10_000, le=3_600_000)] = 120_000
+    """How long a holder may take to confirm."""
+    capture_ms: Annotated[int, msgspec.Meta(ge=60_000, le=31 * 86_400_000)] = 7 * 86_400_000
+    """How long a hold stands."""
+    intent_ms: Annotated[int, msgspec.Meta(ge=10_000, le=3_600_000)] = 300_000
+    """How long a till's code asks, where the till does not say."""
+    sweep_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 1_000
+    """How often what is due is looked for."""
+
+
+class RiskSettings(Section, frozen=True):
+    """What makes the gateway ask the holder, beyond limits (docs/operations.md)."""
+
+    payments_per_window_max: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 20
+    """Payments of one instrument within ten minutes that pass unasked; 0: any number."""
+    floor_units: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 100
+    """Up to so many whole units of the currency, the two rules below don't ask."""
+    new_terminal_hours: Annotated[int, msgspec.Meta(ge=0, le=720)] = 0
+    """For how long after its enrolment a till is new; 0: never."""
+    unusual_times: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 10
+    """How many times the mean of the last thirty days' payments is unusual; 0: nothing is."""
+
+
 class LoggingSettings(Section, frozen=True):
     """Where log lines go is standard error; this is how they look."""
 
@@ -93,6 +119,8 @@ class GatewayConfig(Section, frozen=True):
     limits: LimitSettings = LimitSettings()
     processes: ProcessSettings = ProcessSettings()
     clock: ClockSettings = ClockSettings()
+    deadlines: DeadlineSettings = DeadlineSettings()
+    risk: RiskSettings = RiskSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @property

@@ -11,6 +11,8 @@ from gateway.entropy import Entropy
 from gateway.errors import ConfigurationError
 from gateway.holders.service import HolderService
 from gateway.merchants.service import MerchantService
+from gateway.merchants.staff import StaffService
+from gateway.pins import PinHasher
 from gateway.storage.opening import bring_up_to_date, has_database, open_store
 from gateway.storage.store import Store
 from gateway.vault import KEY_BYTES, Vault, create_vault_key, has_vault_key, load_vault_key
@@ -24,6 +26,8 @@ class Office:
     vault: Vault
     merchants: MerchantService
     holders: HolderService
+    pins: PinHasher
+    staff: StaffService
 
 
 def prepare_storage(
@@ -78,4 +82,12 @@ async def make_office(
     vault = Vault(load_vault_key(config.vault_key_path, env))
     holders = HolderService(store, vault, entropy)
     await holders.check_card_keys()
-    return Office(store, vault, MerchantService(store, vault, entropy), holders)
+    pins = PinHasher()
+    return Office(
+        store=store,
+        vault=vault,
+        merchants=MerchantService(store, vault, entropy),
+        holders=holders,
+        pins=pins,
+        staff=StaffService(store, pins, entropy),
+    )

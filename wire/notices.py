@@ -500,6 +500,8 @@ def _problems() -> list[Notice]:
         ("staff_not_allowed", False, "The PIN is wrong, or this member of staff may not do that.", "密码错误，或该员工无此权限。"),
         ("staff_locked", False, "The PIN was wrong too often. Ask a manager.", "密码错误次数过多，请联系店长。"),
         ("pin_wrong", False, "The PIN is wrong. Ask the customer to try again.", "密码错误，请顾客重试。"),
+        ("pin_is_locked", False, "The PIN is locked. The customer can still confirm on the phone.", "密码已锁定，顾客仍可在手机上确认。"),
+        ("confirmation_differs", False, "What was signed is not this payment. Look at it again.", "签名内容与该笔付款不符，请重新核对。"),
         ("confirmation_way_not_allowed", False, "This payment can't be confirmed that way.", "该笔付款不可用此方式确认。"),
         ("gateway_busy", True, "Too many payments at this moment. Wait a second.", "当前付款过多，请稍候。"),
         ("store_unavailable", True, "The payment system can't write at present. Wait a moment.", "支付系统暂不可用，请稍候。"),

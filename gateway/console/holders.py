@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gateway.console.output import Record, show_record, show_table
+from gateway.console.policies import PinOption
 from gateway.console.session import (
     DEFAULT_CONFIG,
     AfterOption,
@@ -15,7 +16,7 @@ from gateway.console.session import (
     JsonOption,
     session_of,
 )
-from gateway.holders.model import Instrument, InstrumentKind, InstrumentStatus, WalletStatus
+from gateway.holders.model import IdentityLevel, Instrument, InstrumentKind, InstrumentStatus, WalletStatus
 from wire.messages.payments import EntryMode
 
 if TYPE_CHECKING:
@@ -74,6 +75,31 @@ def fund_wallet(
         )
 
     show_record(_wallet_record(session.run(config, work)), as_json=as_json)
+
+
+@wallet_commands.command("pin")
+def set_wallet_pin(
+    context: typer.Context,
+    wallet: WalletArgument,
+    pin: PinOption = "",
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Give a wallet a new PIN; this unlocks it too."""
+    session = session_of(context)
+    session.run(config, lambda office: office.holders.set_pin(wallet, pin, office.pins))
+    typer.echo("PIN set")
+
+
+@wallet_commands.command("level")
+def set_identity_level(
+    context: typer.Context,
+    wallet: WalletArgument,
+    level: Annotated[IdentityLevel, typer.Argument(help="How much is known of its holder.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Say how much is known of a wallet's holder, which decides its limit tier."""
+    session_of(context).run(config, lambda office: office.store.set_identity_level(wallet, level))
+    typer.echo("set")
 
 
 @wallet_commands.command("show")

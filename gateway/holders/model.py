@@ -141,6 +141,15 @@ class LimitTier:
 
 
 @dataclass(frozen=True, slots=True)
+class PinTry:
+    """A try at a PIN that was counted and is still to be judged."""
+
+    pin_hash: str
+    try_count: int
+    """Since the last right one, this one included."""
+
+
+@dataclass(frozen=True, slots=True)
 class Habit:
     """What an instrument paid on the days before."""
 

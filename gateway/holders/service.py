@@ -28,7 +28,8 @@ from gateway.holders.model import (
     WalletStatus,
 )
 from gateway.names import LABEL_CHARS_MAX, check_name
-from gateway.storage.store import HolderStore, WalletBalance
+from gateway.pins import SALT_BYTES, PinHasher, check_pin
+from gateway.storage.store import Store, WalletBalance
 from gateway.vault import Vault, file_master_purpose, meta_key_purpose
 from wire import es256
 from wire.cards.ntag424.keys import card_key_id
@@ -85,7 +86,7 @@ class HolderService:
 
     __slots__ = ("_entropy", "_store", "_vault")
 
-    def __init__(self, store: HolderStore, vault: Vault, entropy: Entropy) -> None:
+    def __init__(self, store: Store, vault: Vault, entropy: Entropy) -> None:
         self._store = store
         self._vault = vault
         self._entropy = entropy
@@ -138,6 +139,15 @@ class HolderService:
     async def set_wallet_status(self, wallet_id: str, status: WalletStatus) -> None:
         """Freeze or unfreeze, from the next payment on; NotFound if there is none. Repeatable."""
         await self._store.set_wallet_status(check_ulid(wallet_id), status)
+
+    async def set_pin(self, wallet_id: str, pin: str, pins: PinHasher) -> None:
+        """Give a wallet a new PIN and forget wrong tries.
+
+        Raises:
+            WireError: not 4 to 12 digits. NotFound: no such wallet.
+        """
+        pin_hash = await pins.hash(check_pin(pin), self._entropy(SALT_BYTES))
+        await self._store.set_wallet_pin(check_ulid(wallet_id), pin_hash)
 
     async def add_instrument(self, new: NewInstrument, *, now_ms: int) -> Instrument:
         """Store a new active instrument, and return it.

@@ -85,23 +85,29 @@ class Authenticator:
         _, known, signed = await self._identify(call, _OWN_KEY_OR_SESSION, now_ms)
         return known.enrolled, signed
 
-    async def authenticate_terminal(self, call: SignedCall, *, now_ms: int) -> EnrolledTerminal:
-        """Return the terminal that signed this request and is active now.
+    async def authenticate_terminal(
+        self, call: SignedCall, *, now_ms: int, own_key: bool = False
+    ) -> tuple[EnrolledTerminal, SignedRequest]:
+        """Return the terminal that signed this request and is active now, and what it signed.
+
+        Args:
+            own_key: it must have signed by its own key: sessions open no sessions, and who asks for a
+                refund leaves a signature that the gateway could not have made (docs/adr/0006).
 
         Raises:
             SignatureError: unsigned, not of the profile, stale, or not this key's.
             AuthenticationFailed: `terminal_unknown`, `terminal_revoked`, `nonce_replayed`, `session_unknown`.
         """
-        key_id, _, _ = await self._identify(call, _OWN_KEY_OR_SESSION, now_ms)
-        return (await self._read_active(key_id)).enrolled
+        tags = _OWN_KEY if own_key else _OWN_KEY_OR_SESSION
+        key_id, _, signed = await self._identify(call, tags, now_ms)
+        return (await self._read_active(key_id)).enrolled, signed
 
-    async def authenticate_opening(self, call: SignedCall, *, now_ms: int) -> EnrolledTerminal:
-        """As `authenticate_terminal`, by the terminal's own key alone: sessions don't open sessions."""
-        key_id, _, _ = await self._identify(call, _OWN_KEY, now_ms)
-        return (await self._read_active(key_id)).enrolled
+    async def authenticate_device(
+        self, call: SignedCall, *, now_ms: int
+    ) -> tuple[Instrument, RequestNonce, SignedRequest]:
+        """Return the phone that signed this request, its nonce, and what was signed.
 
-    async def authenticate_device(self, call: SignedCall, *, now_ms: int) -> tuple[Instrument, RequestNonce]:
-        """Return the phone that signed this request; whether it is suspended is the caller's to judge.
+        Whether the phone is suspended is the caller's to judge.
 
         The nonce is new to this process. Whoever acts on the request hands it to the store, which alone
         knows what other processes saw, and this one before it was restarted.
@@ -122,7 +128,7 @@ class Authenticator:
         self._nonces.use(signed.key_id, signed.nonce, now_ms=now_ms)
         # Fresh to the very end of its window, so it is stale a millisecond later.
         stale_ms = signed.created_s * 1000 + self._window_ms + 1
-        return instrument, RequestNonce(signed.key_id, signed.nonce, stale_ms)
+        return instrument, RequestNonce(signed.key_id, signed.nonce, stale_ms), signed
 
     def parse_possession(self, call: SignedCall) -> SignedRequest:
         """Return the signature of a request that will carry its own key, still unverified.

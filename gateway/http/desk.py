@@ -14,6 +14,9 @@ from gateway.http.exchange import RequestIds
 from gateway.http.sessions import TerminalSessions
 from gateway.logs import RequestLog
 from gateway.merchants.service import MerchantService
+from gateway.payments.bell import TerminalBell
+from gateway.payments.events import TerminalEventService
+from gateway.payments.life_service import PaymentLifeService
 from gateway.payments.service import PaymentService
 from gateway.storage.store import Store
 
@@ -24,6 +27,9 @@ class Desk:
 
     store: Store
     payments: PaymentService
+    lives: PaymentLifeService
+    events: TerminalEventService
+    bell: TerminalBell
     merchants: MerchantService
     holders: HolderService
     authenticator: Authenticator

@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 from gateway.http.answers import make_response
 from gateway.http.calls import SignedCall
 from gateway.http.desk import Desk
+from gateway.http.event_stream import STREAM_PATH, EventStream
 from gateway.http.exchange import EXCHANGE, make_exchange
 from gateway.http.table import Route, make_table
 
@@ -22,6 +23,7 @@ def make_application(desk: Desk, *, body_bytes_max: int) -> web.Application:
             application.router.add_get(route.pattern, handler, allow_head=route.answers_head)
         else:
             application.router.add_route(route.method, route.pattern, handler)
+    application.router.add_get(STREAM_PATH, EventStream(desk).answer, allow_head=False)
     return application
 
 

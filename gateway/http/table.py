@@ -9,7 +9,10 @@ from gateway.http.answers import Answer
 from gateway.http.calls import SignedCall
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
+from gateway.http.resources.confirmations import ConfirmationResource
+from gateway.http.resources.events import EventResource
 from gateway.http.resources.health import HealthResource
+from gateway.http.resources.lives import LifeResource
 from gateway.http.resources.payments import PaymentResource
 from gateway.http.resources.terminals import TerminalResource
 from gateway.http.resources.wallet import WalletResource
@@ -36,14 +39,24 @@ class Route:
 def make_table(desk: Desk) -> tuple[Route, ...]:
     """Return every address of the interface."""
     payments, terminals = PaymentResource(desk), TerminalResource(desk)
-    wallet, health = WalletResource(desk), HealthResource(desk)
+    lives, events = LifeResource(desk), EventResource(desk)
+    wallet, confirmations = WalletResource(desk), ConfirmationResource(desk)
+    health = HealthResource(desk)
     return (
         Route("POST", "/v1/payments", payments.decide, has_body=True, is_admitted=True),
         Route("GET", "/v1/payments", payments.find_by_attempt),
         Route("GET", "/v1/payments/{payment_id}", payments.find),
+        Route("POST", "/v1/payments/{payment_id}/captures", lives.capture, has_body=True),
+        Route("POST", "/v1/payments/{payment_id}/voids", lives.void, has_body=True),
+        Route("POST", "/v1/payments/{payment_id}/confirmations", lives.confirm, has_body=True),
+        Route("POST", "/v1/payments/{payment_id}/refunds", lives.refund, has_body=True),
+        Route("POST", "/v1/reversals", lives.reverse, has_body=True),
+        Route("GET", "/v1/terminals/events", events.list),
         Route("POST", "/v1/terminals/enrol", terminals.enrol, has_body=True),
         Route("POST", "/v1/terminals/sessions", terminals.open_session, has_body=True),
         Route("POST", "/v1/wallet/payment-codes", wallet.create_payment_code, has_body=True),
+        Route("GET", "/v1/wallet/confirmations", confirmations.list),
+        Route("POST", "/v1/wallet/confirmations", confirmations.decide, has_body=True),
         Route("GET", "/health/live", health.live, answers_head=True),
         Route("GET", "/health/ready", health.ready, answers_head=True),
     )

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import hashlib
 
+from gateway.config import DeadlineSettings, RiskSettings
 from gateway.merchants.model import EnrolledTerminal
-from gateway.payments.model import PaymentBooking, PaymentRecord
+from gateway.payments.answers import answer_of
+from gateway.payments.model import PaymentBooking, Terms, Verified
+from gateway.payments.risk import Risk
 from gateway.payments.verify import Verifier
 from gateway.storage.store import Store
 from gateway.vault import Vault
 from wire.messages.base import dump_message
-from wire.messages.payments import (
-    OUTCOME_OF,
-    Confirmation,
-    Decline,
-    PaymentAnswer,
-    PaymentRequest,
-    PaymentState,
-    ReceiptFacts,
-    entry_mode_of,
-)
-from wire.notices import find_notice
+from wire.messages.payments import CaptureMode, OrderDetails, PaymentAnswer, PaymentRequest, entry_mode_of
 
 
 class PaymentService:
     """Decides attempts, and remembers what was decided."""
 
-    def __init__(self, store: Store, vault: Vault) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        *,
+        deadlines: DeadlineSettings | None = None,
+        risk: RiskSettings | None = None,
+    ) -> None:
         self._store = store
         self._verifier = Verifier(store, vault)
+        self._deadlines = deadlines or DeadlineSettings()
+        self._risk = Risk(store, risk or RiskSettings())
 
     async def pay(
         self, request: PaymentRequest, terminal: EnrolledTerminal, *, payment_id: str, now_ms: int
@@ -48,6 +50,11 @@ class PaymentService:
             StoreUnavailable, GatewayBusy: nothing was booked; send the same request again.
         """
         verdict = await self._verifier.verify(request, terminal, now_ms=now_ms)
+        confirm_for = None
+        if isinstance(verdict, Verified):
+            confirm_for = await self._risk.judge(
+                verdict.instrument_id, request.amount_minor, terminal, now_ms=now_ms
+            )
         booking = PaymentBooking(
             payment_id=payment_id,
             attempt_id=request.attempt_id,
@@ -62,8 +69,22 @@ class PaymentService:
             card_exchange_ms=request.card_exchange_ms,
             verdict=verdict,
             now_ms=now_ms,
+            terms=self._terms_of(request, confirm_for, now_ms),
         )
         return answer_of(await self._store.book_payment(booking))
+
+    def _terms_of(self, request: PaymentRequest, confirm_for: str | None, now_ms: int) -> Terms:
+        order, deadlines = request.order, self._deadlines
+        return Terms(
+            capture=request.capture,
+            tip_max_minor=request.tip_max_minor,
+            order_amount_minor=0 if order is None else order.amount_minor,
+            order_details=details_of(order),
+            confirm_for=confirm_for,
+            payments_per_window_max=self._risk.payments_per_window_max,
+            confirm_by_ms=now_ms + deadlines.confirm_ms,
+            capture_by_ms=now_ms + deadlines.capture_ms if request.capture is CaptureMode.MANUAL else 0,
+        )
 
     async def find(self, payment_id: str, terminal: EnrolledTerminal) -> PaymentAnswer | None:
         """Return the answer of a payment of the terminal's merchant, or None."""
@@ -76,66 +97,7 @@ class PaymentService:
         return None if record is None else answer_of(record)
 
 
-def answer_of(record: PaymentRecord) -> PaymentAnswer:
-    """Put a payment into the words of the wire: what was decided for ever, and where it stands now."""
-    life = record.life
-    return PaymentAnswer(
-        payment_id=record.payment_id,
-        attempt_id=record.attempt_id,
-        order_id=record.order_id,
-        outcome=OUTCOME_OF[life.state],
-        state=life.state,
-        amount_minor=record.amount_minor,
-        currency=record.currency,
-        entry_mode=record.entry_mode,
-        terminal_id=record.terminal_id,
-        decided_ms=record.decided_ms,
-        charged_minor=life.charged_minor,
-        tip_minor=life.tip_minor,
-        refunded_minor=life.refunded_minor,
-        capture_by_ms=life.due_ms if life.state is PaymentState.AUTHORISED else None,
-        confirmation=_confirmation_of(record),
-        decline=_decline_of(record),
-        receipt=_receipt_of(record),
-    )
-
-
-def _confirmation_of(record: PaymentRecord) -> Confirmation | None:
-    if record.life.state is not PaymentState.REQUIRES_CONFIRMATION:
-        return None
-    assert record.confirm_code is not None, "it has a reason"
-    assert record.life.due_ms is not None, "it has a deadline"
-    notice = find_notice(record.confirm_code)
-    return Confirmation(
-        code=notice.code,
-        ways=record.confirm_ways,
-        confirm_by_ms=record.life.due_ms,
-        cashier_text=notice.cashier_text,
-        holder_text=notice.holder_text,
-    )
-
-
-def _decline_of(record: PaymentRecord) -> Decline | None:
-    code = record.decline_code or record.life.code
-    if code is None:
-        return None
-    notice = find_notice(code)
-    return Decline(
-        code=notice.code,
-        retryable=notice.retryable,
-        cashier_text=notice.cashier_text,
-        holder_text=notice.holder_text,
-        next_step=notice.next_step,
-        next_step_text=notice.next_step_text,
-    )
-
-
-def _receipt_of(record: PaymentRecord) -> ReceiptFacts | None:
-    if record.receipt_number is None:
-        return None
-    return ReceiptFacts(
-        receipt_number=record.receipt_number,
-        merchant_name=record.merchant_name,
-        location_name=record.location_name,
-        instrument_label=record.instrument_label or "",
-    )
+def details_of(order: OrderDetails | None) -> bytes | None:
+    """Return what is kept of an order beside its amount; None if nothing was said."""
+    is_plain = order is None or not (order.lines or order.tax_minor)
+    return None if is_plain else dump_message(order)

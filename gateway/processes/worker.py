@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from gateway.app import make_desk, serve_http, stop_when_told, tidy_up_for_serving
+from gateway.app import keep_repairing, make_desk, serve_http, stop_when_told, tidy_up_for_serving
 from gateway.entropy import Entropy
 from gateway.errors import GatewayError
 from gateway.office import make_office
@@ -59,7 +59,10 @@ async def run_worker(
                 entropy=entropy,
                 worker=orders.number,
             )
-            async with serve_http(orders.config, desk, inheritance.listener):
+            async with contextlib.AsyncExitStack() as serving:
+                await serving.enter_async_context(serve_http(orders.config, desk, inheritance.listener))
+                if orders.number == 1:
+                    await serving.enter_async_context(keep_repairing(orders.config, desk))
                 writer.write(dump_message(Accepting()))
                 tidy_up_for_serving()
                 await stop.wait()

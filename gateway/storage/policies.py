@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.errors import IdempotencyConflict
-from gateway.holders.model import Habit, IdentityLevel, LimitTier
+from gateway.holders.model import Habit, IdentityLevel, LimitTier, PinTry
 from gateway.merchants.model import Intent, StaffMember, StaffStatus
 from gateway.payments.model import PaymentRecord
 from gateway.storage.records import Row, read_intent, read_limit_tier, read_payment, read_staff
@@ -72,9 +72,9 @@ class PolicyQueries(ABC):
     async def set_wallet_pin(self, wallet_id: str, pin_hash: str | None) -> None:
         await self._set("set_wallet_pin", wallet_id=wallet_id, pin_hash=pin_hash)
 
-    async def take_pin_try(self, payment_id: str) -> str | None:
+    async def take_pin_try(self, payment_id: str) -> PinTry | None:
         row = await self._take("take_pin_try", payment_id=payment_id, tries_max=PIN_TRIES_MAX)
-        return None if row is None else str(row["pin_hash"])
+        return None if row is None else PinTry(row["pin_hash"], row["pin_tries"])
 
     async def add_staff(self, member: StaffMember) -> None:
         await self._add("add_staff", values_of_staff(member))
@@ -127,6 +127,10 @@ class PolicyQueries(ABC):
     async def list_waiting_payments(self, wallet_id: str, now_ms: int) -> list[PaymentRecord]:
         values = {"wallet_id": wallet_id, "now_ms": now_ms, "rows_max": PAGE_ROWS_MAX}
         return [read_payment(row) for row in await self._list("list_waiting_payments", **values)]
+
+    async def find_payment_of_wallet(self, wallet_id: str, payment_id: str) -> PaymentRecord | None:
+        rows = await self._list("find_payment_of_wallet", wallet_id=wallet_id, payment_id=payment_id)
+        return read_payment(rows[0]) if rows else None
 
 
 def values_of_tier(tier: LimitTier) -> dict[str, Any]:

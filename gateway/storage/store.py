@@ -19,6 +19,7 @@ from gateway.holders.model import (
     Instrument,
     InstrumentStatus,
     LimitTier,
+    PinTry,
     RequestNonce,
     Wallet,
     WalletStatus,
@@ -230,8 +231,8 @@ class PolicyStore(Protocol):
     async def set_wallet_pin(self, wallet_id: str, pin_hash: str | None) -> None:
         """Set or remove a wallet's PIN and forget wrong tries; NotFound if there is none."""
 
-    async def take_pin_try(self, payment_id: str) -> str | None:
-        """Count a try at the PIN of a payment's wallet, before it is judged, and return the PIN's hash.
+    async def take_pin_try(self, payment_id: str) -> PinTry | None:
+        """Count a try at the PIN of a payment's wallet, before it is judged, and return what to judge it by.
 
         None: there is no PIN, or it was wrong PIN_TRIES_MAX times and is locked.
         """
@@ -279,6 +280,9 @@ class IntentStore(Protocol):
 
     async def list_waiting_payments(self, wallet_id: str, now_ms: int) -> list[PaymentRecord]:
         """Return up to PAGE_ROWS_MAX payments that wait for this wallet's holder, by id."""
+
+    async def find_payment_of_wallet(self, wallet_id: str, payment_id: str) -> PaymentRecord | None:
+        """Return a payment that one of this wallet's instruments made, or None."""
 
 
 class Store(PaymentStore, MerchantStore, HolderStore, PolicyStore, IntentStore, Protocol):

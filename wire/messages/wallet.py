@@ -6,8 +6,20 @@ from typing import Annotated
 
 import msgspec
 
+from wire.ids import MERCHANT_ID_CHARS
 from wire.messages.base import Message
-from wire.messages.payments import UnixMs
+from wire.messages.payments import (
+    AmountMinor,
+    CurrencyCode,
+    OrderDetails,
+    OrderId,
+    PaymentState,
+    TokenBytes,
+    UlidText,
+    UnixMs,
+)
+
+MerchantId = Annotated[str, msgspec.Meta(min_length=MERCHANT_ID_CHARS, max_length=MERCHANT_ID_CHARS)]
 
 
 class PaymentCodeRequest(Message, frozen=True):
@@ -19,3 +31,89 @@ class PaymentCodeAnswer(Message, frozen=True):
 
     code: Annotated[str, msgspec.Meta(pattern="^[0-9]{18}$", max_length=18)]
     expires_ms: UnixMs
+
+
+class WaitingPayment(Message, frozen=True):
+    """A payment that waits for its holder's yes or no."""
+
+    payment_id: UlidText
+    merchant_id: MerchantId
+    merchant_name: str
+    """As it is registered, whatever a sticker or a till says."""
+    location_name: str
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    instrument_label: str
+    """What was tapped or shown."""
+    code: str
+    """Why it is asked, `confirm_…` of wire.notices."""
+    confirm_by_ms: UnixMs
+
+
+class WaitingPayments(Message, frozen=True):
+    """Everything that waits for the holder of a wallet."""
+
+    payments: list[WaitingPayment]
+
+
+class HolderDecision(Message, frozen=True):
+    """A holder's yes or no; the device's signature over the request covers every word of it."""
+
+    decision_id: UlidText
+    """The Idempotency-Key too."""
+    payment_id: UlidText
+    merchant_id: MerchantId
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    agreed: bool
+
+
+class WalletPayment(Message, frozen=True):
+    """A payment as its holder sees it."""
+
+    payment_id: UlidText
+    state: PaymentState
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    merchant_name: str
+    location_name: str
+    decided_ms: UnixMs
+    holder_text: dict[str, str] = msgspec.field(default_factory=dict)
+    """Why it was declined or closed, by language tag."""
+
+
+class IntentView(Message, frozen=True):
+    """What a till's code asks of whoever scans it, with the names as they are registered."""
+
+    intent_id: UlidText
+    """The attempt id under which it is paid, once."""
+    merchant_id: MerchantId
+    merchant_name: str
+    location_name: str
+    terminal_id: str
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    expires_ms: UnixMs
+    order: OrderDetails | None = None
+
+
+class CounterView(Message, frozen=True):
+    """What a counter's sticker leads to: the till's open intent, or a free amount up to a cap."""
+
+    terminal_id: str
+    merchant_id: MerchantId
+    merchant_name: str
+    location_name: str
+    currency: CurrencyCode
+    open_amount_max_minor: Annotated[int, msgspec.Meta(ge=0)]
+    """What a payer may enter where the till asks for nothing; 0: nothing."""
+    intent: IntentView | None = None
+
+
+class IntentPayment(Message, frozen=True):
+    """Pay what a till's code asks for, or a free amount at a counter; the token is bound to all of it."""
+
+    token: TokenBytes
+    """A code token (wire/tokens) bound to merchant, amount and attempt."""
+    order_id: OrderId | None = None
+    """At a counter only: the payer's own reference, if any."""

@@ -35,13 +35,13 @@ class PaymentResource:
         payment_id = draw_ulid(desk.entropy, now_ms)
         payment = await desk.payments.pay(message, enrolled, payment_id=payment_id, now_ms=now_ms)
         # An answer under another payment id is the first decision, told again.
-        return _answer_payment(payment, noted, status=201 if payment.payment_id == payment_id else 200)
+        return answer_payment(payment, noted, status=201 if payment.payment_id == payment_id else 200)
 
     async def find(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Return a payment of the caller's merchant by its id."""
         enrolled = await self._authenticate(call, noted)
         payment_id = check_ulid(parameters["payment_id"])
-        return _answer_payment(_found(await self._desk.payments.find(payment_id, enrolled)), noted)
+        return answer_payment(_found(await self._desk.payments.find(payment_id, enrolled)), noted)
 
     async def find_by_attempt(
         self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange
@@ -49,11 +49,11 @@ class PaymentResource:
         """Return what became of an attempt of the caller, by `?attempt_id=`."""
         enrolled = await self._authenticate(call, noted)
         attempt_id = check_ulid(read_query(call, ("attempt_id",)).get("attempt_id", ""))
-        return _answer_payment(_found(await self._desk.payments.find_by_attempt(attempt_id, enrolled)), noted)
+        return answer_payment(_found(await self._desk.payments.find_by_attempt(attempt_id, enrolled)), noted)
 
     async def _authenticate(self, call: SignedCall, noted: Exchange) -> EnrolledTerminal:
         desk = self._desk
-        enrolled = await desk.authenticator.authenticate_terminal(call, now_ms=desk.now_ms())
+        enrolled, _ = await desk.authenticator.authenticate_terminal(call, now_ms=desk.now_ms())
         noted.caller = enrolled.terminal.terminal_id
         return enrolled
 
@@ -64,6 +64,7 @@ def _found(answer: PaymentAnswer | None) -> PaymentAnswer:
     return answer
 
 
-def _answer_payment(payment: PaymentAnswer, noted: Exchange, *, status: int = 200) -> Answer:
+def answer_payment(payment: PaymentAnswer, noted: Exchange, *, status: int = 200) -> Answer:
+    """Return the answer to a terminal about one of its payments, and note what it says."""
     noted.code = payment.outcome if payment.decline is None else payment.decline.code
     return answer_with(payment, status=status)

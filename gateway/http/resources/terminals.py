@@ -50,7 +50,7 @@ class TerminalResource:
         """Agree on a key for the requests of the coming hours; asking again opens another session."""
         desk = self._desk
         now_ms = desk.now_ms()
-        enrolled = await desk.authenticator.authenticate_opening(call, now_ms=now_ms)
+        enrolled, _ = await desk.authenticator.authenticate_terminal(call, now_ms=now_ms, own_key=True)
         noted.caller = enrolled.terminal.terminal_id
         their_key = es256.load_public_key(parse_message(call.body, SessionRequest).public_key)
         assert enrolled.terminal.key_id is not None, "who has signed has a key"

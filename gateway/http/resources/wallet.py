@@ -24,7 +24,7 @@ class WalletResource:
         """Issue a numeric code, good for one payment within a minute."""
         desk = self._desk
         now_ms = desk.now_ms()
-        instrument, nonce = await desk.authenticator.authenticate_device(call, now_ms=now_ms)
+        instrument, nonce, _ = await desk.authenticator.authenticate_device(call, now_ms=now_ms)
         noted.caller = instrument.instrument_id
         parse_message(call.body, PaymentCodeRequest)
         issued = await desk.holders.issue_payment_code(instrument, now_ms=now_ms, nonce=nonce)

@@ -37,7 +37,7 @@ class Gateway:
             f'[listen]\nport = 0\npublic_url = "{PUBLIC_URL}"\n'
             f'[storage]\ndatabase = "{database}"\nvault_key_file = "vault.key"\n'
             f"[processes]\nworkers = {workers}\n"
-            '[logging]\nformat = "json"\nlevel = "warning"\n',
+            '[risk]\npayments_per_window_max = 0\n[logging]\nformat = "json"\nlevel = "warning"\n',
             encoding="utf-8",
         )
         self._log_path = folder / "gateway.log"

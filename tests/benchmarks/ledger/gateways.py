@@ -73,7 +73,7 @@ def write_config(folder: Path, *, database: str = DATABASE, workers: int = 1) ->
     text = (
         f'[listen]\nport = 0\npublic_url = "{PUBLIC_URL}"\n'
         f'[storage]\ndatabase = "{database}"\nvault_key_file = "{VAULT_KEY}"\n'
-        '[logging]\nformat = "json"\n'
+        '[risk]\npayments_per_window_max = 0\n[logging]\nformat = "json"\n'
     )
     if workers > 1:
         text += f"[processes]\nworkers = {workers}\n"

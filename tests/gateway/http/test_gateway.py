@@ -574,7 +574,7 @@ async def _wait_until_refused(url: str) -> None:
     for _ in range(10_000):
         try:
             _, writer = await _connect(url)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):
             return
         writer.close()
     pytest.fail("the gateway goes on accepting connections")

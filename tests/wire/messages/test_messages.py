@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.errors import WireError
-from wire.messages import enrolment, payments, problem, till, wallet
+from wire.messages import enrolment, payments, problem, terminals, till, wallet
 from wire.messages.base import BODY_BYTES_MAX, Message, dump_message, parse_message
 from wire.messages.payments import (
     CodeNumericPresentation,
@@ -79,6 +79,29 @@ _CONFIRMATION = payments.Confirmation(
     holder_text={"en": "Confirm."},
 )
 _STAFF = payments.StaffProof(staff_id=_ULID, pin="2580")
+_WAITING = wallet.WaitingPayment(
+    payment_id=_ULID,
+    merchant_id="MERCHANT0000001",
+    merchant_name="最佳咖啡",
+    location_name="Main Street",
+    amount_minor=1_250,
+    currency="EUR",
+    instrument_label="Card ·· 4821",
+    code="confirm_above_limit",
+    confirm_by_ms=1_784_000_060_000,
+)
+_INTENT = wallet.IntentView(
+    intent_id=_ULID,
+    merchant_id="MERCHANT0000001",
+    merchant_name="最佳咖啡",
+    location_name="Main Street",
+    terminal_id="TERMNA01",
+    amount_minor=1_250,
+    currency="EUR",
+    expires_ms=1_784_000_060_000,
+    order=_ORDER,
+)
+_NOTICE = terminals.TerminalNotice(sequence=7, payment=_ANSWER)
 _SALE = till.SaleView(
     sale_id=_ULID,
     order_id="ORDER-17",
@@ -130,6 +153,38 @@ EXAMPLES: list[Message] = [
     ),
     wallet.PaymentCodeRequest(),
     wallet.PaymentCodeAnswer(code="470000000000000005", expires_ms=1_784_000_060_000),
+    _WAITING,
+    wallet.WaitingPayments(payments=[_WAITING]),
+    wallet.HolderDecision(
+        decision_id=_ULID,
+        payment_id=_ULID,
+        merchant_id="MERCHANT0000001",
+        amount_minor=1_250,
+        currency="EUR",
+        agreed=True,
+    ),
+    wallet.WalletPayment(
+        payment_id=_ULID,
+        state=PaymentState.SUCCEEDED,
+        amount_minor=1_250,
+        currency="EUR",
+        merchant_name="最佳咖啡",
+        location_name="Main Street",
+        decided_ms=1_784_000_000_000,
+    ),
+    _INTENT,
+    wallet.CounterView(
+        terminal_id="TERMNA01",
+        merchant_id="MERCHANT0000001",
+        merchant_name="最佳咖啡",
+        location_name="Main Street",
+        currency="EUR",
+        open_amount_max_minor=5_000,
+        intent=_INTENT,
+    ),
+    wallet.IntentPayment(token=bytes(160), order_id="ORDER-17"),
+    _NOTICE,
+    terminals.TerminalEvents(events=[_NOTICE], last=7),
     problem.Problem(
         type="about:blank",
         title="Not found",
@@ -168,7 +223,7 @@ def message(request: pytest.FixtureRequest) -> Message:
 
 
 def test_every_kind_of_message_has_an_example() -> None:
-    modules = {module.__name__ for module in (payments, enrolment, wallet, problem, till)}
+    modules = {module.__name__ for module in (payments, enrolment, wallet, terminals, problem, till)}
     kinds = {kind for kind in _kinds() if kind.__module__ in modules}
     assert {type(example) for example in EXAMPLES} == kinds
 

@@ -36,7 +36,7 @@ WHERE wallet_id = (
         WHERE p.payment_id = :payment_id
     )
     AND pin_hash IS NOT NULL AND pin_tries < :tries_max
-RETURNING pin_hash
+RETURNING pin_hash, pin_tries
 
 -- name: add_staff
 INSERT INTO staff (staff_id, merchant_id, name, role, pin_hash, status, created_ms)
@@ -89,6 +89,12 @@ SELECT p.* FROM open_payments AS w
     CROSS JOIN LATERAL (SELECT * FROM instruments AS x WHERE x.instrument_id = p.instrument_id OFFSET 0) AS i
 WHERE w.state = 'requires_confirmation' AND w.due_ms > :now_ms AND i.wallet_id = :wallet_id
 ORDER BY p.payment_id LIMIT :rows_max
+
+-- name: find_payment_of_wallet
+SELECT p.* FROM payments_now AS p
+WHERE p.payment_id = :payment_id AND :wallet_id = (
+    SELECT i.wallet_id FROM instruments AS i WHERE i.instrument_id = p.instrument_id
+)
 
 -- name: list_habit
 SELECT s.spent_minor, s.payment_count
