@@ -32,6 +32,9 @@ class Presented:
     complete_ns: int
     card_exchange_ms: int | None
     """Round trip of the signing command, for relay scoring; None for codes and links."""
+    credential: bytes | None = None
+    """The card's credential where it signed offline terms: such a tap is for terminal/offline, and what it
+    signed must not be sent as a payment while the terminal accepts offline."""
 
 
 @dataclass(frozen=True, slots=True)

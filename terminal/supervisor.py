@@ -36,10 +36,10 @@ from terminal.presentations import (
 from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
 from terminal.scanners.code_scanner import CodeScanner
 from wire.cards.dialogue import hold_dialogue
-from wire.cards.presentation_dialogue import SIGNING_COMMAND_PREFIX, read_presentation
+from wire.cards.presentation_dialogue import SIGNING_COMMAND_PREFIX, OfflineTap, read_presentation
 from wire.codes.scanned import recognise
 from wire.errors import CardError, PaymentCodeError
-from wire.messages.payments import Presentation
+from wire.messages.payments import NfcAppPresentation
 from wire.messages.till import ReaderState, ReaderView
 
 WAIT_MS: Final = 250
@@ -334,16 +334,20 @@ class _CardOwner(_Owner):
             return PresentedInVain(self._device.path, "uid_only_card", noticed_ns)
         driven = _DrivenConnection(connection, noticed_ns + PRESENTATION_MS_MAX * _NS_PER_MS)
         try:
-            presentation: Presentation = hold_dialogue(read_presentation(arming.terms), driven.transmit)
+            read = hold_dialogue(read_presentation(arming.terms), driven.transmit)
         except (CardError, PresentationRefused) as refusal:
             log.info("card_refused", reader=self._device.path, code=refusal.code)
             return PresentedInVain(self._device.path, refusal.code, noticed_ns)
+        credential = None
+        if isinstance(read, OfflineTap):
+            read, credential = NfcAppPresentation(token=read.token), read.credential
         return Presented(
             reader=self._device.path,
-            presentation=presentation,
+            presentation=read,
             noticed_ns=noticed_ns,
             complete_ns=time.monotonic_ns(),
             card_exchange_ms=driven.card_exchange_ms,
+            credential=credential,
         )
 
     def _await_removal(self, connection: CardConnection) -> None:

@@ -350,6 +350,38 @@ def _declines() -> list[Notice]:
             "The till gave this payment up. Nothing was charged.",
             "收银机已放弃该次付款，未扣款。",
         ),
+        (
+            "offline_record_invalid",
+            NextStep.NONE,
+            "A payment taken without a connection has a broken seal. It was not charged.",
+            "一笔离线收款的封存记录已损坏，未扣款。",
+            "A payment taken without a connection could not be verified. Nothing was charged.",
+            "一笔离线付款无法验证，未扣款。",
+        ),
+        (
+            "offline_record_too_old",
+            NextStep.NONE,
+            "A payment taken without a connection reached us too late. It was not charged.",
+            "一笔离线收款上传过晚，未扣款。",
+            "A payment taken without a connection reached us too late. Nothing was charged.",
+            "一笔离线付款上传过晚，未扣款。",
+        ),
+        (
+            "offline_rules_broken",
+            NextStep.NONE,
+            "A payment taken without a connection broke the rules for it. It was not charged.",
+            "一笔离线收款不符合离线规则，未扣款。",
+            "A payment was taken without a connection against the rules. Nothing was charged.",
+            "一笔离线付款不符合规则，未扣款。",
+        ),
+        (
+            "offline_record_conflict",
+            NextStep.NONE,
+            "Two different payments came under one number of this till. Call support.",
+            "本机同一序号上传了两笔不同的离线收款，请联系客服。",
+            "A payment taken without a connection contradicts another. Nothing was charged for it.",
+            "一笔离线付款与另一笔相矛盾，该笔未扣款。",
+        ),
     ]
     return [
         Notice(code, NoticeKind.DECLINE, False, cashier_en, cashier_zh, holder_en, holder_zh, step)
@@ -451,6 +483,71 @@ def _refusals() -> list[Notice]:
             "This very code was just tried. Ask the customer for a fresh one.",
             "该码刚刚已尝试过，请顾客刷新后重试。",
         ),
+        (
+            "card_needs_connection",
+            "This card or phone can't pay while there is no connection. Ask for another way to pay.",
+            "当前无网络连接，该卡片或手机无法付款，请更换付款方式。",
+        ),
+        (
+            "card_allowance_exceeded",
+            "The amount is above what this phone may spend without a connection.",
+            "金额超过该手机的离线可用额度。",
+        ),
+        (
+            "card_copy_suspected",
+            "This card contradicts what it said before and may be a copy. Do not accept it.",
+            "该卡与先前的记录矛盾，可能是复制卡，请勿接受。",
+        ),
+        (
+            "offline_not_ready",
+            "This till can't take payments without a connection yet. It must be online once more.",
+            "本机尚不能离线收款，请先恢复联网一次。",
+        ),
+        (
+            "offline_clock_unsure",
+            "This till's clock was not checked for too long. It must be online once before it goes on.",
+            "本机时钟过久未校准，请先恢复联网。",
+        ),
+        (
+            "offline_list_too_old",
+            "This till's list of blocked cards is too old. It must be online once before it goes on.",
+            "本机的停用卡名单过旧，请先恢复联网。",
+        ),
+        (
+            "offline_token_invalid",
+            "This card or phone could not be verified without a connection. Ask for another way to pay.",
+            "离线状态下无法验证该卡片或手机，请更换付款方式。",
+        ),
+        (
+            "offline_credential_invalid",
+            "The permit for payments without a connection could not be verified. Ask for another way to pay.",
+            "离线付款凭证无法验证，请更换付款方式。",
+        ),
+        (
+            "offline_credential_expired",
+            "The permit for payments without a connection is over. The customer's phone must go online once.",
+            "离线付款凭证已过期，请顾客的手机先联网一次。",
+        ),
+        (
+            "offline_credential_suspended",
+            "This card or device is blocked. Ask for another way to pay.",
+            "该卡片或设备已停用，请更换付款方式。",
+        ),
+        (
+            "offline_amount_too_high",
+            "The amount is above what may be taken without a connection.",
+            "金额超过离线收款的单笔上限。",
+        ),
+        (
+            "offline_device_limit_reached",
+            "This card or phone has paid here as much as it may without a connection.",
+            "该卡片或手机在本机的离线付款已达上限。",
+        ),
+        (
+            "offline_store_full",
+            "This till holds as many payments as it may without a connection. It must be online first.",
+            "本机的离线收款已达上限，请先恢复联网。",
+        ),
     ]
     return [
         Notice(code, NoticeKind.REFUSAL, False, cashier_en, cashier_zh)
@@ -503,6 +600,8 @@ def _problems() -> list[Notice]:
         ("pin_is_locked", False, "The PIN is locked. The customer can still confirm on the phone.", "密码已锁定，顾客仍可在手机上确认。"),
         ("confirmation_differs", False, "What was signed is not this payment. Look at it again.", "签名内容与该笔付款不符，请重新核对。"),
         ("confirmation_way_not_allowed", False, "This payment can't be confirmed that way.", "该笔付款不可用此方式确认。"),
+        ("offline_not_offered", False, "Payments without a connection are not offered here.", "此处未开通离线付款。"),
+        ("allowance_not_covered", False, "There is not enough money in the wallet for this allowance.", "钱包余额不足，无法设置该离线额度。"),
         ("gateway_busy", True, "Too many payments at this moment. Wait a second.", "当前付款过多，请稍候。"),
         ("store_unavailable", True, "The payment system can't write at present. Wait a moment.", "支付系统暂不可用，请稍候。"),
         ("gateway_unreachable", True, "No answer from the payment system. Check the network.", "无法连接支付系统，请检查网络。"),

@@ -1,7 +1,13 @@
 """The payment application as a card: a phone's NFC side or a JavaCard applet (protocol section 3a).
 
-It refuses what the real one refuses. What can go wrong with a real one is data here: a locked device, a
-blocked wallet, an amount that needs its holder, a tear, a relay that has another amount signed.
+It refuses what the real one refuses. With an allowance it also pays where the terminal is offline: it adds
+the amount to its running total, keeps that, and only then signs (docs/adr/0008), so a tear in between counts
+a payment that nobody got and never misses one that somebody did. What can go wrong with a real one is data
+here: a locked device, a blocked wallet, an amount that needs its holder, a tear, a relay that has another
+amount signed.
+
+An amount that the allowance does not cover is answered 6984, which our application alone gives that meaning:
+6982 and 6985 are already "confirm" and "unlock", and a cashier must not be told to try those.
 """
 
 from __future__ import annotations
@@ -10,14 +16,18 @@ import random
 from typing import Final
 
 from simulators.cards.apdu_card import ApduCard, refuse
+from simulators.cards.offline_allowance import AllowanceExceeded, OfflineAllowance
 from simulators.cards.transaction_counter import CounterExhausted, TransactionCounter
 from wire import es256
 from wire.application_id import PAYMENT_AID
 from wire.cards.apdu import LE_MAX, CommandApdu, ResponseApdu
 from wire.cards.payment_application import (
     CAPABILITY_CONFIRMS_ON_DEVICE,
+    CAPABILITY_OFFLINE_CREDENTIAL,
     CAPABILITY_ONLINE,
+    GET_CREDENTIAL,
     dump_application_answer,
+    dump_credential_answer,
     dump_signing_answer,
     parse_signing_command,
 )
@@ -33,7 +43,6 @@ _BY_NAME: Final = (0x04, 0x00)
 _NO_PARAMETERS: Final = (0x00, 0x00)
 _SIGNING_DATA_BYTES: Final = 52
 _AMOUNT_BYTES: Final = 6
-# The offline credential (capability bit 2) is not offered, since this card has none to give.
 _CAPABILITIES: Final = CAPABILITY_ONLINE | CAPABILITY_CONFIRMS_ON_DEVICE
 
 
@@ -56,6 +65,7 @@ class PaymentCard(ApduCard):
         tear_at_apdu: int | None = None,
         tear_after_processing: bool = False,
         tamper_amount_minor: int | None = None,
+        allowance: OfflineAllowance | None = None,
     ) -> None:
         """Make a card that lies in no field.
 
@@ -70,6 +80,8 @@ class PaymentCard(ApduCard):
             tear_at_apdu, tear_after_processing: see `ApduCard`.
             tamper_amount_minor: a relay between terminal and card replaces the amount by this one, so
                 the card signs another amount than the terminal sent.
+            allowance: what it may spend offline; None for a card that only pays online. May be shared with
+                whoever else signs with this key.
         """
         super().__init__(
             uid=None, rng=rng, tear_at_apdu=tear_at_apdu, tear_after_processing=tear_after_processing
@@ -79,10 +91,12 @@ class PaymentCard(ApduCard):
         self.confirmation_above_minor = confirmation_above_minor
         self.currencies = currencies
         self.tamper_amount_minor = tamper_amount_minor
+        self.allowance = allowance
         self._private_key = private_key
         self._counter = counter if isinstance(counter, TransactionCounter) else TransactionCounter(counter)
         self._selected = False
         self._confirmed = False
+        self._has_signed_offline = False
 
     @property
     def counter(self) -> int:
@@ -99,7 +113,10 @@ class PaymentCard(ApduCard):
         self._confirmed = True
 
     def clone(self) -> PaymentCard:
-        """Copy the card as an attacker who read out its memory would: key, settings, counter as it is now."""
+        """Copy the card as an attacker who read out its memory would: key, settings, counters as of now.
+
+        The copy has counter and running total of its own from here on, which is what gives it away.
+        """
         return PaymentCard(
             self._private_key,
             rng=self._split_rng(),
@@ -109,10 +126,12 @@ class PaymentCard(ApduCard):
             confirmation_above_minor=self.confirmation_above_minor,
             currencies=self.currencies,
             tamper_amount_minor=self.tamper_amount_minor,
+            allowance=None if self.allowance is None else self.allowance.copy(),
         )
 
     def _forget(self) -> None:
         self._selected = False
+        self._has_signed_offline = False
 
     def _answer(self, command: CommandApdu) -> ResponseApdu:
         response = self._dispatch(command)
@@ -134,7 +153,7 @@ class PaymentCard(ApduCard):
         if instruction == _SIGN:
             return self._sign(command)
         if instruction == _GET_CREDENTIAL:
-            return refuse(StatusWord.FUNCTION_NOT_SUPPORTED)
+            return self._show_credential(command)
         return refuse(StatusWord.INSTRUCTION_UNKNOWN)
 
     def _select(self, command: CommandApdu) -> ResponseApdu:
@@ -147,7 +166,9 @@ class PaymentCard(ApduCard):
             other_version = command.data[:-1] == PAYMENT_AID[:-1]
             return refuse(StatusWord.FUNCTION_NOT_SUPPORTED if other_version else StatusWord.FILE_NOT_FOUND)
         self._selected = True
-        return ResponseApdu(dump_application_answer(_CAPABILITIES), StatusWord.SUCCESS)
+        self._has_signed_offline = False
+        offline = 0 if self.allowance is None else CAPABILITY_OFFLINE_CREDENTIAL
+        return ResponseApdu(dump_application_answer(_CAPABILITIES | offline), StatusWord.SUCCESS)
 
     def _sign(self, command: CommandApdu) -> ResponseApdu:
         if (command.p1, command.p2) != _NO_PARAMETERS:
@@ -162,7 +183,7 @@ class PaymentCard(ApduCard):
         except WireError:
             return refuse(StatusWord.WRONG_DATA)
         refusal = self._refusal_of(terms)
-        return refuse(refusal) if refusal else self._sign_block(block)
+        return refuse(refusal) if refusal else self._sign_block(block, terms)
 
     def _refusal_of(self, terms: PaymentTerms) -> StatusWord | None:
         if self.blocked:
@@ -174,19 +195,55 @@ class PaymentCard(ApduCard):
         limit_minor = self.confirmation_above_minor
         if limit_minor is not None and terms.amount.minor > limit_minor and not self._confirmed:
             return StatusWord.SECURITY_STATUS_NOT_SATISFIED
-        return None
+        return self._offline_refusal_of(terms) if terms.is_offline else None
 
-    def _sign_block(self, block: bytes) -> ResponseApdu:
-        # The counter rises before the signature exists: a tear in between loses a value, never reuses one.
+    def _offline_refusal_of(self, terms: PaymentTerms) -> StatusWord | None:
+        if self.allowance is None:
+            return StatusWord.FUNCTION_NOT_SUPPORTED
+        currency = self.allowance.claims.allowance.currency
+        return None if terms.amount.currency == currency else StatusWord.WRONG_DATA
+
+    def _sign_block(self, block: bytes, terms: PaymentTerms) -> ResponseApdu:
+        # Total and counter rise before the signature exists: a tear in between loses a value and counts an
+        # amount, and never reuses the one or misses the other.
         try:
+            total_minor = self._add_to_total(terms)
             counter = self._counter.rise()
+        except AllowanceExceeded:
+            return refuse(StatusWord.ALLOWANCE_EXCEEDED)
         except CounterExhausted:
             return refuse(StatusWord.AUTHENTICATION_BLOCKED)
         self._confirmed = False
-        token = mint_nfc_token(block, counter, self._rng.randbytes(RANDOMNESS_BYTES), self._private_key)
+        token = mint_nfc_token(
+            block,
+            counter,
+            self._rng.randbytes(RANDOMNESS_BYTES),
+            self._private_key,
+            running_total_minor=total_minor,
+        )
         # One signature per SELECT: the next one needs a new nonce, so it needs a new SELECT.
         self._selected = False
+        self._has_signed_offline = terms.is_offline
         return ResponseApdu(dump_signing_answer(counter, token), StatusWord.SUCCESS)
+
+    def _add_to_total(self, terms: PaymentTerms) -> int | None:
+        if not terms.is_offline:
+            return None
+        assert self.allowance is not None, "refused before"
+        return self.allowance.add(terms.amount)
+
+    def _show_credential(self, command: CommandApdu) -> ResponseApdu:
+        if self.allowance is None:
+            return refuse(StatusWord.FUNCTION_NOT_SUPPORTED)
+        if (command.p1, command.p2) != (GET_CREDENTIAL.p1, GET_CREDENTIAL.p2):
+            return refuse(StatusWord.WRONG_P1_P2)
+        if command.data or command.le != LE_MAX:
+            return refuse(StatusWord.WRONG_LENGTH)
+        # Only to a terminal that has just paid offline: the credential names the key and its days, and a
+        # reader in a crowd that collects those could follow a holder around.
+        if not self._has_signed_offline:
+            return refuse(StatusWord.CONDITIONS_NOT_SATISFIED)
+        return ResponseApdu(dump_credential_answer(self.allowance.credential), StatusWord.SUCCESS)
 
     def _as_relayed(self, block: bytes) -> bytes:
         if self.tamper_amount_minor is None:

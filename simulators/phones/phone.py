@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from simulators.cards.offline_allowance import OfflineAllowance
 from simulators.cards.payment_card import PaymentCard
 from simulators.cards.transaction_counter import TransactionCounter
 from simulators.errors import SimulatorError
@@ -54,6 +55,8 @@ class Phone:
         self._counter = TransactionCounter(counter)
         self._token_pan = check_luhn(token_pan)
         self._shown: str | None = None
+        self.allowance: OfflineAllowance | None = None
+        """What it may spend offline, by tap; given to every application made after it was set."""
 
     @property
     def public_key(self) -> es256.PublicKey:
@@ -69,6 +72,19 @@ class Phone:
     def counter(self) -> int:
         """The counter value last signed under, by code or by tap."""
         return self._counter.value
+
+    def hold_credential(self, credential: bytes) -> OfflineAllowance:
+        """Take a credential the gateway issued; it begins with nothing spent.
+
+        Raises:
+            TokenError: it is no credential.
+            SimulatorError: it is about another key than this phone's.
+        """
+        allowance = OfflineAllowance(credential)
+        if allowance.claims.device_key_id != self.key_id:
+            raise SimulatorError("the credential is about another device")
+        self.allowance = allowance
+        return allowance
 
     def mint_token(self, now_ms: int, cap: Money, life_s: int = TOKEN_LIFE_S) -> bytes:
         """Sign a token that pays up to the cap.
@@ -115,9 +131,9 @@ class Phone:
         return self._shown
 
     def payment_card(self) -> PaymentCard:
-        """Return the phone's NFC application: the same key, the same rising counter."""
+        """Return the phone's NFC application: the same key, the same rising counter, the same allowance."""
         rng = random.Random(self._rng.getrandbits(64))  # noqa: S311 - toy values, repeatable on purpose
-        return PaymentCard(self._private_key, rng=rng, counter=self._counter)
+        return PaymentCard(self._private_key, rng=rng, counter=self._counter, allowance=self.allowance)
 
     def _as_cpm(self, token: bytes) -> str:
         return dump_consumer_qr(token, self._token_pan)

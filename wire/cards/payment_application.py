@@ -1,8 +1,10 @@
 """The payment application on phones and applet cards: SELECT, then one command that signs the terms.
 
-The command is EMV's GET PROCESSING OPTIONS in form, because readers and test tools know it; the answer is
-ours (protocol section 3a). Terminal side and card side stand next to each other, so that a simulated card
-writes what a terminal reads.
+Where nobody can be asked, a third command, GET DATA, fetches the credential that vouches for the card's key.
+
+The signing command is EMV's GET PROCESSING OPTIONS in form, because readers and test tools know it; the
+answer is ours (protocol section 3a). Terminal side and card side stand next to each other, so that a
+simulated card writes what a terminal reads.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from wire.cards.dialogue import CardDialogue, expect_success
 from wire.cards.payment_terms import PDOL, TERMS_BYTES, PaymentTerms
 from wire.errors import CardError, EncodingError, TokenError
 from wire.tlv import dump_tlv, find_tlv, parse_tlvs
+from wire.tokens.credential import CREDENTIAL_BYTES_MAX, parse_credential, read_credential
 from wire.tokens.nfc_token import COUNTER_MAX, read_nfc_claims
 from wire.tokens.sign1 import parse_sign1
 
@@ -25,9 +28,13 @@ CAPABILITY_ONLINE: Final = 0x01
 CAPABILITY_OFFLINE_CREDENTIAL: Final = 0x02
 CAPABILITY_CONFIRMS_ON_DEVICE: Final = 0x04
 """Bits of DF01: online tokens, GET DATA of a credential, the holder confirms on the device (CDCVM)."""
-PAYMENT_APDUS_MAX: Final = 2
+PAYMENT_APDUS_MAX: Final = 3
+NEEDS_CONNECTION: Final = "card_needs_connection"
+"""The refusal for a card that can pay, but not while nobody can be asked."""
 
 SELECT_APPLICATION: Final = CommandApdu(0x00, 0xA4, 0x04, 0x00, PAYMENT_AID, LE_MAX)
+GET_CREDENTIAL: Final = CommandApdu(0x80, 0xCA, 0x00, 0xC2, b"", LE_MAX)
+"""GET DATA of tag C2 (protocol section 3a)."""
 
 _VERSION: Final = bytes.fromhex("0100")
 _LABEL: Final = b"POSPAY"
@@ -37,6 +44,7 @@ _COUNTER_BYTES: Final = 2
 _FCI, _AID, _PROPRIETARY, _LABEL_TAG, _VERSION_TAG, _PDOL_TAG = 0x6F, 0x84, 0xA5, 0x50, 0x9F08, 0x9F38
 _DISCRETIONARY, _CAPABILITIES, _COMMAND_BYTES_MAX = 0xBF0C, 0xDF01, 0xDF02
 _COMMAND_TEMPLATE, _ANSWER_TEMPLATE, _COUNTER, _TOKEN = 0x83, 0x77, 0x9F36, 0xC1
+_CREDENTIAL: Final = 0xC2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +97,23 @@ def check_application(answer: bytes) -> ApplicationProfile:
     return profile
 
 
+def check_can_pay_offline(profile: ApplicationProfile) -> None:
+    """Return if the application can show a credential.
+
+    Raises:
+        CardError: `card_needs_connection`; it has none, so nobody here can tell whose card it is.
+    """
+    if not profile.capabilities & CAPABILITY_OFFLINE_CREDENTIAL:
+        raise CardError("the application has no credential", code=NEEDS_CONNECTION)
+
+
 def authorise_payment(terms: PaymentTerms) -> CardDialogue[bytes]:
     """Have the selected application sign the terms; return the token.
 
     Promises that the token is of our profile and carries the nonce just sent and the counter announced
     beside it. Does not promise that its signature holds or that the other terms are those sent: the
-    gateway, which knows the key, judges both, and keeps a tampered token as evidence.
+    gateway, which knows the key, judges both, and keeps a tampered token as evidence. Where the terms are
+    offline nobody else judges in time, so there a token over other terms is refused.
 
     Raises:
         CardError: a status of the card; `card_changed`, the token answers another nonce, so another card
@@ -110,7 +129,34 @@ def authorise_payment(terms: PaymentTerms) -> CardDialogue[bytes]:
         raise CardError("the token answers another nonce", code="card_changed")
     if claims.counter != counter:
         raise CardError("the counter announced is not the one signed")
+    if terms.is_offline and claims.terms != terms:
+        raise CardError("the token is over other terms than were sent")
     return token
+
+
+def fetch_credential(token: bytes) -> CardDialogue[bytes]:
+    """Have the application that has just signed show its credential; return it.
+
+    Promises that it is of our profile and is about the key that signed the token. Whether its issuer is
+    ours, its signature holds and its limits are kept is judged by terminal/offline/rules.py.
+
+    Args:
+        token: what `authorise_payment` returned.
+
+    Raises:
+        CardError: `card_needs_connection`, the application has none after all; `card_answer_invalid`, it
+            makes no sense or is about another key.
+    """
+    answer = yield from expect_success(GET_CREDENTIAL, refusal=lambda _: NEEDS_CONNECTION)
+    try:
+        credential = parse_credential_answer(answer)
+        claims = read_credential(parse_credential(credential))
+        signer = parse_sign1(token).key_id
+    except (EncodingError, TokenError) as error:
+        raise CardError(f"credential: {error}") from None
+    if claims.device_key_id != signer:
+        raise CardError("the credential is about another key than signed")
+    return credential
 
 
 def make_signing_command(terms_block: bytes) -> CommandApdu:
@@ -144,6 +190,23 @@ def dump_signing_answer(counter: int, token: bytes) -> bytes:
     assert 0 <= counter <= COUNTER_MAX, "9F36 has two bytes"
     announced = dump_tlv(_COUNTER, counter.to_bytes(_COUNTER_BYTES, "big"))
     return dump_tlv(_ANSWER_TEMPLATE, announced + dump_tlv(_TOKEN, token))
+
+
+def parse_credential_answer(answer: bytes) -> bytes:
+    """Return the credential of a GET DATA answer.
+
+    Raises:
+        EncodingError: not the one object, or longer than CREDENTIAL_BYTES_MAX.
+    """
+    credential = _only(answer, _CREDENTIAL)
+    if len(credential) > CREDENTIAL_BYTES_MAX:
+        raise EncodingError(f"a credential has at most {CREDENTIAL_BYTES_MAX} bytes")
+    return credential
+
+
+def dump_credential_answer(credential: bytes) -> bytes:
+    """Write a GET DATA answer; the card's side of `parse_credential_answer`."""
+    return dump_tlv(_CREDENTIAL, credential)
 
 
 def dump_application_answer(capabilities: int) -> bytes:

@@ -25,6 +25,10 @@ PURCHASE: Final = 0x00
 """Transaction type of 9C: goods and services (ISO 8583 processing code)."""
 QUALIFIERS_ONLINE: Final = bytes.fromhex("00000000")
 """9F66 with no bit set: the terminal is online and asks for no offline credential."""
+QUALIFIER_OFFLINE: Final = 0x08
+"""Bit of the first byte of 9F66: nobody is asked now, so the card counts the amount in its running total.
+The bit that terminal transaction qualifiers of contactless EMV use for an offline-only reader."""
+QUALIFIERS_OFFLINE: Final = bytes((QUALIFIER_OFFLINE, 0, 0, 0))
 
 PDOL: Final = bytes.fromhex("9F0206 5F2A02 9F3708 9F160F 9F1C08 9A03 9F2103 9C01 9F6604")
 """Tags and lengths of the block, in order, as the application's SELECT answer lists them."""
@@ -46,6 +50,11 @@ class PaymentTerms(msgspec.Struct, frozen=True):
     """Unix seconds by the terminal's clock, written as UTC date and time (9A, 9F21)."""
     transaction_type: int = PURCHASE
     qualifiers: bytes = QUALIFIERS_ONLINE
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether the terminal says that it can't ask the gateway."""
+        return are_offline_qualifiers(self.qualifiers)
 
     def encode(self) -> bytes:
         """Write the block in PDOL order.
@@ -101,6 +110,11 @@ def parse_payment_terms(block: bytes) -> PaymentTerms:
         block[45],
         block[46:50],
     )
+
+
+def are_offline_qualifiers(qualifiers: bytes) -> bool:
+    """Say whether four bytes of 9F66 carry the offline bit."""
+    return bool(qualifiers[0] & QUALIFIER_OFFLINE)
 
 
 def _check_amount(minor: int) -> int:

@@ -7,6 +7,7 @@ and only a card that has never heard of it is read for a link.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from wire.cards.dialogue import CardDialogue, exchange, require_success
@@ -18,22 +19,36 @@ from wire.cards.payment_application import (
     SIGNING_COMMAND_PREFIX,
     authorise_payment,
     check_application,
+    check_can_pay_offline,
+    fetch_credential,
 )
 from wire.cards.payment_terms import PaymentTerms
 from wire.cards.status_words import StatusWord
 from wire.errors import CardError, EncodingError
 from wire.messages.payments import NfcAppPresentation, NfcSdmPresentation
 
-__all__ = ["APDUS_MAX", "SIGNING_COMMAND_PREFIX", "read_presentation"]
+__all__ = ["APDUS_MAX", "SIGNING_COMMAND_PREFIX", "OfflineTap", "read_presentation"]
 
 APDUS_MAX: Final = max(PAYMENT_APDUS_MAX, 1 + NDEF_APDUS_MAX)
 """Most commands one dialogue sends, whatever the card answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class OfflineTap:
+    """What a card gives where nobody can be asked: a token over offline terms and the word for its key."""
+
+    token: bytes
+    credential: bytes
+
+
 def read_presentation(
     make_terms: Callable[[], PaymentTerms],
-) -> CardDialogue[NfcAppPresentation | NfcSdmPresentation]:
+) -> CardDialogue[NfcAppPresentation | NfcSdmPresentation | OfflineTap]:
     """Select the payment application and have it sign, or else read the card's one-time link.
+
+    Where the terms are offline, the application is asked for its credential too, and one that has none is
+    not asked to sign, so that its running total stays as it is. A link proves nothing to a terminal that
+    is offline, but is read all the same, since no terms were made: the sale refuses it.
 
     Ends with a presentation or a `CardError` within APDUS_MAX commands. After an error the card is to be
     asked again from the start, with a new dialogue and so a new nonce.
@@ -43,14 +58,19 @@ def read_presentation(
 
     Raises:
         CardError: with a refusal code of wire/notices.py: `card_not_supported`, `card_locked`,
-            `card_confirmation_required`, `card_blocked`, `card_changed`, `card_answer_invalid`.
+            `card_confirmation_required`, `card_blocked`, `card_changed`, `card_answer_invalid`; and where
+            the terms are offline `card_needs_connection`, `card_allowance_exceeded`.
     """
     selected = yield from exchange(SELECT_APPLICATION)
     if selected.status_word == StatusWord.FILE_NOT_FOUND:
         return (yield from _read_link())
-    check_application(require_success(selected))
-    token = yield from authorise_payment(make_terms())
-    return NfcAppPresentation(token=token)
+    profile = check_application(require_success(selected))
+    terms = make_terms()
+    if not terms.is_offline:
+        return NfcAppPresentation(token=(yield from authorise_payment(terms)))
+    check_can_pay_offline(profile)
+    token = yield from authorise_payment(terms)
+    return OfflineTap(token, (yield from fetch_credential(token)))
 
 
 def _read_link() -> CardDialogue[NfcSdmPresentation]:

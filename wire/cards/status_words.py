@@ -25,6 +25,9 @@ class StatusWord(IntEnum):
     WRONG_LENGTH = 0x6700, "Lc or Le is wrong"
     SECURITY_STATUS_NOT_SATISFIED = 0x6982, "the holder must confirm first", "card_confirmation_required"
     AUTHENTICATION_BLOCKED = 0x6983, "the wallet is blocked", "card_blocked"
+    # ISO calls it "reference data not usable". Ours for offline terms: 6982 and 6985 would have the cashier
+    # ask for a confirmation or an unlocked phone, and neither helps against an allowance that is used up.
+    ALLOWANCE_EXCEEDED = 0x6984, "the offline allowance does not cover this", "card_allowance_exceeded"
     CONDITIONS_NOT_SATISFIED = 0x6985, "the device is locked or consent is missing", "card_locked"
     APPLET_SELECT_FAILED = 0x6999, "the applet refuses to be selected", "card_not_supported"
     WRONG_DATA = 0x6A80, "the data field is bad or its currency unsupported", "card_not_supported"

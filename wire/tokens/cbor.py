@@ -3,13 +3,14 @@
 cbor2 does the decoding, behind a door that lets little through, because by itself it accepts trailing
 bytes, duplicate keys, indefinite and longer-than-needed forms, and because its decoders of tagged values
 raise errors of the standard library (a bad tag 5 gives decimal.Overflow) and compile regular expressions.
-No tag, float, boolean or null has a place in a token, so none reaches it. Source: RFC 8949, section 4.2.
+No tag, float or null has a place in a token, and a boolean only in a key, so no other reaches it. Source:
+RFC 8949, section 4.2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, TypeVar
 
 import cbor2
 
@@ -23,21 +24,30 @@ _BYTE_STRING: Final = 2
 _TEXT_STRING: Final = 3
 _ARRAY: Final = 4
 _MAP: Final = 5
+_BOOLEANS: Final = (b"\xf4", b"\xf5")
+
+Key = TypeVar("Key", int, str)
 
 
-def parse_cbor(data: bytes) -> object:
+def parse_cbor(data: bytes, *, bytes_max: int = CBOR_BYTES_MAX, booleans_allowed: bool = False) -> object:
     """Decode one data item that fills the input exactly and is in its canonical form.
 
+    Args:
+        data: the whole input.
+        bytes_max: the longest input; a list of many statuses is longer than any token.
+        booleans_allowed: let false and true through, which a compressed COSE_Key has.
+
     Returns:
-        Nested int, bytes, str, list and dict, and nothing else; narrow it with `expect_map` and its kin.
+        Nested int, bytes, str, list and dict, and nothing else but bool where it is allowed; narrow it
+        with `expect_map` and its kin.
 
     Raises:
-        EncodingError: longer than CBOR_BYTES_MAX, deeper than DEPTH_MAX, another kind of item, cut
+        EncodingError: longer than `bytes_max`, deeper than DEPTH_MAX, another kind of item, cut
             short, trailing bytes, or a spelling that re-encoding would change.
     """
-    if len(data) > CBOR_BYTES_MAX:
-        raise EncodingError(f"the input is longer than {CBOR_BYTES_MAX} bytes")
-    _check_item_kinds(data)
+    if len(data) > bytes_max:
+        raise EncodingError(f"the input is longer than {bytes_max} bytes")
+    _check_item_kinds(data, booleans_allowed=booleans_allowed)
     try:
         item: object = cbor2.loads(data)
     except cbor2.CBORDecodeError as error:
@@ -52,7 +62,7 @@ def dump_cbor(item: object) -> bytes:
     return cbor2.dumps(item, canonical=True)
 
 
-def expect_map(item: object, keys: Collection[int]) -> dict[int, object]:
+def expect_map(item: object, keys: Collection[Key]) -> dict[Key, object]:
     """Return the item if it is a map with exactly these keys.
 
     Raises:
@@ -85,7 +95,28 @@ def expect_bytes(item: object, length: int) -> bytes:
     return item
 
 
-def _check_item_kinds(data: bytes) -> None:
+def expect_bytes_up_to(item: object, length_max: int) -> bytes:
+    """Return the item if it is a byte string of 1 to this many bytes, else raise `EncodingError`."""
+    if not isinstance(item, bytes) or not 1 <= len(item) <= length_max:
+        raise EncodingError(f"this is no byte string of 1 to {length_max}")
+    return item
+
+
+def expect_text(item: object, length_max: int) -> str:
+    """Return the item if it is a text of 1 to this many characters, else raise `EncodingError`."""
+    if not isinstance(item, str) or not 1 <= len(item) <= length_max:
+        raise EncodingError(f"this is no text of 1 to {length_max}")
+    return item
+
+
+def expect_bool(item: object) -> bool:
+    """Return the item if it is true or false, else raise `EncodingError`."""
+    if not isinstance(item, bool):
+        raise EncodingError("this is neither true nor false")
+    return item
+
+
+def _check_item_kinds(data: bytes, *, booleans_allowed: bool) -> None:
     """Walk the heads of all items and refuse every kind that no token has."""
     # Items still to come in each open array or map; the outermost is the input itself.
     open_counts, in_map = [1], [False]
@@ -97,6 +128,9 @@ def _check_item_kinds(data: bytes) -> None:
             continue
         is_key = in_map[-1] and open_counts[-1] % 2 == 0
         open_counts[-1] -= 1
+        if booleans_allowed and not is_key and data[offset : offset + 1] in _BOOLEANS:
+            offset += 1
+            continue
         major, argument, offset = _read_head(data, offset, highest_major=_TEXT_STRING if is_key else _MAP)
         if major in (_BYTE_STRING, _TEXT_STRING):
             offset += argument

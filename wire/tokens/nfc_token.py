@@ -4,6 +4,9 @@ The card signs the very fifty bytes the terminal sent (`wire.cards.payment_terms
 length, 76 bytes, whatever the counter, so that an applet signs from a template: the counter is therefore
 a byte string of two bytes, as in tag 9F36, and no CBOR number, which shrinks below 256 in canonical form
 (protocol section 3a). 165 bytes in all.
+
+Where the terms say that the terminal is offline, and only there, the card also signs its running total: what
+it has spent offline since its credential was issued, this payment included (docs/adr/0008).
 """
 
 from __future__ import annotations
@@ -14,9 +17,16 @@ from typing import Final
 import msgspec
 
 from wire import es256
-from wire.cards.payment_terms import TERMS_BYTES, PaymentTerms, parse_payment_terms
+from wire.cards.payment_terms import (
+    QUALIFIERS_BYTES,
+    TERMS_BYTES,
+    PaymentTerms,
+    are_offline_qualifiers,
+    parse_payment_terms,
+)
 from wire.errors import EncodingError, TokenError, WireError
-from wire.tokens.cbor import dump_cbor, expect_bytes, expect_map, parse_cbor
+from wire.money import AMOUNT_MINOR_MAX
+from wire.tokens.cbor import dump_cbor, expect_bytes, expect_int, expect_map, parse_cbor
 from wire.tokens.sign1 import NFC_TOKEN_TYPE, Sign1, seal_sign1, verify_sign1
 
 COUNTER_MAX: Final = 0xFFFF
@@ -29,8 +39,11 @@ _TOKEN_ID: Final = 7
 """CWT claim cti: the counter in four bytes, then four random ones."""
 _TERMS: Final = -65537
 _COUNTER: Final = -65538
+_RUNNING_TOTAL: Final = -65539
+"""Our private claim of offline terms: minor units spent offline since the credential was issued."""
 # The one canonical spelling of these claims, 76 bytes: a map of three, {7: 8 bytes, -65537: 50 bytes,
-# -65538: 2 bytes}. Anything else takes the long way, to the same claims or to its error.
+# -65538: 2 bytes}. Anything else, and so every offline one, takes the long way, to the same claims or to its
+# error.
 _SHORT_FORM: Final = re.compile(
     rb"\xa3\x07\x48(.{8})\x3a\x00\x01\x00\x00\x58\x32(.{50})\x3a\x00\x01\x00\x01\x42(.{2})", re.DOTALL
 )
@@ -43,10 +56,18 @@ class NfcTokenClaims(msgspec.Struct, frozen=True):
     """Rises with every signature of the key; the same value over other claims means a copied key."""
     token_id: bytes
     terms: PaymentTerms
+    running_total_minor: int | None = None
+    """Spent offline under the card's credential, this payment included, in minor units of its currency;
+    there exactly when the terms are offline."""
 
 
 def mint_nfc_token(
-    terms_block: bytes, counter: int, randomness: bytes, private_key: es256.PrivateKey
+    terms_block: bytes,
+    counter: int,
+    randomness: bytes,
+    private_key: es256.PrivateKey,
+    *,
+    running_total_minor: int | None = None,
 ) -> bytes:
     """Sign a terminal's terms, as received, under the next counter.
 
@@ -55,6 +76,8 @@ def mint_nfc_token(
         counter: 0 to COUNTER_MAX; the card has stored it before it signs.
         randomness: four bytes.
         private_key: the card's key.
+        running_total_minor: 1 to AMOUNT_MINOR_MAX for terms that are offline, None for all others; the
+            card has stored it before it signs.
 
     Raises:
         TokenError: `token_invalid`; an argument does not fit its place.
@@ -62,11 +85,17 @@ def mint_nfc_token(
     fits = len(terms_block) == TERMS_BYTES and len(randomness) == RANDOMNESS_BYTES
     if not fits or not 0 <= counter <= COUNTER_MAX:
         raise TokenError("terms, counter or randomness do not fit")
-    payload = {
+    if _is_offline(terms_block) != (running_total_minor is not None):
+        raise TokenError("a running total belongs to offline terms, and only to them")
+    payload: dict[int, object] = {
         _TOKEN_ID: counter.to_bytes(4, "big") + randomness,
         _TERMS: terms_block,
         _COUNTER: counter.to_bytes(_COUNTER_BYTES, "big"),
     }
+    if running_total_minor is not None:
+        if not 1 <= running_total_minor <= AMOUNT_MINOR_MAX:
+            raise TokenError("the running total does not fit")
+        payload[_RUNNING_TOTAL] = running_total_minor
     return seal_sign1(dump_cbor(payload), NFC_TOKEN_TYPE, private_key)
 
 
@@ -99,7 +128,12 @@ def read_nfc_claims(token: Sign1) -> NfcTokenClaims:
 
 
 def _parse_claims(payload: bytes) -> NfcTokenClaims:
-    token_id, terms_block, counter_bytes = _parse_fields(payload)
+    short = _SHORT_FORM.fullmatch(payload)
+    if short is not None:
+        token_id, terms_block, counter_bytes = short.groups()
+        running_total_minor = None
+    else:
+        token_id, terms_block, counter_bytes, running_total_minor = _parse_any_form(payload)
     try:
         terms = parse_payment_terms(terms_block)
     except WireError as error:
@@ -107,19 +141,25 @@ def _parse_claims(payload: bytes) -> NfcTokenClaims:
     counter = int.from_bytes(counter_bytes, "big")
     if token_id[:4] != counter.to_bytes(4, "big"):
         raise TokenError("the token id does not begin with the counter")
-    return NfcTokenClaims(counter, token_id, terms)
+    if terms.is_offline != (running_total_minor is not None):
+        raise TokenError("a running total belongs to offline terms, and only to them")
+    return NfcTokenClaims(counter, token_id, terms, running_total_minor)
 
 
-def _parse_fields(payload: bytes) -> tuple[bytes, bytes, bytes]:
-    short = _SHORT_FORM.fullmatch(payload)
-    if short is not None:
-        return short[1], short[2], short[3]
+def _parse_any_form(payload: bytes) -> tuple[bytes, bytes, bytes, int | None]:
     try:
-        claims = expect_map(parse_cbor(payload), (_TOKEN_ID, _TERMS, _COUNTER))
+        item = parse_cbor(payload)
+        has_total = isinstance(item, dict) and _RUNNING_TOTAL in item
+        claims = expect_map(item, (_TOKEN_ID, _TERMS, _COUNTER, *((_RUNNING_TOTAL,) if has_total else ())))
         return (
             expect_bytes(claims[_TOKEN_ID], TOKEN_ID_BYTES),
             expect_bytes(claims[_TERMS], TERMS_BYTES),
             expect_bytes(claims[_COUNTER], _COUNTER_BYTES),
+            expect_int(claims[_RUNNING_TOTAL], 1, AMOUNT_MINOR_MAX) if has_total else None,
         )
     except EncodingError as error:
         raise TokenError(f"claims: {error}") from None
+
+
+def _is_offline(terms_block: bytes) -> bool:
+    return are_offline_qualifiers(terms_block[-QUALIFIERS_BYTES:])

@@ -26,11 +26,14 @@ from wire.tokens.cbor import dump_cbor, expect_array, expect_bytes, expect_map, 
 
 QR_TOKEN_TYPE: Final = 65001
 NFC_TOKEN_TYPE: Final = 65002
+CREDENTIAL_TYPE: Final = 65003
+OFFLINE_RECORD_TYPE: Final = 65004
+STATUS_LIST_TYPE: Final = 65005
 """CoAP content formats of the experimental range, in COSE header 16 (protocol section 1.1)."""
 
 TOKEN_BYTES_MAX: Final = 1024
 
-_TOKEN_TYPES: Final = frozenset({QR_TOKEN_TYPE, NFC_TOKEN_TYPE})
+_PAYMENT_TOKEN_TYPES: Final = frozenset({QR_TOKEN_TYPE, NFC_TOKEN_TYPE})
 _TAG_18: Final = b"\xd2"
 _ALGORITHM: Final = 1
 _KEY_ID: Final = 4
@@ -73,12 +76,28 @@ class Sign1(msgspec.Struct, frozen=True):
 
 
 def parse_sign1(data: bytes) -> Sign1:
-    """Read a token as far as its key id, type and signature; the payload stays bytes.
+    """Read a payment token as far as its key id, type and signature; the payload stays bytes.
+
+    What an issuer or a terminal signs is no payment token and is refused here; `parse_sign1_of` reads it.
 
     Raises:
         TokenError: `token_invalid`; not the envelope, or not our profile.
     """
-    return _parse_short_form(data) or _parse_any_form(data)
+    return _parse_short_form(data) or _parse_any_form(data, _PAYMENT_TOKEN_TYPES, TOKEN_BYTES_MAX)
+
+
+def parse_sign1_of(data: bytes, token_type: int, *, bytes_max: int = TOKEN_BYTES_MAX) -> Sign1:
+    """Read what must be of this one type, as far as its key id and signature; the payload stays bytes.
+
+    Args:
+        data: the whole token.
+        token_type: one of the types above; every other one is refused before anything is verified.
+        bytes_max: the longest token of this type.
+
+    Raises:
+        TokenError: `token_invalid`; not the envelope, not our profile, or another type.
+    """
+    return _parse_any_form(data, frozenset({token_type}), bytes_max)
 
 
 def seal_sign1(payload: bytes, token_type: int, private_key: es256.PrivateKey) -> bytes:
@@ -102,19 +121,21 @@ def verify_sign1(token: Sign1, public_key: es256.PublicKey) -> bytes:
     return token.payload
 
 
-def parse_envelope(data: bytes) -> Envelope:
+def parse_envelope(data: bytes, *, bytes_max: int = TOKEN_BYTES_MAX) -> Envelope:
     """Read the four fields of a tagged COSE_Sign1.
 
     Raises:
-        TokenError: `token_invalid`; longer than TOKEN_BYTES_MAX, another tag or none, not canonical, or
+        TokenError: `token_invalid`; longer than `bytes_max`, another tag or none, not canonical, or
             a field of the wrong kind.
     """
-    if len(data) > TOKEN_BYTES_MAX:
-        raise TokenError(f"a token has at most {TOKEN_BYTES_MAX} bytes")
+    if len(data) > bytes_max:
+        raise TokenError(f"a token has at most {bytes_max} bytes")
     if data[:1] != _TAG_18:
         raise TokenError("a token begins with CBOR tag 18")
     try:
-        protected, unprotected, payload, signature = expect_array(parse_cbor(data[1:]), 4)
+        protected, unprotected, payload, signature = expect_array(
+            parse_cbor(data[1:], bytes_max=bytes_max), 4
+        )
     except EncodingError as error:
         raise TokenError(str(error)) from None
     if not isinstance(unprotected, dict):
@@ -159,19 +180,20 @@ def _parse_short_form(data: bytes) -> Sign1 | None:
     )
 
 
-def _parse_any_form(data: bytes) -> Sign1:
-    envelope = parse_envelope(data)
+def _parse_any_form(data: bytes, token_types: frozenset[int], bytes_max: int) -> Sign1:
+    envelope = parse_envelope(data, bytes_max=bytes_max)
     if envelope.unprotected:
         raise TokenError("the unprotected header is not empty")
     if len(envelope.signature) != es256.SIGNATURE_BYTES:
         raise TokenError(f"the signature has not {es256.SIGNATURE_BYTES} bytes")
-    key_id, token_type = _parse_protected(envelope.protected)
+    key_id, token_type = _parse_protected(envelope.protected, token_types)
     return Sign1(key_id, token_type, envelope.protected, envelope.payload, envelope.signature)
 
 
 def _dump_byte_string_head(data: bytes) -> bytes:
     """Write the shortest CBOR head of a byte string; a token's parts are far below 64 KiB."""
     length = len(data)
+    assert length < 1 << 16, "no part of a token is that long"
     if length < 24:
         return bytes((0x40 | length,))
     if length < 256:
@@ -179,7 +201,7 @@ def _dump_byte_string_head(data: bytes) -> bytes:
     return b"\x59" + length.to_bytes(2, "big")
 
 
-def _parse_protected(protected: bytes) -> tuple[bytes, int]:
+def _parse_protected(protected: bytes, token_types: frozenset[int]) -> tuple[bytes, int]:
     try:
         header = expect_map(parse_cbor(protected), (_ALGORITHM, _KEY_ID, _TYPE))
         key_id = expect_bytes(header[_KEY_ID], es256.KEY_ID_BYTES)
@@ -188,6 +210,6 @@ def _parse_protected(protected: bytes) -> tuple[bytes, int]:
     if header[_ALGORITHM] not in (_ESP256, _ES256):
         raise TokenError("the algorithm is not ES256")
     token_type = header[_TYPE]
-    if not isinstance(token_type, int) or token_type not in _TOKEN_TYPES:
-        raise TokenError("this is no type of token we know")
+    if not isinstance(token_type, int) or token_type not in token_types:
+        raise TokenError("this is no type of token that has a place here")
     return key_id, token_type
