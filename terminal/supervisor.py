@@ -340,7 +340,7 @@ class _CardOwner(_Owner):
             return PresentedInVain(self._device.path, refusal.code, noticed_ns)
         credential = None
         if isinstance(read, OfflineTap):
-            read, credential = NfcAppPresentation(token=read.token), read.credential
+            credential, read = read.credential, NfcAppPresentation(token=read.token)
         return Presented(
             reader=self._device.path,
             presentation=read,

@@ -3,6 +3,7 @@
 payments.py   a till's payment and its answer (gateway, /v1/payments)
 enrolment.py  a terminal introduces itself (gateway, /v1/terminals)
 wallet.py     what a holder's device asks of the gateway (/v1/wallet)
+offline.py    payments accepted without a connection (gateway, /v1/offline and /v1/wallet/credentials)
 problem.py    an error, as RFC 9457 problem details
 till.py       what till software asks of the daemon beside it (terminal, /v1/sales)
 

@@ -6,20 +6,32 @@ import random
 from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from simulators.cards.ntag424_card import Ntag424Card
+from simulators.cards.offline_allowance import OfflineAllowance
 from simulators.cards.payment_card import PaymentCard
+from wire import es256
 from wire.cards.apdu import parse_command
 from wire.cards.dialogue import hold_dialogue
 from wire.cards.ndef import dump_uri_message
-from wire.cards.payment_terms import PaymentTerms
-from wire.cards.presentation_dialogue import APDUS_MAX, SIGNING_COMMAND_PREFIX, read_presentation
+from wire.cards.payment_application import GET_CREDENTIAL
+from wire.cards.payment_terms import QUALIFIERS_OFFLINE, PaymentTerms
+from wire.cards.presentation_dialogue import (
+    APDUS_MAX,
+    SIGNING_COMMAND_PREFIX,
+    OfflineTap,
+    read_presentation,
+)
 from wire.errors import CardError
 from wire.es256 import PrivateKey
 from wire.messages.payments import NfcAppPresentation, NfcSdmPresentation
+from wire.money import Money, find_currency
 from wire.notices import NoticeKind, find_notice
+from wire.tokens.credential import CredentialClaims, mint_credential
 
 _STATUSES = st.sampled_from(["9000", "6985", "6983", "6982", "6a82", "6a81", "6700", "6f00", "6105", "6c10"])
 _ANSWERS = (
@@ -55,7 +67,7 @@ def _code_of_reading(terms: PaymentTerms, transmit: Callable[[bytes], bytes]) ->
         presentation = hold_dialogue(read_presentation(lambda: terms), Bounded(transmit).transmit)
     except CardError as error:
         return error.code
-    assert isinstance(presentation, NfcAppPresentation | NfcSdmPresentation)
+    assert isinstance(presentation, NfcAppPresentation | NfcSdmPresentation | OfflineTap)
     return "presented"
 
 
@@ -198,3 +210,109 @@ def test_signing_command_can_be_told_by_its_prefix(terms: PaymentTerms, device_k
     card.power_on()
     hold_dialogue(read_presentation(lambda: terms), card.transmit)
     assert [command.startswith(SIGNING_COMMAND_PREFIX) for command in card.received] == [False, True]
+
+
+_OFFLINE_ISSUER = ec.derive_private_key(0x155E, ec.SECP256R1())
+
+
+def _offline(terms: PaymentTerms) -> PaymentTerms:
+    return replace(terms, qualifiers=QUALIFIERS_OFFLINE)
+
+
+def _offline_card(key: PrivateKey) -> PaymentCard:
+    claims = CredentialClaims(
+        credential_id=bytes(8),
+        issued_s=1_790_000_000,
+        expires_s=1_790_600_000,
+        device_public_key=es256.dump_public_key(key.public_key()),
+        status_index=7,
+        per_payment_minor=5_000,
+        allowance=Money(5_000, find_currency("EUR")),
+    )
+    allowance = OfflineAllowance(mint_credential(claims, _OFFLINE_ISSUER))
+    return PaymentCard(key, rng=random.Random(7), allowance=allowance)
+
+
+def test_an_offline_reading_gives_token_and_credential(terms: PaymentTerms, device_key: PrivateKey) -> None:
+    card = _offline_card(device_key)
+    card.power_on()
+    tap = hold_dialogue(read_presentation(lambda: _offline(terms)), card.transmit)
+    assert isinstance(tap, OfflineTap)
+    assert card.allowance is not None
+    assert tap.credential == card.allowance.credential
+
+
+@given(data=st.data())
+def test_an_offline_reading_ends_with_a_value_or_a_refusal_when_an_honest_card_is_garbled(
+    data: st.DataObject, terms: PaymentTerms, device_key: PrivateKey
+) -> None:
+    card = _offline_card(device_key)
+    card.power_on()
+    garbled_index = data.draw(st.integers(0, 3))
+    garble = data.draw(st.sampled_from(["flip", "cut", "grow", "replace"]))
+    count = 0
+
+    def transmit(command: bytes) -> bytes:
+        nonlocal count
+        answer = card.transmit(command)
+        count += 1
+        return answer if count - 1 != garbled_index else _garble(answer, garble, data)
+
+    _read(_offline(terms), transmit)
+
+
+def test_an_offline_reading_refuses_a_token_over_other_terms(
+    terms: PaymentTerms, device_key: PrivateKey
+) -> None:
+    """Online the gateway keeps such a token as evidence; offline nobody else would notice in time."""
+    card = _offline_card(device_key)
+    card.tamper_amount_minor = 1
+    card.power_on()
+    with pytest.raises(CardError) as caught:
+        hold_dialogue(read_presentation(lambda: _offline(terms)), card.transmit)
+    assert caught.value.code == "card_answer_invalid"
+
+
+def test_an_offline_reading_refuses_the_credential_of_another_key(
+    terms: PaymentTerms, device_key: PrivateKey, other_key: PrivateKey
+) -> None:
+    card, other = _offline_card(device_key), _offline_card(other_key)
+    card.allowance = other.allowance
+    card.power_on()
+    with pytest.raises(CardError) as caught:
+        hold_dialogue(read_presentation(lambda: _offline(terms)), card.transmit)
+    assert caught.value.code == "card_answer_invalid"
+
+
+@pytest.mark.parametrize("answer_hex", ["6a81", "6985", "6a88", "6f00"])
+def test_a_card_that_does_not_show_its_credential_after_all_needs_a_connection(
+    terms: PaymentTerms, device_key: PrivateKey, answer_hex: str
+) -> None:
+    card = _offline_card(device_key)
+    card.power_on()
+
+    def transmit(command: bytes) -> bytes:
+        answer = card.transmit(command)
+        return bytes.fromhex(answer_hex) if command == GET_CREDENTIAL.encode() else answer
+
+    with pytest.raises(CardError) as caught:
+        hold_dialogue(read_presentation(lambda: _offline(terms)), transmit)
+    assert caught.value.code == "card_needs_connection"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"\xc2\x00", b"\xc1\x01\x00", b"\xc2\x81\xe1" + bytes(225), b"\xc2\x01\x00\xc2\x01\x00"]
+)
+def test_a_credential_answer_of_another_form_makes_no_sense(
+    terms: PaymentTerms, device_key: PrivateKey, answer: bytes
+) -> None:
+    card = _offline_card(device_key)
+    card.power_on()
+
+    def transmit(command: bytes) -> bytes:
+        real = card.transmit(command)
+        return answer + b"\x90\x00" if command == GET_CREDENTIAL.encode() else real
+
+    with pytest.raises(CardError) as caught:
+        hold_dialogue(read_presentation(lambda: _offline(terms)), transmit)
+    assert caught.value.code == "card_answer_invalid"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.errors import WireError
-from wire.messages import enrolment, payments, problem, terminals, till, wallet
+from wire.messages import enrolment, offline, payments, problem, terminals, till, wallet
 from wire.messages.base import BODY_BYTES_MAX, Message, dump_message, parse_message
 from wire.messages.payments import (
     CodeNumericPresentation,
@@ -115,6 +115,25 @@ _SALE = till.SaleView(
 )
 _REFUSAL = till.Refusal(code="uid_only_card", cashier_text={"en": "No."}, reader="contactless:usb")
 _READER = till.ReaderView(path="camera:0", state=till.ReaderState.FAULTY, since_ms=1, reason="unplugged")
+_ISSUER_KEY = offline.IssuerKey(key_id=bytes(8), public_key=b"\x02" + bytes(32))
+_RULES = offline.OfflineRules(
+    currency="EUR",
+    floor_minor=1_500,
+    device_total_minor=2_500,
+    stored_sum_minor=50_000,
+    stored_count=200,
+    list_age_ms=86_400_000,
+    clock_age_ms=86_400_000,
+    record_age_ms=7 * 86_400_000,
+)
+_RESULT = offline.RecordResult(
+    sequence=7,
+    outcome="settled",
+    code="insufficient_funds",
+    payment_id=_ULID,
+    loss_minor=1_250,
+    loss_bearer="operator",
+)
 EXAMPLES: list[Message] = [
     NfcAppPresentation(token=b"\x00\xff"),
     QrConsumerPresentation(token=bytes(127)),
@@ -152,6 +171,15 @@ EXAMPLES: list[Message] = [
         gateway_time_ms=1_784_000_000_000,
     ),
     wallet.PaymentCodeRequest(),
+    offline.CredentialRequest(credential_id=_ULID, allowance_minor=5_000, per_payment_minor=1_500),
+    offline.CredentialAnswer(credential=bytes(180), expires_ms=1_784_000_000_000, allowance_minor=5_000),
+    _ISSUER_KEY,
+    _RULES,
+    offline.IssuerAnswer(keys=[_ISSUER_KEY], gateway_time_ms=1_784_000_000_000, rules=_RULES),
+    offline.StatusListAnswer(etag="0123456789abcdef", status_list=bytes(150)),
+    offline.BatchRequest(batch_id=_ULID, records=[bytes(520), bytes(521)]),
+    _RESULT,
+    offline.BatchAnswer(results=[_RESULT], next_sequence=8),
     wallet.PaymentCodeAnswer(code="470000000000000005", expires_ms=1_784_000_060_000),
     _WAITING,
     wallet.WaitingPayments(payments=[_WAITING]),
@@ -223,7 +251,9 @@ def message(request: pytest.FixtureRequest) -> Message:
 
 
 def test_every_kind_of_message_has_an_example() -> None:
-    modules = {module.__name__ for module in (payments, enrolment, wallet, terminals, problem, till)}
+    modules = {
+        module.__name__ for module in (payments, enrolment, wallet, terminals, offline, problem, till)
+    }
     kinds = {kind for kind in _kinds() if kind.__module__ in modules}
     assert {type(example) for example in EXAMPLES} == kinds
 

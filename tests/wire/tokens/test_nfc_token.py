@@ -136,3 +136,69 @@ def test_signed_claims_of_another_shape_are_refused(
     payload = cbor2.dumps({**good, **change}, canonical=True)
     with pytest.raises(TokenError):
         _verify(seal_sign1(payload, NFC_TOKEN_TYPE, device_key), device_key)
+
+
+@pytest.mark.parametrize(("total", "size"), [(1, 171), (1_250, 173), (70_000, 175), (AMOUNT_MINOR_MAX, 179)])
+def test_an_offline_token_says_what_was_spent_in_all(
+    offline_terms: PaymentTerms, device_key: PrivateKey, total: int, size: int
+) -> None:
+    token = mint_nfc_token(offline_terms.encode(), 7, bytes(4), device_key, running_total_minor=total)
+    assert _verify(token, device_key).running_total_minor == total
+    assert len(token) == size
+
+
+def test_the_claims_of_an_offline_token_are_those_agreed(
+    offline_terms: PaymentTerms, device_key: PrivateKey
+) -> None:
+    token = mint_nfc_token(offline_terms.encode(), 7, b"rand", device_key, running_total_minor=2_750)
+    assert cbor2.loads(parse_sign1(token).payload) == {
+        7: bytes.fromhex("00000007") + b"rand",
+        -65537: offline_terms.encode(),
+        -65538: bytes.fromhex("0007"),
+        -65539: 2_750,
+    }
+
+
+@pytest.mark.parametrize(
+    ("is_offline", "total"),
+    [(True, None), (False, 1_250), (True, 0), (True, -1), (True, AMOUNT_MINOR_MAX + 1)],
+)
+def test_no_token_is_minted_whose_total_does_not_fit_its_terms(
+    terms: PaymentTerms,
+    offline_terms: PaymentTerms,
+    device_key: PrivateKey,
+    is_offline: bool,
+    total: int | None,
+) -> None:
+    block = (offline_terms if is_offline else terms).encode()
+    with pytest.raises(TokenError):
+        mint_nfc_token(block, 7, bytes(4), device_key, running_total_minor=total)
+
+
+@pytest.mark.parametrize(
+    ("is_offline", "claim"),
+    [
+        (True, {}),
+        (False, {-65539: 1_250}),
+        (True, {-65539: 0}),
+        (True, {-65539: -5}),
+        (True, {-65539: AMOUNT_MINOR_MAX + 1}),
+        (True, {-65539: b"\x04\xe2"}),
+        (True, {-65539: "1250"}),
+        (True, {-65539: 1_250, -65540: 1}),
+        (True, {-65539: True}),
+    ],
+    ids=str,
+)
+def test_a_signed_token_whose_total_does_not_fit_its_terms_is_refused(
+    terms: PaymentTerms,
+    offline_terms: PaymentTerms,
+    device_key: PrivateKey,
+    is_offline: bool,
+    claim: dict[int, object],
+) -> None:
+    block = (offline_terms if is_offline else terms).encode()
+    claims = {7: bytes.fromhex("0000000700000000"), -65537: block, -65538: bytes.fromhex("0007"), **claim}
+    payload = cbor2.dumps(claims, canonical=True)
+    with pytest.raises(TokenError):
+        _verify(seal_sign1(payload, NFC_TOKEN_TYPE, device_key), device_key)

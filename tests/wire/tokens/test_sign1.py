@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from wire import es256
 from wire.errors import TokenError
 from wire.tokens.sign1 import (
+    CREDENTIAL_TYPE,
     NFC_TOKEN_TYPE,
+    OFFLINE_RECORD_TYPE,
     QR_TOKEN_TYPE,
+    STATUS_LIST_TYPE,
     TOKEN_BYTES_MAX,
     dump_sig_structure,
     parse_envelope,
     parse_sign1,
+    parse_sign1_of,
     seal_sign1,
     verify_sign1,
 )
@@ -233,3 +237,37 @@ def test_errors_do_not_carry_the_token() -> None:
             parse_sign1(hostile)
         assert "SECRET" not in str(caught.value)
         assert secret.hex() not in str(caught.value)
+
+
+_TYPES = (QR_TOKEN_TYPE, NFC_TOKEN_TYPE, CREDENTIAL_TYPE, OFFLINE_RECORD_TYPE, STATUS_LIST_TYPE)
+
+
+@pytest.mark.parametrize("sealed_as", _TYPES)
+@pytest.mark.parametrize("asked_for", _TYPES)
+def test_a_token_is_read_as_its_own_type_and_as_no_other(sealed_as: int, asked_for: int) -> None:
+    token = seal_sign1(b"claims", sealed_as, _KEY)
+    if sealed_as == asked_for:
+        assert parse_sign1_of(token, asked_for).token_type == sealed_as
+        return
+    with pytest.raises(TokenError):
+        parse_sign1_of(token, asked_for)
+
+
+@pytest.mark.parametrize("token_type", _TYPES)
+@pytest.mark.parametrize("payload_length", [6, 76, 300])
+def test_only_payment_tokens_pass_the_door_of_payments(token_type: int, payload_length: int) -> None:
+    token = seal_sign1(bytes(payload_length), token_type, _KEY)
+    if token_type in (QR_TOKEN_TYPE, NFC_TOKEN_TYPE):
+        assert parse_sign1(token).token_type == token_type
+        return
+    with pytest.raises(TokenError):
+        parse_sign1(token)
+
+
+def test_each_type_has_the_bound_it_is_asked_for_with() -> None:
+    token = seal_sign1(bytes(2_000), STATUS_LIST_TYPE, _KEY)
+    assert verify_sign1(parse_sign1_of(token, STATUS_LIST_TYPE, bytes_max=len(token)), _KEY.public_key())
+    with pytest.raises(TokenError):
+        parse_sign1_of(token, STATUS_LIST_TYPE, bytes_max=len(token) - 1)
+    with pytest.raises(TokenError):
+        parse_sign1_of(token, STATUS_LIST_TYPE)
