@@ -67,6 +67,26 @@ class ResolverSettings(Section, frozen=True):
     retry_delay_ms_max: DelayMs = 300_000
 
 
+class OfflineSettings(Section, frozen=True):
+    """Payments while the gateway does not answer; how far, the gateway's own rules say (docs/adr/0008)."""
+
+    enabled: bool = False
+    """Off by default: a merchant bears the loss of what is accepted against the rules, so somebody decides."""
+    bad_exchanges_to_leave: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    """So many exchanges without an answer in time, one after another, and the till judges for itself."""
+    good_exchanges_to_return: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    """So many good ones, one after another, and it asks the gateway again."""
+    slow_ms: TimeoutMs = 4_000
+    """An answer that takes longer is no answer in time."""
+    probe_interval_ms: DelayMs = 5_000
+    """How often the gateway is asked whether it is back while it is not."""
+    sync_interval_ms: DelayMs = 900_000
+    """How often keys, rules and the list of suspended credentials are fetched while it is."""
+    upload_retry_delay_ms: DelayMs = 1_000
+    """After an upload that failed; doubled from there on."""
+    upload_retry_delay_ms_max: DelayMs = 300_000
+
+
 class PrinterSettings(Section, frozen=True):
     """The receipt printer; leave the table out where there is none."""
 
@@ -94,6 +114,7 @@ class TerminalConfig(Section, frozen=True):
     till_api: TillApiSettings = TillApiSettings()
     sale: SaleSettings = SaleSettings()
     resolver: ResolverSettings = ResolverSettings()
+    offline: OfflineSettings = OfflineSettings()
     printer: PrinterSettings | None = None
     logging: LoggingSettings = LoggingSettings()
 

@@ -1,0 +1,81 @@
+"""What terminal/offline asks of the gateway: one narrow interface, and it over a terminal's client."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from terminal.errors import GatewayUnreachable
+from wire.errors import WireError
+from wire.messages.base import dump_message, parse_message
+from wire.messages.offline import (
+    BATCHES_TARGET,
+    ISSUER_TARGET,
+    STATUS_LIST_TARGET,
+    BatchAnswer,
+    BatchRequest,
+    IssuerAnswer,
+    StatusListAnswer,
+)
+
+T = TypeVar("T")
+
+
+class OfflineGateway(Protocol):
+    """The gateway as far as payments without a connection go.
+
+    Every method sends once and raises GatewayUnreachable (no answer that makes sense; what was sent may
+    have been carried out) or GatewayRefused (its code and `retryable` are the gateway's).
+    """
+
+    async def fetch_issuer(self) -> IssuerAnswer:
+        """Ask whom to believe and how far."""
+
+    async def fetch_status_list(self, known_etag: str | None) -> StatusListAnswer:
+        """Ask for the present list; the answer has none where the known one is still it."""
+
+    async def upload(self, batch: BatchRequest) -> BatchAnswer:
+        """Hand in records; the answer has one result for each, in their order."""
+
+
+class SignedCaller(Protocol):
+    """Sends signed requests (terminal/gateway_client.py)."""
+
+    async def call(
+        self, method: str, target: str, body: bytes = b"", idempotency_key: str | None = None
+    ) -> bytes:
+        """Send one request and return the body of the gateway's answer."""
+
+
+class OfflineGatewayClient:
+    """The gateway's offline interface over signed HTTP."""
+
+    def __init__(self, caller: SignedCaller) -> None:
+        """Ask through this caller; nothing is sent yet."""
+        self._caller = caller
+
+    async def fetch_issuer(self) -> IssuerAnswer:
+        """See OfflineGateway."""
+        return _read(await self._caller.call("GET", ISSUER_TARGET), IssuerAnswer)
+
+    async def fetch_status_list(self, known_etag: str | None) -> StatusListAnswer:
+        """See OfflineGateway."""
+        query = "" if known_etag is None else f"?known={known_etag}"
+        answer = _read(await self._caller.call("GET", STATUS_LIST_TARGET + query), StatusListAnswer)
+        if answer.status_list is None and answer.etag != known_etag:
+            raise GatewayUnreachable("the gateway says that a list is unchanged which is not known here")
+        return answer
+
+    async def upload(self, batch: BatchRequest) -> BatchAnswer:
+        """See OfflineGateway."""
+        body = await self._caller.call("POST", BATCHES_TARGET, dump_message(batch), batch.batch_id)
+        answer = _read(body, BatchAnswer)
+        if len(answer.results) != len(batch.records):
+            raise GatewayUnreachable("the gateway's answer is about other records than were sent")
+        return answer
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    try:
+        return parse_message(body, kind)
+    except WireError:
+        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
