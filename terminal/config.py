@@ -71,7 +71,7 @@ class OfflineSettings(Section, frozen=True):
     """Payments while the gateway does not answer; how far, the gateway's own rules say (docs/adr/0008)."""
 
     enabled: bool = False
-    """Off by default: a merchant bears the loss of what is accepted against the rules, so somebody decides."""
+    """Off by default: what is accepted against the rules is the merchant's loss, so somebody decides."""
     bad_exchanges_to_leave: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     """So many exchanges without an answer in time, one after another, and the till judges for itself."""
     good_exchanges_to_return: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3

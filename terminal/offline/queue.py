@@ -199,6 +199,7 @@ class OfflineQueue:
                 self._queue_file.append([_dump(_Sealed(stored.sealed))])
             except OSError as error:
                 raise _unwritable(error) from None
+            self._sealed_count += 1
             self._take_in(stored)
             return stored
 
@@ -249,11 +250,13 @@ class OfflineQueue:
         for one in settled:
             self._remember(one.device)
         self._head = _START
+        self._sealed_count = 0
         self._waiting: OrderedDict[int, StoredPayment] = OrderedDict()
         for line in _read_lines(self._queue_file, _QUEUE_LINES):
             if isinstance(line, _Head):
                 self._head = line
                 continue
+            self._sealed_count += 1
             stored = self._read_back(line.sealed)
             if stored is not None:
                 self._take_in(stored)
@@ -300,9 +303,10 @@ class OfflineQueue:
 
     def _tidy_up(self) -> None:
         try:
-            if self._queue_file.line_count > len(self._waiting) + 1:
+            if self._sealed_count > len(self._waiting):
                 lines = [_dump(_Sealed(stored.sealed)) for stored in self._waiting.values()]
                 self._queue_file.replace([_dump(self._head), *lines])
+                self._sealed_count = len(lines)
             if self._settled_file.line_count >= 2 * SETTLED_MAX:
                 while len(self._settled) > SETTLED_MAX:
                     self._settled.popitem(last=False)
