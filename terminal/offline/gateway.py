@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol, TypeVar
 
 from terminal.errors import GatewayUnreachable
+from terminal.transport import Reply
 from wire.errors import WireError
 from wire.messages.base import dump_message, parse_message
 from wire.messages.offline import (
@@ -42,8 +43,8 @@ class SignedCaller(Protocol):
 
     async def call(
         self, method: str, target: str, body: bytes = b"", idempotency_key: str | None = None
-    ) -> bytes:
-        """Send one request and return the body of the gateway's answer."""
+    ) -> Reply:
+        """Send one request and return the gateway's answer to it."""
 
 
 class OfflineGatewayClient:
@@ -67,15 +68,15 @@ class OfflineGatewayClient:
 
     async def upload(self, batch: BatchRequest) -> BatchAnswer:
         """See OfflineGateway."""
-        body = await self._caller.call("POST", BATCHES_TARGET, dump_message(batch), batch.batch_id)
-        answer = _read(body, BatchAnswer)
+        reply = await self._caller.call("POST", BATCHES_TARGET, dump_message(batch), batch.batch_id)
+        answer = _read(reply, BatchAnswer)
         if len(answer.results) != len(batch.records):
             raise GatewayUnreachable("the gateway's answer is about other records than were sent")
         return answer
 
 
-def _read(body: bytes, kind: type[T]) -> T:
+def _read(reply: Reply, kind: type[T]) -> T:
     try:
-        return parse_message(body, kind)
+        return parse_message(reply.body, kind)
     except WireError:
         raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None

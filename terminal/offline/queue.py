@@ -1,7 +1,7 @@
 """Payments accepted offline, sealed and chained, on disk before the cashier is told.
 
-    offline-queue.<key id>      what is still to be handed in, whole
-    offline-settled.<key id>    what became of the others, without what could be spent
+    offline-queue-<key id>.records      what is still to be handed in, whole
+    offline-settled-<key id>.records    what became of the others, without what could be spent
 
 The names carry the id of the terminal's key, because a chain belongs to one: a terminal that is enrolled
 anew begins another at 1. Each line of the queue is a sealed record or a head, which says how far the chain
@@ -18,12 +18,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import msgspec
 import structlog
 
+from terminal.disk import Disk
 from terminal.errors import JournalUnwritable
 from terminal.offline.record_file import RecordFile
 from terminal.offline.rules import DeviceMemory, Exposure
@@ -131,7 +131,7 @@ _START: Final = _Head(0, FIRST_LINK)
 class OfflineQueue:
     """The one writer of a terminal's chain; its calls block and may come from any thread."""
 
-    def __init__(self, folder: Path, terminal_key: es256.PrivateKey) -> None:
+    def __init__(self, disk: Disk, terminal_key: es256.PrivateKey) -> None:
         """Open the queue, and cut off what a power loss left half-written.
 
         Raises:
@@ -142,8 +142,8 @@ class OfflineQueue:
         self._devices: OrderedDict[bytes, _DeviceClaims] = OrderedDict()
         key_id_hex = es256.key_id_of(terminal_key.public_key()).hex()
         try:
-            self._settled_file = RecordFile(folder / f"{SETTLED_FILE}.{key_id_hex}")
-            self._queue_file = RecordFile(folder / f"{QUEUE_FILE}.{key_id_hex}")
+            self._settled_file = RecordFile(disk, f"{SETTLED_FILE}-{key_id_hex}.records")
+            self._queue_file = RecordFile(disk, f"{QUEUE_FILE}-{key_id_hex}.records")
             self._load()
         except OSError as error:
             raise _unwritable(error) from None

@@ -1,23 +1,21 @@
-"""A file of checksummed lines that only ever ends in whole ones: the disk below terminal/offline.
+"""A file of checksummed lines that only ever ends in whole ones, on a `Disk`.
 
 The discipline is the journal's (terminal/journal.py): a line is the CRC-32 of its content in eight hex
 digits, a space, the content. It counts once its newline is on disk, and every append is synced before the
-next begins, so power loss can spoil nothing but the tail. These are the only operations of this package on
-files that are appended to.
+next begins, so power loss can spoil nothing but the tail.
 """
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import PurePath
 from typing import Final
 
 import structlog
 
-from terminal.data_folder import FILE_MODE, sync_folder, write_file_durably, write_whole
+from terminal.disk import Disk
 
 _CHECKSUM_CHARS: Final = 8
 
@@ -27,23 +25,19 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class RecordFile:
     """One append-only file; its calls block and one thread at a time makes them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, disk: Disk, name: str) -> None:
         """Open the file, or make it.
 
         Raises:
             OSError: it can't be opened for writing.
         """
-        self._path = path
-        self._descriptor = -1
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        self._disk = disk
+        self._name = name
+        self._file = disk.open(name)
         self._good_bytes = 0
         self._is_spoilt = False
         self.line_count = 0
         """Lines on disk."""
-
-    def __del__(self) -> None:
-        # As Python's own files do: a queue dropped without close() must not hold its descriptor for ever.
-        self.close()
 
     def load(self) -> list[bytes]:
         """Return the content of every whole line, oldest first, and cut the tail after the last of them.
@@ -54,22 +48,21 @@ class RecordFile:
         Raises:
             OSError: it can't be read, or not be mended.
         """
-        content = self._path.read_bytes()
+        content = self._disk.read(self._name)
         lines, self._good_bytes, damaged_count = _parse_lines(content)
         self.line_count = len(lines)
         if damaged_count:
             # No torn tail but a damaged disk: kept for whoever looks into it.
-            log.error("offline_file_damaged", file=self._path.name, line_count=damaged_count)
+            log.error("offline_file_damaged", file=self._name, line_count=damaged_count)
             self.keep_as_damaged()
             self.replace(lines)
         elif len(content) > self._good_bytes:
             self._cut_tail()
-        sync_folder(self._path.parent)
         return lines
 
     def keep_as_damaged(self) -> None:
         """Copy the file as it is beside itself, for whoever looks into it."""
-        write_file_durably(self._path.with_name(f"{self._path.name}.damaged"), self._path.read_bytes())
+        self._disk.write(f"{PurePath(self._name).stem}.damaged", self._disk.read(self._name))
 
     def append(self, contents: Iterable[bytes]) -> None:
         """Add lines by one write and sync them; after an error the file is as before.
@@ -84,8 +77,7 @@ class RecordFile:
             self._cut_tail()
         self._is_spoilt = True
         try:
-            write_whole(self._descriptor, b"".join(lines))
-            os.fdatasync(self._descriptor)
+            self._file.append(b"".join(lines))
         except OSError:
             with suppress(OSError):
                 self._cut_tail()
@@ -102,33 +94,18 @@ class RecordFile:
         """
         lines = [_dump_line(content) for content in contents]
         content = b"".join(lines)
-        new = self._path.with_name(f"{self._path.name}.new")
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, FILE_MODE)
-        try:
-            write_whole(descriptor, content)
-            os.fsync(descriptor)
-            new.replace(self._path)
-        except OSError:
-            os.close(descriptor)
-            raise
-        # From here on the name means the new file: appending to the old one would write into nothing.
-        os.close(self._descriptor)
-        self._descriptor = descriptor
+        self._file.replace(content)
         self._good_bytes, self.line_count = len(content), len(lines)
         # Until the new name is durable, nothing may be appended.
         self._is_spoilt = True
         self._cut_tail()
 
     def close(self) -> None:
-        """Give the descriptor back; may be called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Give the file back; may be called twice."""
+        self._file.close()
 
     def _cut_tail(self) -> None:
-        os.ftruncate(self._descriptor, self._good_bytes)
-        os.fsync(self._descriptor)
-        sync_folder(self._path.parent)
+        self._file.cut(self._good_bytes)
         self._is_spoilt = False
 
 

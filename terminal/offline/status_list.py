@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
-from terminal.data_folder import write_file_durably
+from terminal.disk import Disk
 from terminal.errors import TerminalError
 from terminal.offline.gateway import OfflineGateway
 from terminal.offline.rules import Trust
+from terminal.sale.attempt import RunBlocking
 from wire import es256
 from wire.errors import TokenError, WireError
 from wire.messages.offline import IssuerAnswer, IssuerKey, OfflineRules, StatusListAnswer
@@ -46,15 +47,17 @@ class _StoredTrust(msgspec.Struct, frozen=True, kw_only=True):
 class TrustStore:
     """What this terminal believes; `sync` asks for news, and both `trust` and the file have them after it."""
 
-    def __init__(self, folder: Path, now_ms: Callable[[], int]) -> None:
+    def __init__(self, disk: Disk, now_ms: Callable[[], int], run_blocking: RunBlocking) -> None:
         """Read what was kept; a file that can't be read counts as nothing kept, which the log says.
 
         Args:
             now_ms: unix milliseconds.
+            run_blocking: where the file is written, so that nobody waits for it.
         """
-        self._path = folder / TRUST_FILE
+        self._disk = disk
         self._now_ms = now_ms
-        self._stored = _load(self._path)
+        self._run_blocking = run_blocking
+        self._stored = _load(disk)
         self._trust = _as_trust(self._stored)
 
     @property
@@ -81,7 +84,8 @@ class TrustStore:
             self._stored = self._with_list(listed)
             self._trust = _as_trust(self._stored)
         finally:
-            await asyncio.to_thread(write_file_durably, self._path, msgspec.json.encode(self._stored))
+            content = msgspec.json.encode(self._stored)
+            await self._run_blocking(partial(self._disk.write, TRUST_FILE, content))
 
     async def keep_in_sync(
         self,
@@ -142,11 +146,10 @@ class TrustStore:
         return msgspec.structs.replace(self._stored, etag=listed.etag, status_list=listed.status_list)
 
 
-def _load(path: Path) -> _StoredTrust:
+def _load(disk: Disk) -> _StoredTrust:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_StoredTrust)
-    except FileNotFoundError:
-        return _StoredTrust()
+        content = disk.read(TRUST_FILE)
+        return msgspec.json.decode(content, type=_StoredTrust) if content else _StoredTrust()
     except (OSError, msgspec.DecodeError) as error:
         log.error("offline_trust_unreadable", reason=type(error).__name__)
         return _StoredTrust()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 from terminal.errors import GatewayRefused, GatewayUnreachable, TerminalError
 from terminal.offline.gateway import OfflineGateway
 from terminal.offline.queue import OfflineQueue, StoredPayment
+from terminal.sale.attempt import RunBlocking
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.offline import BATCH_RECORDS_MAX, BatchAnswer, BatchRequest, RecordResult
 
@@ -60,6 +62,7 @@ class OfflineUploader:
         now_ms: Callable[[], int],
         entropy: Callable[[int], bytes],
         jitter: Callable[[], float],
+        run_blocking: RunBlocking,
     ) -> None:
         """Prepare an uploader; `run` or `drain` starts it.
 
@@ -71,6 +74,7 @@ class OfflineUploader:
             now_ms: unix milliseconds.
             entropy: returns that many random bytes, for the ids of batches.
             jitter: returns a number in [0, 1), to spread many tills that come back together.
+            run_blocking: where the queue's files are written, so that nobody waits for them.
         """
         self._queue = queue
         self._gateway = gateway
@@ -81,6 +85,7 @@ class OfflineUploader:
         self._now_ms = now_ms
         self._entropy = entropy
         self._jitter = jitter
+        self._run_blocking = run_blocking
         self._set_aside: set[int] = set()
         self._draining = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -169,7 +174,7 @@ class OfflineUploader:
             # 0 is what the gateway says of a seal it can't read; every other number must be the record's.
             if result.sequence not in (0, stored.record.sequence):
                 raise GatewayUnreachable("the gateway's results are about other records than were sent")
-        await asyncio.to_thread(self._queue.settle, results, at_ms=self._now_ms())
+        await self._run_blocking(partial(self._queue.settle, results, at_ms=self._now_ms()))
         self._settled_count += len(results)
         for stored, result in results:
             self._set_aside.discard(stored.record.sequence)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import terminal.offline.queue as queue_module
+from terminal.disk import FolderDisk
 from terminal.errors import JournalUnwritable
 from terminal.offline.queue import OfflineQueue, StoredPayment
 from terminal.offline.rules import Exposure
@@ -31,8 +32,9 @@ from wire.tokens.offline_record import (
 
 Open = Callable[[], OfflineQueue]
 KEY_ID_HEX = es256.key_id_of(TERMINAL_KEY.public_key()).hex()
-QUEUE_NAME = f"offline-queue.{KEY_ID_HEX}"
-SETTLED_NAME = f"offline-settled.{KEY_ID_HEX}"
+QUEUE_NAME = f"offline-queue-{KEY_ID_HEX}.records"
+SETTLED_NAME = f"offline-settled-{KEY_ID_HEX}.records"
+DAMAGED_NAME = f"offline-queue-{KEY_ID_HEX}.damaged"
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def open_queue(tmp_path: Path) -> Iterator[Open]:
     def open_one() -> OfflineQueue:
         for queue in opened:
             queue.close()
-        opened.append(OfflineQueue(tmp_path, TERMINAL_KEY))
+        opened.append(OfflineQueue(FolderDisk(tmp_path), TERMINAL_KEY))
         return opened[-1]
 
     yield open_one
@@ -155,7 +157,7 @@ def test_a_damaged_record_in_the_middle_is_kept_aside_and_the_rest_goes_on(
     again = open_queue()
     assert again.waiting() == [stored[0], stored[2]]
     assert again.next_sequence == 4
-    assert (tmp_path / f"{QUEUE_NAME}.damaged").read_bytes() == content
+    assert (tmp_path / DAMAGED_NAME).read_bytes() == content
     assert again.store(payment(4)).record.previous_link == stored[2].link
 
 
@@ -166,15 +168,15 @@ def test_a_record_that_another_hand_changed_is_kept_aside(open_queue: Open, tmp_
     other_folder = tmp_path / "other"
     other_folder.mkdir()
     other_key = ec.derive_private_key(0xBAD, ec.SECP256R1())
-    other = OfflineQueue(other_folder, other_key)
+    other = OfflineQueue(FolderDisk(other_folder), other_key)
     other.store(payment(2))
     other.close()
-    forged = next(other_folder.glob("offline-queue.*")).read_bytes()
+    forged = next(other_folder.glob("offline-queue-*")).read_bytes()
     with (tmp_path / QUEUE_NAME).open("ab") as file:
         file.write(forged)
     again = open_queue()
     assert again.waiting() == [first]
-    assert forged in (tmp_path / f"{QUEUE_NAME}.damaged").read_bytes()
+    assert forged in (tmp_path / DAMAGED_NAME).read_bytes()
 
 
 def test_numbers_go_on_when_all_is_handed_in_and_the_history_is_lost(
@@ -315,7 +317,7 @@ def _fail(_: int) -> None:
 def test_a_queue_that_can_not_be_opened_says_so(tmp_path: Path) -> None:
     (tmp_path / QUEUE_NAME).mkdir()
     with pytest.raises(JournalUnwritable):
-        OfflineQueue(tmp_path, TERMINAL_KEY)
+        OfflineQueue(FolderDisk(tmp_path), TERMINAL_KEY)
 
 
 def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
@@ -323,14 +325,15 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
     script = """
 import resource, signal, sys
 from pathlib import Path
+from terminal.disk import FolderDisk
 from terminal.errors import JournalUnwritable
 from terminal.offline.queue import OfflineQueue
 from tests.terminal.offline.conftest import TERMINAL_KEY, payment
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Path(sys.argv[1])
-queue = OfflineQueue(folder, TERMINAL_KEY)
+queue = OfflineQueue(FolderDisk(folder), TERMINAL_KEY)
 first = queue.store(payment(1))
-size = next(folder.glob("offline-queue.*")).stat().st_size
+size = next(folder.glob("offline-queue-*")).stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + 50, resource.RLIM_INFINITY))
 try:
     queue.store(payment(2))
@@ -338,7 +341,7 @@ except JournalUnwritable:
     print("refused")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 queue.store(payment(3))
-print([one.record.order_id for one in OfflineQueue(folder, TERMINAL_KEY).waiting()])
+print([one.record.order_id for one in OfflineQueue(FolderDisk(folder), TERMINAL_KEY).waiting()])
 """
     root = Path(__file__).parents[3]
     result = subprocess.run(
@@ -364,7 +367,7 @@ def test_no_order_of_operations_loses_reorders_or_renumbers(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("queue")
-    queue = OfflineQueue(folder, TERMINAL_KEY)
+    queue = OfflineQueue(FolderDisk(folder), TERMINAL_KEY)
     sealed: dict[int, bytes] = {}
     settled: set[int] = set()
     for number, (what, choice) in enumerate(operations, start=1):
@@ -383,7 +386,7 @@ def test_no_order_of_operations_loses_reorders_or_renumbers(
                 # Half a record that was never told as stored.
                 with (folder / QUEUE_NAME).open("ab") as file:
                     file.write(b"0123abcd {" * (choice % 50))
-            queue = OfflineQueue(folder, TERMINAL_KEY)
+            queue = OfflineQueue(FolderDisk(folder), TERMINAL_KEY)
         expected = {sequence: one for sequence, one in sealed.items() if sequence not in settled}
         assert {one.record.sequence: one.sealed for one in queue.waiting()} == expected
         assert [one.record.sequence for one in queue.waiting()] == sorted(expected)
