@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -19,6 +21,11 @@ from terminal.offline.rules import (
     judge_tap,
 )
 from wire.money import Money
+
+SUSPECTS_MAX: Final = 1_000
+"""Keys remembered as copied; those suspected longest ago are forgotten first."""
+COPY_SUSPECTED: Final = "card_copy_suspected"
+ALREADY_PRESENTED: Final = "already_presented"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -64,6 +71,7 @@ class OfflineAcceptance:
         self._now_ms = now_ms
         # Two taps judged side by side could each fit a limit that both together do not.
         self._lock = threading.Lock()
+        self._suspects: OrderedDict[bytes, None] = OrderedDict()
 
     def refusal_before_tap(self, amount: Money) -> str | None:
         """Return why no tap for this amount could be accepted now, None if one could; stores nothing."""
@@ -75,8 +83,12 @@ class OfflineAcceptance:
     ) -> AcceptedOffline | RefusedOffline:
         """Judge a tap by every rule and, if it keeps them, seal and store it.
 
-        What is returned as accepted survives power loss. A kill before this returns may leave a record that
+        What is returned as accepted survives power loss; the same tap under the same attempt id gets the same
+        record again while that waits. A kill before this returns may leave a record that
         nobody was told of; like an answer that was lost, it is found by its attempt id.
+
+        A key that has once contradicted itself here gets nothing more from this terminal until it is started
+        again: the next tap of a copy may fit what was seen, and still be a copy's.
 
         Args:
             token, credential: as the reader presented them.
@@ -84,7 +96,14 @@ class OfflineAcceptance:
         """
         with self._lock:
             now_ms = self._now_ms()
+            known = self._queue.find_by_token(token)
+            if known is not None:
+                # The very same tap once more is no second claim under its counter, and no second payment.
+                is_same = known.record.attempt_id == attempt_id
+                return AcceptedOffline(known) if is_same else RefusedOffline(ALREADY_PRESENTED)
             key_id = device_key_id_of(token)
+            if key_id in self._suspects:
+                return RefusedOffline(COPY_SUSPECTED)
             verdict = judge_tap(
                 token,
                 credential,
@@ -95,6 +114,7 @@ class OfflineAcceptance:
                 now_ms=now_ms,
             )
             if isinstance(verdict, RefusedTap):
+                self._note_suspicion(verdict.code, key_id, attempt_id)
                 return RefusedOffline(verdict.code)
             payment = AcceptedPayment(
                 attempt_id=attempt_id,
@@ -111,3 +131,12 @@ class OfflineAcceptance:
             except JournalUnwritable as error:
                 log.error("offline_payment_not_stored", attempt_id=attempt_id, reason=str(error))
                 return RefusedOffline(error.code)
+
+    def _note_suspicion(self, code: str, key_id: bytes | None, attempt_id: str) -> None:
+        # Judged only of what the key itself has signed, so nobody else can bring a key under suspicion.
+        if code != COPY_SUSPECTED or key_id is None:
+            return
+        log.warning("offline_card_copy_suspected", attempt_id=attempt_id, key_id=key_id.hex())
+        self._suspects[key_id] = None
+        while len(self._suspects) > SUSPECTS_MAX:
+            self._suspects.popitem(last=False)

@@ -181,6 +181,11 @@ class OfflineQueue:
             stored_minor=sum(one.record.amount.minor for one in stored),
         )
 
+    def find_by_token(self, token: bytes) -> StoredPayment | None:
+        """Return the waiting record that holds this very token, None if there is none."""
+        with self._lock:
+            return next((one for one in self._waiting.values() if one.record.token == token), None)
+
     def store(self, payment: AcceptedPayment) -> StoredPayment:
         """Seal a payment as the chain's next record; it survives power loss when this returns.
 
