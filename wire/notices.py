@@ -352,7 +352,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "offline_record_invalid",
-            NextStep.NONE,
+            NextStep.CONTACT_SUPPORT,
             "A payment taken without a connection has a broken seal. It was not charged.",
             "一笔离线收款的封存记录已损坏，未扣款。",
             "A payment taken without a connection could not be verified. Nothing was charged.",
@@ -360,7 +360,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "offline_record_too_old",
-            NextStep.NONE,
+            NextStep.CONTACT_SUPPORT,
             "A payment taken without a connection reached us too late. It was not charged.",
             "一笔离线收款上传过晚，未扣款。",
             "A payment taken without a connection reached us too late. Nothing was charged.",
@@ -368,7 +368,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "offline_rules_broken",
-            NextStep.NONE,
+            NextStep.CONTACT_SUPPORT,
             "A payment taken without a connection broke the rules for it. It was not charged.",
             "一笔离线收款不符合离线规则，未扣款。",
             "A payment was taken without a connection against the rules. Nothing was charged.",
@@ -376,7 +376,7 @@ def _declines() -> list[Notice]:
         ),
         (
             "offline_record_conflict",
-            NextStep.NONE,
+            NextStep.CONTACT_SUPPORT,
             "Two different payments came under one number of this till. Call support.",
             "本机同一序号上传了两笔不同的离线收款，请联系客服。",
             "A payment taken without a connection contradicts another. Nothing was charged for it.",

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 
+from simulators.cards.offline_allowance import OfflineAllowance
 from simulators.cards.payment_card import PaymentCard
 from terminal import supervisor as module
 from terminal.errors import (
@@ -24,11 +26,13 @@ from terminal.presentations import Noticed, PresentationEvent, Presented, Presen
 from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
 from terminal.scanners.code_scanner import CodeScanner
 from terminal.supervisor import Supervisor
-from wire.cards.payment_terms import PaymentTerms
+from wire import es256
+from wire.cards.payment_terms import QUALIFIERS_OFFLINE, PaymentTerms
 from wire.codes.numeric import make_numeric_code
-from wire.messages.payments import CodeNumericPresentation
+from wire.messages.payments import CodeNumericPresentation, NfcAppPresentation
 from wire.messages.till import ReaderState
 from wire.money import Money, find_currency
+from wire.tokens.credential import CredentialClaims, mint_credential
 
 KEY = ec.derive_private_key(0x7A95CA, ec.SECP256R1())
 CODE = make_numeric_code("123456789012345")
@@ -538,3 +542,29 @@ def test_scanner_that_fails_is_opened_again(stands: Callable[..., Stand]) -> Non
     scanner.codes.put(ReaderUnavailable("unplugged"))
     scanner.codes.put(CODE)
     assert isinstance(stand.outcome(), Presented)
+
+
+def test_a_tap_for_offline_terms_comes_with_its_credential(stands: Callable[..., Stand]) -> None:
+    claims = CredentialClaims(
+        credential_id=bytes(8),
+        issued_s=1_790_000_000,
+        expires_s=1_790_600_000,
+        device_public_key=es256.dump_public_key(KEY.public_key()),
+        status_index=7,
+        per_payment_minor=5_000,
+        allowance=Money(5_000, find_currency("EUR")),
+    )
+    credential = mint_credential(claims, KEY)
+    card = PaymentCard(KEY, rng=random.Random(1), allowance=OfflineAllowance(credential))
+    card.power_on()
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.supervisor.arm(lambda: replace(stand.make_terms(), qualifiers=QUALIFIERS_OFFLINE))
+    reader.steps.put(ScriptedConnection(card.transmit))
+
+    outcome = stand.outcome()
+
+    assert isinstance(outcome, Presented)
+    assert isinstance(outcome.presentation, NfcAppPresentation)
+    assert outcome.credential == credential
+    assert outcome.card_exchange_ms is not None
