@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-COUNT_MAX = 1_000
+COUNT_MAX: Final = 1_000
 """Counts stop here; the numbers they are held against are far smaller."""
 
 

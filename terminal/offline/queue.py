@@ -186,13 +186,28 @@ class OfflineQueue:
         with self._lock:
             return next((one for one in self._waiting.values() if one.record.token == token), None)
 
+    def find_attempt(self, attempt_id: str) -> StoredPayment | SettledPayment | None:
+        """Return what is known of an attempt: that it waits, what became of it, or None for neither.
+
+        After a restart this tells of an attempt that was stored just before the process ended. What was
+        settled longer ago than the history goes back is not found.
+        """
+        with self._lock:
+            for waiting in self._waiting.values():
+                if waiting.record.attempt_id == attempt_id:
+                    return waiting
+            settled = (one for one in self._settled.values() if one.attempt_id == attempt_id)
+            return next(settled, None)
+
     def store(self, payment: AcceptedPayment) -> StoredPayment:
         """Seal a payment as the chain's next record; it survives power loss when this returns.
 
         That it may be accepted was judged before (terminal/offline/acceptance.py).
 
         Raises:
-            JournalUnwritable: it is not on disk, so it is not accepted; its number is not used up.
+            JournalUnwritable: it does not count as stored, so it is not accepted, and its number is not used
+                up. Should the disk fail both to sync it and to cut it off again, and the process end before
+                the next record, `find_attempt` may find it at the next start.
             WireError: a field does not fit its place; nothing was written.
         """
         with self._lock:

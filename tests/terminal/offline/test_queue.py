@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import terminal.offline.queue as queue_module
 from terminal.disk import FolderDisk
 from terminal.errors import JournalUnwritable
-from terminal.offline.queue import OfflineQueue, StoredPayment
+from terminal.offline.queue import OfflineQueue, SettledPayment, StoredPayment
 from terminal.offline.rules import Exposure
 from tests.terminal.offline.conftest import NOW_MS, TERMINAL_KEY, OfflinePhone, payment
 from wire import es256
@@ -215,6 +215,18 @@ def test_a_torn_word_counts_as_none(open_queue: Open, tmp_path: Path) -> None:
         (tmp_path / QUEUE_NAME).write_bytes(before)
         (tmp_path / SETTLED_NAME).write_bytes(words[:length])
         assert open_queue().waiting() == (stored if length < first_word else stored[1:])
+
+
+def test_an_attempt_is_found_waiting_settled_or_not_at_all(open_queue: Open) -> None:
+    queue = open_queue()
+    stored = [queue.store(payment(number)) for number in (1, 2)]
+    _settle(queue, stored[0])
+    for one in (queue, open_queue()):
+        assert one.find_attempt(payment(2).attempt_id) == stored[1]
+        settled = one.find_attempt(payment(1).attempt_id)
+        assert isinstance(settled, SettledPayment)
+        assert (settled.sequence, settled.outcome) == (1, "settled")
+        assert one.find_attempt(payment(3).attempt_id) is None
 
 
 def test_the_first_word_on_a_record_stands(open_queue: Open) -> None:
