@@ -5,7 +5,7 @@
 
 The names carry the id of the terminal's key, because a chain belongs to one: a terminal that is enrolled
 anew begins another at 1. Each line of the queue is a sealed record or a head, which says how far the chain
-had come when the file was last written anew; so numbers go on even when nothing waits and nothing of what
+had come when it was written; so numbers go on even when nothing waits and nothing of what
 was settled is left.
 
 A record leaves the queue only when the gateway's word on it is on disk. A kill between the two finds it in
@@ -140,6 +140,9 @@ class OfflineQueue:
         self._lock = threading.Lock()
         self._terminal_key = terminal_key
         self._devices: OrderedDict[bytes, _DeviceClaims] = OrderedDict()
+        self._waiting: OrderedDict[int, StoredPayment] = OrderedDict()
+        self._head = _START
+        self._sealed_count = 0
         key_id_hex = es256.key_id_of(terminal_key.public_key()).hex()
         try:
             self._settled_file = RecordFile(disk, f"{SETTLED_FILE}-{key_id_hex}.records")
@@ -253,6 +256,27 @@ class OfflineQueue:
                 del self._waiting[one.sequence]
             self._tidy_up()
 
+    def advance_to(self, next_sequence: int) -> None:
+        """Give out no number below this one any more; durable when it returns. Never goes back.
+
+        Needed where a till's disk was put back from an older copy: numbers that the gateway has already would
+        be conflicts, and a conflict is the merchant's loss. The chain goes on from what is known here, so the
+        gateway sees the break and raises its alarm.
+
+        Raises:
+            JournalUnwritable: as before.
+        """
+        with self._lock:
+            if next_sequence <= self._head.sequence + 1:
+                return
+            log.error("offline_sequence_behind", next_sequence=next_sequence)
+            head = _Head(next_sequence - 1, self._head.link)
+            try:
+                self._queue_file.append([_dump(head)])
+            except OSError as error:
+                raise _unwritable(error) from None
+            self._head = head
+
     def settled(self) -> list[SettledPayment]:
         """Return what became of the records handed in, the newest last; at most 2 * SETTLED_MAX of them."""
         with self._lock:
@@ -269,9 +293,6 @@ class OfflineQueue:
         self._settled = OrderedDict((one.sequence, one) for one in settled)
         for one in settled:
             self._remember(one.device)
-        self._head = _START
-        self._sealed_count = 0
-        self._waiting: OrderedDict[int, StoredPayment] = OrderedDict()
         for line in _read_lines(self._queue_file, _QUEUE_LINES):
             if isinstance(line, _Head):
                 self._head = line

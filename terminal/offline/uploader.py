@@ -175,6 +175,7 @@ class OfflineUploader:
             if result.sequence not in (0, stored.record.sequence):
                 raise GatewayUnreachable("the gateway's results are about other records than were sent")
         await self._run_blocking(partial(self._queue.settle, results, at_ms=self._now_ms()))
+        await self._run_blocking(partial(self._queue.advance_to, answer.next_sequence))
         self._settled_count += len(results)
         for stored, result in results:
             self._set_aside.discard(stored.record.sequence)

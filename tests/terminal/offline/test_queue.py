@@ -192,6 +192,24 @@ def test_numbers_go_on_when_all_is_handed_in_and_the_history_is_lost(
     _assert_chained([again.store(payment(3))], after=stored[1].link, number=3)
 
 
+def test_numbers_the_gateway_has_are_not_given_out_again(open_queue: Open) -> None:
+    """A till whose disk was put back from an older copy."""
+    queue = open_queue()
+    first = queue.store(payment(1))
+    queue.advance_to(2)
+    queue.advance_to(1)
+    assert queue.next_sequence == 2
+    queue.advance_to(40)
+    for one in (queue, open_queue()):
+        assert (one.next_sequence, one.waiting()) == (40, [first])
+    again = open_queue()
+    later = again.store(payment(2))
+    assert (later.record.sequence, later.record.previous_link) == (40, first.link)
+    _settle(again, first)
+    restarted = open_queue()
+    assert (restarted.next_sequence, restarted.waiting()) == (41, [later])
+
+
 def test_a_kill_between_the_word_and_the_queue_lets_the_word_count(open_queue: Open, tmp_path: Path) -> None:
     queue = open_queue()
     stored = [queue.store(payment(number)) for number in (1, 2, 3)]

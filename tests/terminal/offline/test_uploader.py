@@ -299,6 +299,17 @@ async def test_every_outcome_ends_the_waiting_and_is_kept(queue: OfflineQueue, b
     ]
 
 
+async def test_a_till_that_was_set_back_takes_up_the_gateways_count(
+    queue: OfflineQueue, book: OfflineBook
+) -> None:
+    _fill(queue, 1)
+    gateway = DirectGateway(book)
+    conflict = RecordResult(sequence=1, outcome="conflict", code="offline_record_conflict")
+    gateway.answers.append(BatchAnswer(results=[conflict], next_sequence=40))
+    await Till(queue, gateway).uploader.drain()
+    assert queue.store(payment(2)).record.sequence == 40
+
+
 async def test_results_about_other_records_settle_nothing(queue: OfflineQueue, book: OfflineBook) -> None:
     _fill(queue, 2)
     gateway = DirectGateway(book)
