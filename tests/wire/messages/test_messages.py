@@ -251,9 +251,7 @@ def message(request: pytest.FixtureRequest) -> Message:
 
 
 def test_every_kind_of_message_has_an_example() -> None:
-    modules = {
-        module.__name__ for module in (payments, enrolment, wallet, terminals, offline, problem, till)
-    }
+    modules = {module.__name__ for module in (payments, enrolment, wallet, terminals, offline, problem, till)}
     kinds = {kind for kind in _kinds() if kind.__module__ in modules}
     assert {type(example) for example in EXAMPLES} == kinds
 
