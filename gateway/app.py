@@ -34,9 +34,11 @@ from gateway.logs import open_request_log
 from gateway.office import Office, open_office
 from gateway.payments.bell import TerminalBell
 from gateway.payments.events import TerminalEventService
+from gateway.payments.intents import IntentService
 from gateway.payments.life_service import PaymentLifeService
 from gateway.payments.repair import RepairWorker
 from gateway.payments.service import PaymentService
+from gateway.payments.verify import Verifier
 
 KEEPALIVE_S: Final = 75
 """How long an idle connection is kept; longer than a till's pause between two customers in a queue."""
@@ -164,6 +166,15 @@ def make_desk(
         payments=PaymentService(office.store, office.vault, deadlines=config.deadlines, risk=config.risk),
         lives=PaymentLifeService(
             office.store, office.staff, office.pins, bell, entropy, deadlines=config.deadlines
+        ),
+        intents=IntentService(
+            office.store,
+            Verifier(office.store, office.vault),
+            bell,
+            entropy,
+            public_url=public_url,
+            codes=config.codes,
+            deadlines=config.deadlines,
         ),
         events=TerminalEventService(office.store),
         bell=bell,

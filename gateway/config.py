@@ -91,6 +91,17 @@ class DeadlineSettings(Section, frozen=True):
     """How often what is due is looked for."""
 
 
+class CodeSettings(Section, frozen=True):
+    """Tills' own codes (EMVCo merchant-presented)."""
+
+    country: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$", max_length=2)] = "DE"
+    """ISO 3166 alpha-2, printed in every code."""
+    category: Annotated[str, msgspec.Meta(pattern="^[0-9]{4}$", max_length=4)] = "5999"
+    """Merchant category code (ISO 18245), printed in every code."""
+    counter_max_units: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 50
+    """Most that a payer may enter at a counter's sticker, in whole units of the currency; 0: nothing."""
+
+
 class RiskSettings(Section, frozen=True):
     """What makes the gateway ask the holder, beyond limits (docs/operations.md)."""
 
@@ -120,6 +131,7 @@ class GatewayConfig(Section, frozen=True):
     processes: ProcessSettings = ProcessSettings()
     clock: ClockSettings = ClockSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
+    codes: CodeSettings = CodeSettings()
     risk: RiskSettings = RiskSettings()
     logging: LoggingSettings = LoggingSettings()
 

@@ -203,19 +203,19 @@ def _make_text(setup: PhoneSetup, phone: Phone, now_ms: int, entropy: Callable[[
 async def _ask_numeric(setup: PhoneSetup, now_ms: int, entropy: Callable[[int], bytes]) -> str:
     import aiohttp
 
-    from simulators.phones.wallet_app import ENTROPY_BYTES_NEEDED, ask_payment_code
+    from simulators.phones.wallet_app import WalletApp, exchange_over
 
     if setup.gateway is None:
         raise GatewaySilent("a numeric code comes from a gateway: say which with --gateway")
     async with aiohttp.ClientSession() as session:
-        answer = await ask_payment_code(
-            session,
+        app = WalletApp(
+            exchange_over(session),
             setup.gateway.rstrip("/"),
             draw_key_of(setup.seed, PHONE_KEY, setup.name),
-            now_ms=now_ms,
-            entropy=entropy(ENTROPY_BYTES_NEEDED),
+            now_ms=lambda: now_ms,
+            entropy=entropy,
         )
-    return answer.code
+        return (await app.ask_payment_code()).code
 
 
 def _draw_in_characters(text: str) -> str:

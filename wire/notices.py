@@ -598,6 +598,8 @@ def _problems() -> list[Notice]:
         ("staff_locked", False, "The PIN was wrong too often. Ask a manager.", "密码错误次数过多，请联系店长。"),
         ("pin_wrong", False, "The PIN is wrong. Ask the customer to try again.", "密码错误，请顾客重试。"),
         ("pin_is_locked", False, "The PIN is locked. The customer can still confirm on the phone.", "密码已锁定，顾客仍可在手机上确认。"),
+        ("intent_expired", False, "This code asks for nothing any more. Show a fresh one.", "该收款码已失效，请出示新码。"),
+        ("counter_closed", False, "This counter takes no free amounts. Ask the cashier for a code.", "该柜台不接受自定金额，请向收银员索取收款码。"),
         ("confirmation_differs", False, "What was signed is not this payment. Look at it again.", "签名内容与该笔付款不符，请重新核对。"),
         ("confirmation_way_not_allowed", False, "This payment can't be confirmed that way.", "该笔付款不可用此方式确认。"),
         ("offline_not_offered", False, "Payments without a connection are not offered here.", "此处未开通离线付款。"),

@@ -118,6 +118,28 @@ def revoke_terminal(
     show_record({"terminal_id": terminal, "status": "revoked"}, as_json=as_json)
 
 
+@terminal_commands.command("sticker")
+def show_sticker(
+    context: typer.Context,
+    terminal: Annotated[str, typer.Argument(help="Terminal id.", metavar="TERMINAL")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the QR on this till's counter sticker says; it leads to listen.public_url and stays good."""
+    from gateway.errors import ConfigurationError, NotFound
+    from gateway.payments.till_codes import TillCodeWriter
+
+    session = session_of(context)
+    settings = session.load_config(config)
+    if settings.listen.public_url is None:
+        raise ConfigurationError("listen.public_url must be given: a sticker outlives a port")
+    found = session.run(config, lambda office: office.store.find_terminal(terminal))
+    if found is None:
+        raise NotFound("there is no such terminal")
+    text = TillCodeWriter(settings.listen.public_url, settings.codes).write_sticker(found)
+    show_record({"terminal_id": terminal, "code_text": text}, as_json=as_json)
+
+
 def _merchant_record(merchant: Merchant) -> Record:
     return {
         "merchant_id": merchant.merchant_id,

@@ -22,7 +22,8 @@ class InstrumentKind(StrEnum):
     """What a holder pays with; protocol section 3 and 4."""
 
     PHONE_KEY = "phone_key"
-    """A key in a phone: taps (nfc_app), shows codes (qr_consumer), asks for numeric codes."""
+    """A key in a phone: taps (nfc_app), pays tills' codes (qr_merchant), shows codes (qr_consumer), asks for
+    numeric codes."""
     APPLET_CARD = "applet_card"
     """A smart card with the payment application: taps (nfc_app) only."""
     NTAG424_CARD = "ntag424_card"
@@ -31,7 +32,12 @@ class InstrumentKind(StrEnum):
 
 ENTRY_MODES_OF: Final[Mapping[InstrumentKind, tuple[EntryMode, ...]]] = MappingProxyType(
     {
-        InstrumentKind.PHONE_KEY: (EntryMode.NFC_APP, EntryMode.QR_CONSUMER, EntryMode.CODE_NUMERIC),
+        InstrumentKind.PHONE_KEY: (
+            EntryMode.NFC_APP,
+            EntryMode.QR_MERCHANT,
+            EntryMode.QR_CONSUMER,
+            EntryMode.CODE_NUMERIC,
+        ),
         InstrumentKind.APPLET_CARD: (EntryMode.NFC_APP,),
         InstrumentKind.NTAG424_CARD: (EntryMode.NFC_SDM,),
     }

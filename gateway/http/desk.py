@@ -16,6 +16,7 @@ from gateway.logs import RequestLog
 from gateway.merchants.service import MerchantService
 from gateway.payments.bell import TerminalBell
 from gateway.payments.events import TerminalEventService
+from gateway.payments.intents import IntentService
 from gateway.payments.life_service import PaymentLifeService
 from gateway.payments.service import PaymentService
 from gateway.storage.store import Store
@@ -28,6 +29,7 @@ class Desk:
     store: Store
     payments: PaymentService
     lives: PaymentLifeService
+    intents: IntentService
     events: TerminalEventService
     bell: TerminalBell
     merchants: MerchantService

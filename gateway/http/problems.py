@@ -51,6 +51,8 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "refund_limit_exceeded": 409,
         "confirmation_way_not_allowed": 409,
         "confirmation_differs": 409,
+        "intent_expired": 409,
+        "counter_closed": 409,
         "key_already_enrolled": 409,
         "body_too_large": 413,
         "unsupported_media_type": 415,

@@ -12,6 +12,7 @@ from gateway.http.exchange import Exchange
 from gateway.http.resources.confirmations import ConfirmationResource
 from gateway.http.resources.events import EventResource
 from gateway.http.resources.health import HealthResource
+from gateway.http.resources.intents import IntentResource
 from gateway.http.resources.lives import LifeResource
 from gateway.http.resources.payments import PaymentResource
 from gateway.http.resources.terminals import TerminalResource
@@ -41,7 +42,7 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
     payments, terminals = PaymentResource(desk), TerminalResource(desk)
     lives, events = LifeResource(desk), EventResource(desk)
     wallet, confirmations = WalletResource(desk), ConfirmationResource(desk)
-    health = HealthResource(desk)
+    intents, health = IntentResource(desk), HealthResource(desk)
     return (
         Route("POST", "/v1/payments", payments.decide, has_body=True, is_admitted=True),
         Route("GET", "/v1/payments", payments.find_by_attempt),
@@ -57,6 +58,11 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
         Route("POST", "/v1/wallet/payment-codes", wallet.create_payment_code, has_body=True),
         Route("GET", "/v1/wallet/confirmations", confirmations.list),
         Route("POST", "/v1/wallet/confirmations", confirmations.decide, has_body=True),
+        Route("POST", "/v1/intents", intents.create, has_body=True),
+        Route("GET", "/v1/intents/{intent_id}", intents.view),
+        Route("POST", "/v1/intents/{intent_id}/payments", intents.pay, has_body=True),
+        Route("GET", "/v1/counters/{terminal_id}", intents.view_counter),
+        Route("POST", "/v1/counters/{terminal_id}/payments", intents.pay_counter, has_body=True),
         Route("GET", "/health/live", health.live, answers_head=True),
         Route("GET", "/health/ready", health.ready, answers_head=True),
     )

@@ -7,6 +7,7 @@ spent: a forged one consumes nothing, and is not laid at the door of the instrum
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.holders.model import ENTRY_MODES_OF
@@ -36,6 +37,13 @@ from wire.messages.payments import (
     QrConsumerPresentation,
     entry_mode_of,
 )
+from wire.money import Money
+from wire.tokens.bound_token import (
+    BoundTokenClaims,
+    check_bound_time,
+    parse_bound_token,
+    verify_bound_token,
+)
 from wire.tokens.nfc_token import verify_nfc_token
 from wire.tokens.qr_token import QrTokenClaims, read_qr_claims, verify_qr_token
 from wire.tokens.sign1 import Sign1, parse_sign1
@@ -43,6 +51,16 @@ from wire.tokens.sign1 import Sign1, parse_sign1
 TERMS_AGE_MS_MAX: Final = 300_000
 """How far the time a card signed may lie from ours, either way: a tap is sent when it is made, but a
 till's clock may be off by as much as a request signature's may (protocol section 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a bound token must say, and whose it must be."""
+
+    instrument_id: str
+    merchant_id: str
+    attempt_id: str
+    amount: Money
 
 
 class Verifier:
@@ -105,6 +123,23 @@ class Verifier:
         code = _unfit_for(instrument, request) or code or _unfit_claims(claims, request)
         return _verdict(code, instrument, use)
 
+    async def verify_bound(self, token: bytes, expected: Bound, *, now_ms: int) -> Verified | Refused:
+        """Return the verdict on a token with which a phone pays a till's code.
+
+        Args:
+            expected: what it must be bound to, and whose key must have made it.
+        """
+        try:
+            parsed = parse_bound_token(token)
+            instrument, public_key = await self._find_signer(parsed)
+            claims = verify_bound_token(parsed, public_key)
+        except TokenError as error:
+            return Refused(error.code)
+        except _InstrumentUnknown:
+            return Refused("instrument_unknown")
+        use = TokenUse(parsed.key_id, claims.counter, _digest(parsed), None)
+        return _verdict(_unfit_binding(claims, instrument, expected, now_ms), instrument, use)
+
     async def _verify_nfc_sdm(self, presentation: NfcSdmPresentation) -> Verified | Refused:
         link = SunLink(bytes.fromhex(presentation.picc_data_hex), bytes.fromhex(presentation.mac_hex))
         tap = await self._card_keys.verify_tap(link)
@@ -153,6 +188,27 @@ def _verify_qr_token(
             raise
         # Time is judged after the signature, so these claims are the device's own and are spent.
         return read_qr_claims(token), error.code
+
+
+def _unfit_binding(
+    claims: BoundTokenClaims, instrument: KnownInstrument, expected: Bound, now_ms: int
+) -> str | None:
+    """Return why a token is not bound to just this payment, now; None if it is."""
+    if instrument.instrument_id != expected.instrument_id:
+        return "token_invalid"
+    if EntryMode.QR_MERCHANT not in ENTRY_MODES_OF[instrument.kind]:
+        return "entry_mode_not_allowed"
+    if (claims.merchant_id, claims.attempt_id) != (expected.merchant_id, expected.attempt_id):
+        return "terminal_mismatch"
+    if claims.amount.currency != expected.amount.currency:
+        return "currency_mismatch"
+    if claims.amount.minor != expected.amount.minor:
+        return "amount_mismatch"
+    try:
+        check_bound_time(claims, now_ms=now_ms)
+    except TokenError as error:
+        return error.code
+    return None
 
 
 def _unfit_for(instrument: KnownInstrument, request: PaymentRequest) -> str | None:

@@ -134,6 +134,9 @@ class MerchantStore(Protocol):
     async def find_terminal_by_key(self, key_id: bytes) -> EnrolledTerminal | None:
         """Return the terminal with this key, whatever its status."""
 
+    async def find_terminal(self, terminal_id: str) -> EnrolledTerminal | None:
+        """Return a terminal, whatever its status; None if there is none."""
+
     async def list_terminals(self, after_id: str = "") -> list[EnrolledTerminal]:
         """Return up to PAGE_ROWS_MAX terminals in id order, after the given id."""
 

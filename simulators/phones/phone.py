@@ -19,6 +19,7 @@ from wire.codes.consumer_qr import dump_consumer_qr
 from wire.codes.luhn import check_luhn
 from wire.codes.scanned import BASE32_PREFIX, BASE45_PREFIX
 from wire.money import Money
+from wire.tokens.bound_token import BoundTokenClaims, mint_bound_token
 from wire.tokens.qr_token import QrTokenClaims, mint_qr_token
 
 TOKEN_LIFE_S: Final = 60
@@ -119,6 +120,29 @@ class Phone:
             raise SimulatorError(f"there is no form named {form}")
         self._shown = dump(self.mint_token(now_ms, cap, life_s))
         return self._shown
+
+    def sign_bound(
+        self, merchant_id: str, attempt_id: str, amount: Money, now_ms: int, *, life_s: int = TOKEN_LIFE_S
+    ) -> bytes:
+        """Sign that the holder pays this amount to this merchant, in this attempt.
+
+        Args:
+            now_ms: unix milliseconds as this phone believes them.
+
+        Raises:
+            CounterExhausted: the key has signed as often as it can.
+        """
+        issued_s = now_ms // 1000
+        claims = BoundTokenClaims(
+            token_id=self._rng.randbytes(TOKEN_ID_BYTES),
+            issued_s=issued_s,
+            expires_s=issued_s + life_s,
+            merchant_id=merchant_id,
+            attempt_id=attempt_id,
+            amount=amount,
+            counter=self._counter.rise(),
+        )
+        return mint_bound_token(claims, self._private_key)
 
     def screenshot(self) -> str:
         """Return the code last shown, word for word, however old it is.

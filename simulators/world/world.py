@@ -17,7 +17,7 @@ from simulators.cards.payment_card import PaymentCard
 from simulators.cards.uid_tag import UidTag
 from simulators.errors import GatewaySilent, SimulatorError
 from simulators.fields.private_pcscd import VirtualSlot
-from simulators.phones.wallet_app import ENTROPY_BYTES_NEEDED, ask_payment_code
+from simulators.phones.wallet_app import WalletApp, exchange_over
 from simulators.world.belongings import PHONE_KEY, Card, draw_key_of, make_belongings
 from simulators.world.devices import Devices, open_devices
 from simulators.world.file import WorldFile
@@ -159,14 +159,17 @@ class World:
         if self._outside.gateway_url is None:
             raise GatewaySilent("this world was not told where the gateway is")
         async with aiohttp.ClientSession() as session:
-            answer = await ask_payment_code(
-                session,
-                self._outside.gateway_url,
-                draw_key_of(self._file.seed, PHONE_KEY, phone_name),
-                now_ms=self._outside.now_ms(),
-                entropy=self._outside.entropy(ENTROPY_BYTES_NEEDED),
-            )
+            answer = await self._open_app(session, phone_name, self._outside.gateway_url).ask_payment_code()
         return answer.code
+
+    def _open_app(self, session: aiohttp.ClientSession, phone_name: str, gateway_url: str) -> WalletApp:
+        return WalletApp(
+            exchange_over(session),
+            gateway_url,
+            draw_key_of(self._file.seed, PHONE_KEY, phone_name),
+            now_ms=self._outside.now_ms,
+            entropy=self._outside.entropy,
+        )
 
     def _forget_field(self, field_name: str) -> None:
         self._field_of = {thing: field for thing, field in self._field_of.items() if field != field_name}

@@ -11,10 +11,7 @@ from wire.messages.base import Message
 from wire.messages.payments import (
     AmountMinor,
     CurrencyCode,
-    OrderDetails,
-    OrderId,
     PaymentState,
-    TokenBytes,
     UlidText,
     UnixMs,
 )
@@ -80,40 +77,3 @@ class WalletPayment(Message, frozen=True):
     decided_ms: UnixMs
     holder_text: dict[str, str] = msgspec.field(default_factory=dict)
     """Why it was declined or closed, by language tag."""
-
-
-class IntentView(Message, frozen=True):
-    """What a till's code asks of whoever scans it, with the names as they are registered."""
-
-    intent_id: UlidText
-    """The attempt id under which it is paid, once."""
-    merchant_id: MerchantId
-    merchant_name: str
-    location_name: str
-    terminal_id: str
-    amount_minor: AmountMinor
-    currency: CurrencyCode
-    expires_ms: UnixMs
-    order: OrderDetails | None = None
-
-
-class CounterView(Message, frozen=True):
-    """What a counter's sticker leads to: the till's open intent, or a free amount up to a cap."""
-
-    terminal_id: str
-    merchant_id: MerchantId
-    merchant_name: str
-    location_name: str
-    currency: CurrencyCode
-    open_amount_max_minor: Annotated[int, msgspec.Meta(ge=0)]
-    """What a payer may enter where the till asks for nothing; 0: nothing."""
-    intent: IntentView | None = None
-
-
-class IntentPayment(Message, frozen=True):
-    """Pay what a till's code asks for, or a free amount at a counter; the token is bound to all of it."""
-
-    token: TokenBytes
-    """A code token (wire/tokens) bound to merchant, amount and attempt."""
-    order_id: OrderId | None = None
-    """At a counter only: the payer's own reference, if any."""

@@ -29,6 +29,7 @@ NFC_TOKEN_TYPE: Final = 65002
 CREDENTIAL_TYPE: Final = 65003
 OFFLINE_RECORD_TYPE: Final = 65004
 STATUS_LIST_TYPE: Final = 65005
+BOUND_TOKEN_TYPE: Final = 65006
 """CoAP content formats of the experimental range, in COSE header 16 (protocol section 1.1)."""
 
 TOKEN_BYTES_MAX: Final = 1024

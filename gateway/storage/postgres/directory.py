@@ -136,11 +136,15 @@ async def enrol_terminal(
     found = await fetch_row(connection, SQL["find_terminal_by_code_and_key"], values)
     if found is None:
         raise EnrolmentRefused("the code is unknown, used or expired")
-    row = await fetch_row(
-        connection, SQL["find_enrolled_terminal_by_id"], {"terminal_id": found["terminal_id"]}
-    )
-    assert row is not None, "a terminal is never removed"
-    return read_enrolled_terminal(row)
+    terminal = await find_terminal(connection, found["terminal_id"])
+    assert terminal is not None, "a terminal is never removed"
+    return terminal
+
+
+async def find_terminal(connection: Connection, terminal_id: str) -> EnrolledTerminal | None:
+    """Return a terminal, whatever its status; None if there is none."""
+    row = await fetch_row(connection, SQL["find_enrolled_terminal_by_id"], {"terminal_id": terminal_id})
+    return None if row is None else read_enrolled_terminal(row)
 
 
 async def find_terminal_by_key(connection: Connection, key_id: bytes) -> EnrolledTerminal | None:

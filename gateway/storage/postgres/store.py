@@ -135,6 +135,10 @@ class PostgresStore(PolicyQueries):
         async with self._database.connection() as connection:
             return await directory.find_terminal_by_key(connection, key_id)
 
+    async def find_terminal(self, terminal_id: str) -> EnrolledTerminal | None:
+        async with self._database.connection() as connection:
+            return await directory.find_terminal(connection, terminal_id)
+
     async def list_terminals(self, after_id: str = "") -> list[EnrolledTerminal]:
         async with self._database.connection() as connection:
             return await directory.list_terminals(connection, after_id)

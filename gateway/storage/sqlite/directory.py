@@ -131,6 +131,12 @@ def find_terminal_by_key(connection: sqlite3.Connection, key_id: bytes) -> Enrol
     return None if row is None else read_enrolled_terminal(row)
 
 
+def find_terminal(connection: sqlite3.Connection, terminal_id: str) -> EnrolledTerminal | None:
+    """Return a terminal, whatever its status; None if there is none."""
+    row = connection.execute(SQL["find_enrolled_terminal_by_id"], {"terminal_id": terminal_id}).fetchone()
+    return None if row is None else read_enrolled_terminal(row)
+
+
 def list_terminals(connection: sqlite3.Connection, after_id: str) -> list[EnrolledTerminal]:
     """Return a page of terminals in id order."""
     return [read_enrolled_terminal(row) for row in _page(connection, "list_enrolled_terminals", after_id)]
@@ -303,5 +309,6 @@ def _update_one(connection: sqlite3.Connection, name: str, values: dict[str, obj
 
 
 def _find_enrolled_terminal(connection: sqlite3.Connection, terminal_id: str) -> EnrolledTerminal:
-    row = connection.execute(SQL["find_enrolled_terminal_by_id"], {"terminal_id": terminal_id}).fetchone()
-    return read_enrolled_terminal(row)
+    terminal = find_terminal(connection, terminal_id)
+    assert terminal is not None, "it was enrolled in this transaction"
+    return terminal

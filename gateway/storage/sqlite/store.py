@@ -125,6 +125,9 @@ class SqliteStore(PolicyQueries):
     async def find_terminal_by_key(self, key_id: bytes) -> EnrolledTerminal | None:
         return await self._readers.read(lambda c: directory.find_terminal_by_key(c, key_id))
 
+    async def find_terminal(self, terminal_id: str) -> EnrolledTerminal | None:
+        return await self._readers.read(lambda c: directory.find_terminal(c, terminal_id))
+
     async def list_terminals(self, after_id: str = "") -> list[EnrolledTerminal]:
         return await self._readers.read(lambda c: directory.list_terminals(c, after_id))
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from simulators.errors import GatewaySilent
 from simulators.phones.phone import Phone
-from simulators.phones.wallet_app import ask_credential
+from simulators.phones.wallet_app import WalletApp, exchange_over
 from wire import es256
 from wire.http_signatures import SignatureTag, parse_signed_request, verify_signed_request
 from wire.messages.base import dump_message, parse_message
@@ -68,12 +68,10 @@ async def test_a_phone_gets_a_credential_it_can_hold() -> None:
     too_much = CredentialRequest(credential_id=REQUEST.credential_id, allowance_minor=5_001)
     try:
         async with aiohttp.ClientSession() as session:
-            answers = [
-                await ask_credential(session, url, KEY, REQUEST, now_ms=NOW_MS, entropy=rng.randbytes(16))
-                for _ in range(2)
-            ]
+            wallet = WalletApp(exchange_over(session), url, KEY, now_ms=lambda: NOW_MS, entropy=rng.randbytes)
+            answers = [await wallet.ask_credential(REQUEST) for _ in range(2)]
             with pytest.raises(GatewaySilent, match="allowance_not_covered"):
-                await ask_credential(session, url, KEY, too_much, now_ms=NOW_MS, entropy=rng.randbytes(16))
+                await wallet.ask_credential(too_much)
     finally:
         await runner.cleanup()
     assert answers[0] == answers[1]

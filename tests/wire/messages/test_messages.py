@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.errors import WireError
-from wire.messages import enrolment, offline, payments, problem, terminals, till, wallet
+from wire.messages import enrolment, intents, offline, payments, problem, terminals, till, wallet
 from wire.messages.base import BODY_BYTES_MAX, Message, dump_message, parse_message
 from wire.messages.payments import (
     CodeNumericPresentation,
@@ -90,7 +90,7 @@ _WAITING = wallet.WaitingPayment(
     code="confirm_above_limit",
     confirm_by_ms=1_784_000_060_000,
 )
-_INTENT = wallet.IntentView(
+_INTENT = intents.IntentView(
     intent_id=_ULID,
     merchant_id="MERCHANT0000001",
     merchant_name="最佳咖啡",
@@ -201,7 +201,7 @@ EXAMPLES: list[Message] = [
         decided_ms=1_784_000_000_000,
     ),
     _INTENT,
-    wallet.CounterView(
+    intents.CounterView(
         terminal_id="TERMNA01",
         merchant_id="MERCHANT0000001",
         merchant_name="最佳咖啡",
@@ -210,7 +210,12 @@ EXAMPLES: list[Message] = [
         open_amount_max_minor=5_000,
         intent=_INTENT,
     ),
-    wallet.IntentPayment(token=bytes(160), order_id="ORDER-17"),
+    intents.IntentRequest(
+        intent_id=_ULID, order_id="ORDER-17", amount_minor=1_250, currency="EUR", life_ms=60_000, order=_ORDER
+    ),
+    intents.IntentAnswer(intent_id=_ULID, code_text="000201", expires_ms=1_784_000_060_000),
+    intents.IntentPayment(attempt_id=_ULID, token=bytes(160)),
+    intents.CounterPayment(attempt_id=_ULID, amount_minor=1_250, currency="EUR", token=bytes(160)),
     _NOTICE,
     terminals.TerminalEvents(events=[_NOTICE], last=7),
     problem.Problem(
@@ -251,7 +256,10 @@ def message(request: pytest.FixtureRequest) -> Message:
 
 
 def test_every_kind_of_message_has_an_example() -> None:
-    modules = {module.__name__ for module in (payments, enrolment, wallet, terminals, offline, problem, till)}
+    modules = {
+        module.__name__
+        for module in (payments, enrolment, wallet, intents, terminals, offline, problem, till)
+    }
     kinds = {kind for kind in _kinds() if kind.__module__ in modules}
     assert {type(example) for example in EXAMPLES} == kinds
 
