@@ -65,9 +65,10 @@ SELECT s.day, s.instrument_id, s.spent_minor, s.recent_window, s.recent_count
 FROM keys CROSS JOIN spent_days AS s USING (day, instrument_id)
 
 -- name: list_wallet_days
-WITH keys (day, wallet_id) AS (:keys)
+-- Each key once: the last one of a list may stand in it several times.
+WITH keys (day, wallet_id) AS (:keys), once AS (SELECT DISTINCT day, wallet_id FROM keys)
 SELECT keys.day, keys.wallet_id, sum(s.spent_minor)
-FROM keys CROSS JOIN instruments AS i USING (wallet_id)
+FROM once AS keys CROSS JOIN instruments AS i USING (wallet_id)
     CROSS JOIN spent_days AS s ON s.day = keys.day AND s.instrument_id = i.instrument_id
 GROUP BY keys.day, keys.wallet_id
 

@@ -96,5 +96,6 @@ WHERE p.payment_id = :payment_id AND :wallet_id = (
 )
 
 -- name: list_habit
-WITH keys (day, instrument_id) AS (:keys)
-SELECT s.spent_minor, s.payment_count FROM keys CROSS JOIN spent_days AS s USING (day, instrument_id)
+-- Each key once: the last one of a list may stand in it several times.
+WITH keys (day, instrument_id) AS (:keys), once AS (SELECT DISTINCT day, instrument_id FROM keys)
+SELECT s.spent_minor, s.payment_count FROM once CROSS JOIN spent_days AS s USING (day, instrument_id)
