@@ -31,12 +31,15 @@ class GatewayDidNotStart(Exception):
 class Gateway:
     """One configuration, and the process that serves it now."""
 
-    def __init__(self, folder: Path, database: str, workers: int) -> None:
+    def __init__(
+        self, folder: Path, database: str, workers: int, *, public_url: str = PUBLIC_URL, settings: str = ""
+    ) -> None:
+        """Write a configuration; `settings` are further tables of gateway.toml."""
         self._toml = folder / "gateway.toml"
         self._toml.write_text(
-            f'[listen]\nport = 0\npublic_url = "{PUBLIC_URL}"\n'
+            f'[listen]\nport = 0\npublic_url = "{public_url}"\n'
             f'[storage]\ndatabase = "{database}"\nvault_key_file = "vault.key"\n'
-            f"[processes]\nworkers = {workers}\n"
+            f"[processes]\nworkers = {workers}\n{settings}"
             '[risk]\npayments_per_window_max = 0\n[logging]\nformat = "json"\nlevel = "warning"\n',
             encoding="utf-8",
         )

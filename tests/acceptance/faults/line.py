@@ -1,0 +1,106 @@
+"""The network between a till and its gateway: a TCP line that carries, loses answers, or is cut.
+
+Whole answers are lost, never half requests changed: the gateway has then done what it was asked, and the
+till can't know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from enum import Enum
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+CHUNK_BYTES: Final = 65_536
+
+
+class LineState(Enum):
+    """What the line does with what is given to it."""
+
+    CARRIES = "carries"
+    LOSES_ANSWERS = "loses answers"
+    """Requests arrive; of the answers nothing comes back, and the connection breaks."""
+    CUT = "cut"
+    """Nobody is reached."""
+
+
+class Line:
+    """A listening port that leads to a gateway, for as long as the block runs."""
+
+    def __init__(self) -> None:
+        self._state = LineState.CARRIES
+        self._target = ("127.0.0.1", 0)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self.lost_count = 0
+        """Answers that were on their way and did not arrive."""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        self._break_all()
+
+    @property
+    def url(self) -> str:
+        """Where a till reaches the gateway."""
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def lead_to(self, gateway_url: str) -> None:
+        """Carry to this gateway from now on."""
+        parts = urlsplit(gateway_url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._target = (parts.hostname, parts.port)
+
+    def set(self, state: LineState) -> None:
+        """Do something else from now on; what is cut breaks at once."""
+        self._state = state
+        if state is LineState.CUT:
+            self._break_all()
+
+    def _break_all(self) -> None:
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._state is LineState.CUT:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._open |= {writer, far_writer}
+        try:
+            await asyncio.gather(self._pump(reader, far_writer), self._pump_back(far_reader, writer))
+        finally:
+            self._open -= {writer, far_writer}
+            for one in (writer, far_writer):
+                one.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(CHUNK_BYTES):
+                writer.write(chunk)
+                await writer.drain()
+        writer.transport.abort()
+
+    async def _pump_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(CHUNK_BYTES):
+                if self._state is LineState.LOSES_ANSWERS:
+                    self.lost_count += 1
+                    break
+                writer.write(chunk)
+                await writer.drain()
+        writer.transport.abort()

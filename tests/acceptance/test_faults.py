@@ -1,0 +1,26 @@
+"""The worst faults with real processes over real sockets, each once here and many times in `make faults`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulators.fields.private_pcscd import find_missing
+from tests.acceptance.faults.reader_service import AMOUNT_MINOR, run_reader_service
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+SEED = 20_261_128
+
+
+@pytest.mark.pcsc
+@pytest.mark.skipif(bool(find_missing()), reason="no private pcscd on this machine")
+async def test_pcscd_restarted_during_a_tap_charges_nobody_twice_and_the_reader_heals(
+    tmp_path: Path,
+) -> None:
+    seen = await run_reader_service(tmp_path, SEED, 2)
+    assert seen["findings"] == []
+    assert (seen["sales"], seen["restarts"]) == (2, 2)
+    # The card still lies there when pcscd is back, so the same sale is paid after all: once.
+    assert seen["approved"] == seen["charges"] == 2
+    assert seen["charged_minor"] == 2 * AMOUNT_MINOR
