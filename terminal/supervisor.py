@@ -33,13 +33,11 @@ from terminal.presentations import (
     PresentedInVain,
     TermsSource,
 )
-from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
+from terminal.readers.card_meeting import meet_card
+from terminal.readers.card_reader import CardConnection, CardReader
 from terminal.scanners.code_scanner import CodeScanner
-from wire.cards.dialogue import hold_dialogue
-from wire.cards.presentation_dialogue import SIGNING_COMMAND_PREFIX, OfflineTap, read_presentation
 from wire.codes.scanned import recognise
-from wire.errors import CardError, PaymentCodeError
-from wire.messages.payments import NfcAppPresentation
+from wire.errors import PaymentCodeError
 from wire.messages.till import ReaderState, ReaderView
 
 WAIT_MS: Final = 250
@@ -52,10 +50,6 @@ DRAIN_CODES_MAX: Final = 3
 """Codes thrown away at arming: what a camera had buffered. It sees what is before it again."""
 PRESENCE_PAUSE_S: Final = 0.05
 """Between two questions whether a card that was read is still there."""
-PRESENTATION_MS_MAX: Final = 5_000
-"""From noticing a card to the end of its dialogue; checked before every command."""
-APDU_COUNT_MAX: Final = 24
-"""Commands of one presentation; the longest honest dialogue needs fewer than half."""
 SIGHTING_GAP_MS: Final = 1_000
 """A camera's code that was gone for less is still the same one being held there."""
 REOPEN_DELAY_MS_MIN: Final = 250
@@ -317,7 +311,13 @@ class _CardOwner(_Owner):
         noticed_ns = time.monotonic_ns()
         self._deliver(arming, Noticed(self._device.path, noticed_ns))
         try:
-            event = self._read(connection, arming, noticed_ns)
+            event = meet_card(
+                connection,
+                arming.terms,
+                reader=self._device.path,
+                noticed_ns=noticed_ns,
+                monotonic_ns=time.monotonic_ns,
+            )
         except CardRemoved as removal:
             # Whoever holds it again, or still, is read again: no waiting for its absence.
             self._deliver(arming, PresentedInVain(self._device.path, removal.code, noticed_ns))
@@ -329,51 +329,10 @@ class _CardOwner(_Owner):
         self._deliver(arming, event)
         self._await_removal(connection)
 
-    def _read(self, connection: CardConnection, arming: _Arming, noticed_ns: int) -> PresentationEvent:
-        if connection.technology is CardTechnology.UID_ONLY:
-            return PresentedInVain(self._device.path, "uid_only_card", noticed_ns)
-        driven = _DrivenConnection(connection, noticed_ns + PRESENTATION_MS_MAX * _NS_PER_MS)
-        try:
-            read = hold_dialogue(read_presentation(arming.terms), driven.transmit)
-        except (CardError, PresentationRefused) as refusal:
-            log.info("card_refused", reader=self._device.path, code=refusal.code)
-            return PresentedInVain(self._device.path, refusal.code, noticed_ns)
-        credential = None
-        if isinstance(read, OfflineTap):
-            credential, read = read.credential, NfcAppPresentation(token=read.token)
-        return Presented(
-            reader=self._device.path,
-            presentation=read,
-            noticed_ns=noticed_ns,
-            complete_ns=time.monotonic_ns(),
-            card_exchange_ms=driven.card_exchange_ms,
-            credential=credential,
-        )
-
     def _await_removal(self, connection: CardConnection) -> None:
         while not self._switch.stopped and connection.is_present():
             self._health.beat()
             self._switch.rest(int(PRESENCE_PAUSE_S * 1000))
-
-
-class _DrivenConnection:
-    """A connection as a dialogue may use it: so many commands, so much time, the signing one timed."""
-
-    def __init__(self, connection: CardConnection, deadline_ns: int) -> None:
-        self._connection = connection
-        self._deadline_ns = deadline_ns
-        self._apdus_left = APDU_COUNT_MAX
-        self.card_exchange_ms: int | None = None
-
-    def transmit(self, command: bytes) -> bytes:
-        self._apdus_left -= 1
-        started_ns = time.monotonic_ns()
-        if self._apdus_left < 0 or started_ns > self._deadline_ns:
-            raise PresentationRefused("the card takes too long", code="card_answer_invalid")
-        answer = self._connection.transmit(command)
-        if command.startswith(SIGNING_COMMAND_PREFIX):
-            self.card_exchange_ms = (time.monotonic_ns() - started_ns) // _NS_PER_MS
-        return answer
 
 
 class _CodeOwner(_Owner):

@@ -23,6 +23,8 @@ from terminal.errors import (
     ReaderUnavailable,
 )
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
+from terminal.readers import card_meeting
+from terminal.readers.card_meeting import APDU_COUNT_MAX
 from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
 from terminal.scanners.code_scanner import CodeScanner
 from terminal.supervisor import Supervisor
@@ -333,7 +335,7 @@ def test_dialogue_without_end_is_cut_off(
         while True:
             yield b"\x00\xb0\x00\x00\x00"
 
-    monkeypatch.setattr(module, "read_presentation", forever)
+    monkeypatch.setattr(card_meeting, "read_presentation", forever)
     reader = ScriptedReader()
     stand = stands(reader)
     stand.arm()
@@ -344,13 +346,13 @@ def test_dialogue_without_end_is_cut_off(
 
     assert isinstance(outcome, PresentedInVain)
     assert outcome.code == "card_answer_invalid"
-    assert len(connection.commands) == module.APDU_COUNT_MAX
+    assert len(connection.commands) == APDU_COUNT_MAX
 
 
 def test_dialogue_that_takes_too_long_is_cut_off(
     stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PRESENTATION_MS_MAX", 30)
+    monkeypatch.setattr(card_meeting, "PRESENTATION_MS_MAX", 30)
     reader = ScriptedReader()
     stand = stands(reader)
     stand.arm()
