@@ -28,7 +28,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The gateway refused the attempt, and nothing of it was booked."""
+    """The gateway refused the attempt, nothing of it was booked, and nothing of it will be sent again."""
 
     code: str
 
@@ -52,20 +52,24 @@ async def run_attempt(
     gateway: GatewayClient,
     *,
     deadline_ms: int,
-    at_ms: int,
+    now_ms: Callable[[], int],
     on_stored: Callable[[], None],
     run_blocking: RunBlocking,
 ) -> AttemptOutcome:
     """Store an attempt, send it until it is answered or the deadline passes, and say what is known.
 
-    The answer is not yet in the journal when this returns: give it to `settle_attempt` once the cashier
-    has been told. Power loss in between only makes the daemon ask once more.
+    An answer is not yet in the journal when this returns: give it to `settle_attempt` once the cashier
+    has been told. Power loss in between only makes the daemon ask once more, and hear the same.
+
+    A refusal is in the journal when this returns. What is not there is asked about and sent again: after a
+    power loss, a payment that the cashier was told is refused would be taken after all.
 
     Args:
+        now_ms: unix milliseconds, for the journal.
         on_stored: called when the attempt is on disk and just before it is sent.
     """
     try:
-        await run_blocking(partial(journal.record_attempt, request, at_ms=at_ms))
+        await run_blocking(partial(journal.record_attempt, request, at_ms=now_ms()))
     except JournalUnwritable as error:
         log.error("attempt_not_stored", attempt_id=request.attempt_id, reason=str(error))
         return NotStored()
@@ -74,21 +78,29 @@ async def run_attempt(
         return Answered(await gateway.pay(request, deadline_ms=deadline_ms))
     except GatewayRefused as refusal:
         log.warning("attempt_refused_by_gateway", attempt_id=request.attempt_id, reason=str(refusal))
-        return Refused(refusal.code)
+        return await _store_refusal(journal, request.attempt_id, refusal.code, now_ms(), run_blocking)
     except GatewayUnreachable as failure:
         log.warning("attempt_outcome_unknown", attempt_id=request.attempt_id, reason=str(failure))
         return Unanswered()
 
 
 async def settle_attempt(
-    journal: Journal, attempt_id: str, outcome: AttemptOutcome, *, at_ms: int, run_blocking: RunBlocking
+    journal: Journal, answer: PaymentAnswer, *, at_ms: int, run_blocking: RunBlocking
 ) -> None:
-    """Write a known outcome to the journal; if that fails, the attempt is asked about again later."""
+    """Write an answer to the journal; if that fails, the attempt is asked about again later."""
     try:
-        match outcome:
-            case Answered(answer):
-                await run_blocking(partial(journal.record_answer, answer, at_ms=at_ms))
-            case Refused(code):
-                await run_blocking(partial(journal.record_refusal, attempt_id, code, at_ms=at_ms))
+        await run_blocking(partial(journal.record_answer, answer, at_ms=at_ms))
     except JournalUnwritable as error:
-        log.error("answer_not_stored", attempt_id=attempt_id, reason=str(error))
+        log.error("answer_not_stored", attempt_id=answer.attempt_id, reason=str(error))
+
+
+async def _store_refusal(
+    journal: Journal, attempt_id: str, code: str, at_ms: int, run_blocking: RunBlocking
+) -> AttemptOutcome:
+    """Return the refusal once it is on disk; where it can't be, the attempt will be sent again."""
+    try:
+        await run_blocking(partial(journal.record_refusal, attempt_id, code, at_ms=at_ms))
+    except JournalUnwritable as error:
+        log.error("refusal_not_stored", attempt_id=attempt_id, reason=str(error))
+        return Unanswered()
+    return Refused(code)

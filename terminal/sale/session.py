@@ -251,7 +251,7 @@ class SaleSession:
                 self._ports.journal,
                 self._ports.gateway,
                 deadline_ms=self._ports.answer_deadline_ms,
-                at_ms=self._ports.now_ms(),
+                now_ms=self._ports.now_ms,
                 on_stored=lambda: self._announce_submission(presented),
                 run_blocking=self._ports.run_blocking,
             )
@@ -259,13 +259,11 @@ class SaleSession:
             # Whatever broke, the till must not stay in SUBMITTING; the outcome is unknown.
             log.exception("attempt_failed", attempt_id=request.attempt_id)
         self._conclude(outcome, presented, digest)
-        await settle_attempt(
-            self._ports.journal,
-            request.attempt_id,
-            outcome,
-            at_ms=self._ports.now_ms(),
-            run_blocking=self._ports.run_blocking,
-        )
+        if isinstance(outcome, Answered):
+            ports = self._ports
+            await settle_attempt(
+                ports.journal, outcome.answer, at_ms=ports.now_ms(), run_blocking=ports.run_blocking
+            )
 
     def _announce_submission(self, presented: Presented) -> None:
         self._attempt_count += 1
