@@ -34,7 +34,12 @@ from wire.request_sessions import RequestSession
 RETRY_AFTER_S_MAX: Final = 60
 SENDS_MAX: Final = 100
 """Sends of one attempt within one call; the deadline ends the call long before."""
-SESSION_UNKNOWN: Final = "session_unknown"
+UNCERTAIN_REFUSALS: Final = frozenset({"store_unavailable"})
+"""A gateway that loses its store, or the process that holds it, can't know what became of a commit that was
+on its way (docs/operations.md): it has refused, and may have booked."""
+SESSION_REFUSALS: Final = frozenset({"session_unknown", "signature_invalid"})
+"""The gateway does not know the session, or another key for it, as when the answer that opened it was not the
+one to our asking."""
 JSON_CONTENT_TYPE: Final = "application/json"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -145,8 +150,8 @@ class GatewayClient:
     ) -> Reply:
         """Send one signed request, once, and return the gateway's answer to it: status 200 or 201, JSON.
 
-        It is signed under the session there is; should the gateway not know that one, it is signed once more
-        by the terminal's own key.
+        It is signed under the session there is; should the gateway not take that signature, it is signed once
+        more by the terminal's own key.
 
         Args:
             target: path and query, already encoded.
@@ -161,7 +166,7 @@ class GatewayClient:
         try:
             return await self._send_signed(method, target, body, idempotency_key, session)
         except GatewayRefused as refusal:
-            if session is None or refusal.code != SESSION_UNKNOWN:
+            if session is None or refusal.code not in SESSION_REFUSALS:
                 raise
         # Refused before anything was looked at: the same request, signed by the terminal's own key.
         self._signer.drop_session(session)
@@ -301,6 +306,7 @@ class _Delivery:
         """A send came back refused: raise if that is final, else remember it and go on."""
         self.is_in_flight = False
         self._refusal = refusal
+        self._is_uncertain |= refusal.code in UNCERTAIN_REFUSALS
         log.info("attempt_refused", attempt_id=self._attempt_id, code=_log_safe(refusal.code))
         if not refusal.retryable:
             raise self.give_up()

@@ -36,6 +36,7 @@ from terminal.http_transport import HttpTransport
 from terminal.identity import Identity, prepare_enrolment_key, store_identity
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain, TermsSource
 from wire import es256
+from wire.errors import SignatureError
 from wire.http_signatures import (
     SignatureTag,
     parse_signed_request,
@@ -233,6 +234,8 @@ class GatewayStandIn:
             return make_problem("nonce_replayed", 401)
         except SessionUnknown:
             return make_problem("session_unknown", 401)
+        except SignatureError as error:
+            return make_problem(error.code, 401)
 
     async def _pay(self, request: web.Request) -> web.StreamResponse:
         body = await self._receive(request)

@@ -171,6 +171,22 @@ async def test_gateway_that_stays_busy_is_a_refusal_and_not_unknown(
     assert gateway.booked == {}
 
 
+async def test_refusal_for_want_of_a_store_proves_nothing(
+    client: GatewayClient, gateway: GatewayStandIn
+) -> None:
+    """Its commit may have been on its way: what became of it is asked later, and never taken for a no."""
+    lost = make_problem("store_unavailable", 503, {"Retry-After": "60"})
+
+    def book_and_lose(process: Process) -> web.StreamResponse:
+        process()
+        return lost
+
+    gateway.faults.append(answer_with(book_and_lose))
+    with pytest.raises(GatewayUnreachable):
+        await client.pay(make_request(), deadline_ms=DEADLINE_MS)
+    assert len(gateway.booked) == 1
+
+
 async def test_wrong_clock_is_said_in_words_with_its_size(
     client: GatewayClient, gateway: GatewayStandIn
 ) -> None:

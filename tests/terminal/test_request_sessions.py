@@ -70,6 +70,20 @@ async def test_session_that_the_gateway_forgot_costs_no_payment_and_is_replaced(
     assert len(gateway.sessions) == 1
 
 
+async def test_session_whose_key_the_gateway_has_otherwise_costs_no_payment_and_is_replaced(
+    client: GatewayClient, gateway: GatewayStandIn
+) -> None:
+    """As when the answer that opened it was the one to an earlier asking."""
+    async with keeping_session(client):
+        await open_session(client, gateway)
+        gateway.sessions = {session_id: bytes(32) for session_id in gateway.sessions}
+        request = make_request(2)
+        answer = await client.pay(request, deadline_ms=DEADLINE_MS)
+        assert answer == gateway.booked[request.attempt_id][1]
+        assert not gateway.payments[-1].is_in_session
+        await open_session(client, gateway, count=2)
+
+
 async def test_resend_after_a_lost_answer_may_be_signed_otherwise_and_books_once(
     client: GatewayClient, gateway: GatewayStandIn
 ) -> None:
