@@ -86,6 +86,10 @@ class AttemptResolver:
             schedule = self._schedules.setdefault(attempt_id, _Schedule())
             if self._is_on_its_way(attempt_id) or self._monotonic_ns() < schedule.due_ns:
                 continue
+            if not self._journal.is_unresolved(attempt_id):
+                # Its sale had the final word while others were asked about: sent again now, an attempt that
+                # the cashier was told is refused would be booked.
+                continue
             await self._resolve(record, schedule)
 
     async def _resolve(self, record: AttemptRecord, schedule: _Schedule) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from aiohttp import web
 
 from terminal.config import ResolverSettings
 from terminal.disk import FolderDisk
-from terminal.journal import read_journal
+from terminal.errors import GatewayUnreachable
+from terminal.journal import Journal, read_journal
+from terminal.sale.resolver import AttemptResolver
 from tests.terminal.conftest import (
     GatewayStandIn,
     Process,
@@ -17,9 +20,11 @@ from tests.terminal.conftest import (
     make_json,
     make_presentation,
     make_problem,
+    make_request,
     reset_unread,
     until,
 )
+from wire.messages.payments import PaymentAnswer, PaymentRequest
 from wire.messages.till import SaleEventKind
 
 StartTill = Callable[..., Awaitable[Till]]
@@ -120,3 +125,38 @@ async def test_attempt_answered_during_a_stop_is_finished(
     await till.wait_for(SaleEventKind.SUBMITTING)
     await till.stop()
     assert outcomes(till) == ["approved"]
+
+
+async def test_attempt_that_was_refused_while_another_was_asked_about_is_not_sent_again(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(FolderDisk(tmp_path))
+    slow, refused = make_request(1), make_request(2)
+    journal.record_attempt(slow, at_ms=1)
+    journal.record_attempt(refused, at_ms=2)
+    asked: list[str] = []
+
+    class SlowGateway:
+        """Has never seen anything; while it looks for the first attempt, the second one's sale ends."""
+
+        async def find_by_attempt(self, request: PaymentRequest) -> PaymentAnswer | None:
+            asked.append(request.attempt_id)
+            journal.record_refusal(refused.attempt_id, "signature_expired", at_ms=3)
+            raise GatewayUnreachable("too slow")
+
+        async def pay(self, request: PaymentRequest, **_: object) -> PaymentAnswer:
+            raise AssertionError("sent again")
+
+    resolver = AttemptResolver(
+        journal,
+        SlowGateway(),
+        is_on_its_way=lambda attempt_id: False,
+        on_answer=lambda answer: None,
+        retry_delay_ms=10,
+        retry_delay_ms_max=50,
+        now_ms=lambda: 4,
+        monotonic_ns=lambda: 0,
+        jitter=lambda: 0.5,
+    )
+    await resolver.resolve_due()
+    assert asked == [slow.attempt_id]
