@@ -42,17 +42,19 @@ class CardKeyRing:
         Raises:
             StoreUnavailable, GatewayBusy: retryable. SealBroken: the vault's key is another one.
         """
-        tap = _find_tap(self._batches, link)
-        if tap is None and await self._find_new_batches():
-            return _find_tap(self._batches, link)
+        tried = self._batches
+        tap = _find_tap(tried, link)
+        if tap is None:
+            await self._find_new_batches()
+            if self._batches is not tried:
+                # Found just now, by this tap or by another one that asked at the same time.
+                tap = _find_tap(self._batches, link)
         return tap
 
-    async def _find_new_batches(self) -> bool:
+    async def _find_new_batches(self) -> None:
         stored = await self._store.list_card_key_batches()
-        if len(stored) == len(self._batches):
-            return False
-        self._batches = tuple(map(self._open, stored))
-        return True
+        if len(stored) > len(self._batches):
+            self._batches = tuple(map(self._open, stored))
 
     def _open(self, batch: CardKeyBatch) -> _OpenBatch:
         number = batch.batch_number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -176,6 +177,17 @@ async def test_link_of_a_batch_added_later_is_found(counter: CheckoutCounter, ma
     assert await counter.add_batch(2) == (meta_key, file_master)
     await counter.add_card(2, file_master)
     assert isinstance(await counter.verify(make_link(meta_key, file_master)), Verified)
+
+
+async def test_first_links_of_a_batch_are_found_though_they_come_at_once(
+    counter: CheckoutCounter, make_link: MakeLink
+) -> None:
+    """After a start nobody knows the batch: whoever asks second must not take the first one's for his own."""
+    meta_key, file_master = await counter.add_batch(1)
+    await counter.add_card(1, file_master)
+    links = [make_link(meta_key, file_master, number) for number in range(1, 9)]
+    verdicts = await asyncio.gather(*(counter.verify(link) for link in links))
+    assert verdicts == [Verified("CARD1", CardCounter(number)) for number in range(1, 9)]
 
 
 async def test_forged_link_is_invalid(counter: CheckoutCounter, make_link: MakeLink) -> None:
