@@ -23,10 +23,11 @@ from gateway.errors import AuthenticationFailed
 from gateway.holders.model import Instrument, InstrumentKind, RequestNonce
 from gateway.http.calls import SignedCall
 from gateway.http.nonces import NonceWindow
-from gateway.http.sessions import TerminalSessions
+from gateway.http.sessions import TerminalSession, TerminalSessions
 from gateway.merchants.model import EnrolledTerminal, TerminalStatus
 from gateway.storage.store import Store
 from wire import es256
+from wire.errors import SignatureError
 from wire.http_signatures import (
     CREATED_WINDOW_MS,
     SignatureTag,
@@ -40,6 +41,7 @@ TERMINALS_CACHED_MAX: Final = 10_000
 """At about 2 KiB each; the least recently used goes first."""
 
 
+_EXPIRED: Final = "signature_expired"
 _OWN_KEY: Final = frozenset({SignatureTag.TERMINAL})
 _OWN_KEY_OR_SESSION: Final = frozenset({SignatureTag.TERMINAL, SignatureTag.SESSION})
 _DEVICE: Final = frozenset({SignatureTag.DEVICE})
@@ -158,14 +160,40 @@ class Authenticator:
         session = self._sessions.find(signed.key_id, now_ms=now_ms) if signed.is_in_session else None
         key_id = signed.key_id if session is None else session.key_id
         known = self._terminals.get(key_id) or await self._read_terminal(key_id)
-        if session is None:
-            self._verify(signed, known.public_key, now_ms=now_ms)
-        else:
-            verify_session_request(signed, session.key, now_ms=now_ms, window_ms=self._window_ms)
+        try:
+            self._check(signed, known, session, now_ms=now_ms)
+        except SignatureError as error:
+            if error.code == _EXPIRED and signed.created_s * 1000 > now_ms:
+                self._spend_early(signed, known, session, key_id, now_ms)
+            raise
         _require_active(known.enrolled)
         self._nonces.use(key_id, signed.nonce, now_ms=now_ms)
         self._remember(key_id, known)
         return key_id, known, signed
+
+    def _check(
+        self, signed: SignedRequest, known: _KnownTerminal, session: TerminalSession | None, *, now_ms: int
+    ) -> None:
+        if session is None:
+            self._verify(signed, known.public_key, now_ms=now_ms)
+        else:
+            verify_session_request(signed, session.key, now_ms=now_ms, window_ms=self._window_ms)
+
+    def _spend_early(
+        self,
+        signed: SignedRequest,
+        known: _KnownTerminal,
+        session: TerminalSession | None,
+        key_id: bytes,
+        now_ms: int,
+    ) -> None:
+        """Use up a request from the future that is refused for that alone.
+
+        Its sender is told that nothing was booked. A copy that somebody relays a little later, when it is no
+        longer early, must not make a lie of this.
+        """
+        self._check(signed, known, session, now_ms=signed.created_s * 1000)
+        self._nonces.use(key_id, signed.nonce, now_ms=now_ms)
 
     def _parse(self, call: SignedCall, tags: Collection[SignatureTag]) -> SignedRequest:
         return parse_signed_request(

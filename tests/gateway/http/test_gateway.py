@@ -208,6 +208,16 @@ class TestAuthentication:
         assert (answer.status, answer.code) == (401, "signature_expired")
         assert "Date" in answer.headers
 
+    async def test_a_request_that_was_too_early_is_not_good_later(self, shop: Any, clock: Any) -> None:
+        till, request = await shop.enrol(), shop.request()
+        body = dump_message(request)
+        headers = till.sign("POST", "/v1/payments", body, request.attempt_id, created_s=NOW_MS // 1000 + 301)
+        early = await till.send("POST", "/v1/payments", body, headers)
+        clock.ms += 5_000
+        copy = await till.send("POST", "/v1/payments", body, headers)
+        assert [early.code, copy.code] == ["signature_expired", "nonce_replayed"]
+        assert await shop.balance_minor() == 10_000
+
     async def test_a_revoked_terminal_is_refused_from_the_next_request_on(self, shop: Any) -> None:
         till = await shop.enrol()
         assert (await till.pay(shop.request())).status == 201
