@@ -1,0 +1,1 @@
+"""Networks without sockets, between clients and a gateway of one process."""
