@@ -180,7 +180,9 @@ def _check_payments(books: Books) -> Iterator[Finding]:
             yield Finding(
                 "payment_without_group" if payment.approved else "decline_moved_money", payment.payment_id
             )
-        elif payment.group_sequence is not None and not _fits(payment, groups.get(payment.group_sequence)):
+        elif payment.group_sequence is not None and not is_settled_by(
+            payment, groups.get(payment.group_sequence)
+        ):
             yield Finding("payment_differs_from_group", payment.payment_id)
     for sequence in groups:
         if taken[sequence] != 1:
@@ -189,7 +191,7 @@ def _check_payments(books: Books) -> Iterator[Finding]:
         yield from _check_unique(books.payments, name)
 
 
-def _fits(payment: StoredPayment, group: Group | None) -> bool:
+def is_settled_by(payment: StoredPayment, group: Group | None) -> bool:
     """Say whether a group moves a payment's amount and then, perhaps, a part of it on."""
     if group is None:
         return False

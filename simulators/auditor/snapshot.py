@@ -20,15 +20,17 @@ ACCOUNTS: Final = (
     " credits_pending, credits_posted FROM accounts"
 )
 GROUPS: Final = "SELECT sequence, booked_ms, purpose FROM ledger_groups ORDER BY sequence"
-TRANSFERS: Final = (
-    "SELECT group_sequence, transfer_id, kind, debit_account_id, credit_account_id, amount_minor, currency,"
-    " pending_id, expires_ms FROM transfers ORDER BY group_sequence, leg_index"
+TRANSFER_COLUMNS: Final = (
+    "group_sequence, transfer_id, kind, debit_account_id, credit_account_id, amount_minor, currency,"
+    " pending_id, expires_ms"
 )
+TRANSFERS: Final = f"SELECT {TRANSFER_COLUMNS} FROM transfers ORDER BY group_sequence, leg_index"  # noqa: S608
 PENDINGS: Final = "SELECT transfer_id, state FROM pendings"
-PAYMENTS: Final = (
-    "SELECT payment_id, attempt_id, terminal_id, merchant_id, order_id, amount_minor, currency,"
-    " instrument_id, decline_code, receipt_number, group_sequence, decided_ms FROM payments"
+PAYMENT_COLUMNS: Final = (
+    "payment_id, attempt_id, terminal_id, merchant_id, order_id, amount_minor, currency,"
+    " instrument_id, decline_code, receipt_number, group_sequence, decided_ms"
 )
+PAYMENTS: Final = f"SELECT {PAYMENT_COLUMNS} FROM payments"  # noqa: S608
 
 QUERIES: Final = (ACCOUNTS, GROUPS, TRANSFERS, PENDINGS, PAYMENTS)
 
@@ -41,9 +43,9 @@ def read_books(query: Query) -> Books:
     """
     legs: dict[int, list[Leg]] = defaultdict(list)
     for sequence, *columns in query(TRANSFERS):
-        legs[sequence].append(_leg(columns))
+        legs[sequence].append(leg_of(columns))
     return Books(
-        accounts={bytes(row[0]): _account(row[1:]) for row in query(ACCOUNTS)},
+        accounts={bytes(row[0]): account_of(row[1:]) for row in query(ACCOUNTS)},
         groups=tuple(
             StoredGroup(sequence, booked_ms, Group(tuple(legs[sequence]), purpose))
             for sequence, booked_ms, purpose in query(GROUPS)
@@ -53,12 +55,14 @@ def read_books(query: Query) -> Books:
     )
 
 
-def _account(row: Row) -> Account:
+def account_of(row: Row) -> Account:
+    """Return an account from the columns of ACCOUNTS behind its id."""
     currency, limited, frozen, *counters = row
     return Account(currency, bool(limited), bool(frozen), *counters)
 
 
-def _leg(row: Row) -> Leg:
+def leg_of(row: Row) -> Leg:
+    """Return a transfer from the columns of TRANSFERS behind its group's sequence."""
     transfer_id, kind, debit_id, credit_id, amount, currency, pending_id, expires_ms = row
     pending = None if pending_id is None else bytes(pending_id)
     ids = bytes(debit_id), bytes(credit_id)
