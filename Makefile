@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTEST_ARGS ?= -n auto
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test crash check format lock bench bench-readers wheel clean
+.PHONY: help setup demo test sim crash check format lock bench bench-readers wheel clean
 
 help: ## what can be made here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -18,6 +18,9 @@ demo: setup ## a gateway, two tills and simulated shoppers, live (DEMO_ONCE=1: o
 
 test: setup ## the full test suite
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+sim: setup ## whole systems under virtual time, 10,000 seeds with faults (SEEDS=n, SEED=k shows one, FIRST, FAULTS)
+	@SEEDS="$(SEEDS)" SEED="$(SEED)" FIRST="$(FIRST)" FAULTS="$(FAULTS)" $(BIN)/python -m tests.simulation
 
 crash: setup ## kill gateways and databases under load, 50 times each (CRASH_CYCLES, CRASH_SEED)
 	@$(BIN)/python -m tests.acceptance.crash

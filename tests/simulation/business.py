@@ -1,0 +1,220 @@
+"""What people do in a world: cashiers sell, holders pay in every way there is, an operator steps in."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.errors import GatewayError
+from gateway.holders.model import InstrumentStatus, WalletStatus
+from gateway.http.answers import Answer
+from gateway.http.calls import SignedCall
+from simulators.errors import GatewaySilent
+from simulators.faults.plan import FaultKind, FaultPlan
+from simulators.networks.network import ConnectionBroken
+from simulators.phones.wallet_app import WalletApp
+from simulators.seeds import make_rng
+from terminal.errors import SaleRefused
+from tests.simulation.people import Hands, Thing
+from tests.simulation.till_node import Life, TillNode
+from tests.simulation.town import GATEWAY_URL
+from wire.messages.till import SaleRequest, SaleState
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SALES_MIN, SALES_MAX = 3, 8
+TRIES_MAX = 3
+"""How often somebody presents something in one sale."""
+CODE_WAIT_S = 6.0
+OPERATOR_ACTS_MAX = 2
+OVER = (SaleState.APPROVED, SaleState.DECLINED, SaleState.UNKNOWN, SaleState.CANCELLED, SaleState.TIMED_OUT)
+
+
+class Business:
+    """All that is done before the world heals."""
+
+    def __init__(self, world: World, plan: FaultPlan, hands: Hands, things: list[Thing]) -> None:
+        self._world = world
+        self._plan = plan
+        self._hands = hands
+        *self._things, self._stranger = things
+        self._orders: dict[str, list[tuple[str, int]]] = {}
+        self._skews = {thing.name: self._draw_skew(thing.name) for thing in things}
+
+    async def run(self) -> None:
+        """Return when every cashier has finished, or somebody objects."""
+        workers = [
+            asyncio.create_task(_Cashier(self._world, self, till).work()) for till in self._world.tills
+        ]
+        workers.append(asyncio.create_task(self._operate()))
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+
+    def draw_order(self, till: TillNode, rng: random.Random, number: int) -> tuple[str, int]:
+        """Return an order and its amount: a new one, or now and then one that was tried before."""
+        orders = self._orders.setdefault(till.enrolment.merchant_id, [])
+        if orders and rng.random() < 0.2:
+            return rng.choice(orders[-4:])
+        amount = rng.choice((*[rng.randint(50, 900)] * 5, *[rng.randint(900, 2_600)] * 4, 5_500))
+        orders.append((f"{till.name}-{number}", amount))
+        return orders[-1]
+
+    async def present(self, life: Life, amount_minor: int, rng: random.Random) -> None:
+        """Let somebody present something at a till."""
+        thing = self._stranger if rng.random() < 0.03 else rng.choice(self._things)
+        roll = rng.random()
+        if roll < 0.12 and self._hands.captured:
+            self._hands.replay(life, rng.choice(self._hands.captured))
+        elif roll < 0.17 and thing.codes:
+            self._hands.show(life, rng.choice(thing.codes))
+        elif roll < 0.20:
+            self._hands.show(life, "no code of ours")
+        elif roll < 0.24 and thing.facts is not None:
+            await self._tap(life, self._clone(thing))
+        elif thing.phone is not None and roll < 0.50:
+            cap = amount_minor + 500 if rng.random() < 0.85 else max(1, amount_minor - 1)
+            form = rng.choice(("cpm", "base45", "base32"))
+            self._hands.show(life, self._hands.draw_code(thing, cap, form, self._skews[thing.name]))
+        elif thing.phone is not None and roll < 0.68:
+            code = await self._ask_code(thing)
+            if code is not None:
+                self._hands.show(life, code)
+        else:
+            await self._tap(life, thing)
+
+    async def _tap(self, life: Life, thing: Thing) -> None:
+        self._hands.tap(life, thing)
+        if self._world.dice.happens(FaultKind.DOUBLE_TAP, self._plan.cards.double_tap, life.till.name):
+            await asyncio.sleep(self._world.dice.below("double tap", 300) / 1000)
+            self._hands.tap(life, thing)
+
+    def _clone(self, thing: Thing) -> Thing:
+        """Copy what is tapped, as it is now; the copy is used once and its owner learns of it later."""
+        return Thing(f"{thing.name} copy", thing.facts, thing.card.clone())
+
+    async def _ask_code(self, thing: Thing) -> str | None:
+        """Let a holder ask for a numeric code; None if none came."""
+        world, facts = self._world, thing.facts
+        assert facts is not None
+        assert facts.private_key is not None
+        asked_ms = world.true_ms()
+        world.evidence.codes_asked_ms.setdefault(facts.payer.instrument_id, []).append(asked_ms)
+        app = WalletApp(
+            partial(self._carry, thing.name),
+            GATEWAY_URL,
+            facts.private_key,
+            now_ms=lambda: world.true_ms() + self._skews[thing.name],
+            entropy=world.rng.randbytes,
+        )
+        try:
+            issued = await app.ask_payment_code()
+        except GatewaySilent:
+            return None
+        self._hands.note_numeric_code(thing, issued.code, asked_ms, issued.expires_ms)
+        return issued.code
+
+    async def _carry(
+        self, phone: str, method: str, uri: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """Carry what a phone asks over the world's network."""
+        world = self._world
+        call = SignedCall(method, uri.removeprefix(GATEWAY_URL), headers, body)
+        try:
+            async with asyncio.timeout(CODE_WAIT_S):
+                answer: Answer = await world.network.exchange(phone, call)
+        except (TimeoutError, ConnectionBroken):
+            raise GatewaySilent("no answer") from None
+        world.trace.note(phone, f"hears {answer.status} to {method} {call.raw_path[:40]}")
+        return answer.status, answer.body
+
+    async def _operate(self) -> None:
+        """Suspend an instrument or freeze a wallet now and then."""
+        world, evidence = self._world, self._world.evidence
+        rng = make_rng(world.seed, "operator")
+        for _ in range(rng.randint(0, OPERATOR_ACTS_MAX)):
+            await asyncio.sleep(rng.uniform(2, 40))
+            payer = rng.choice(world.town.things).payer
+            holders = world.gateway.office.holders
+            is_freezing = rng.random() < 0.4
+            key = payer.wallet_id if is_freezing else payer.instrument_id
+            begun, done = (
+                (evidence.freezing, evidence.frozen)
+                if is_freezing
+                else (evidence.suspending, evidence.suspended)
+            )
+            begun.setdefault(key, world.true_ms())
+            try:
+                async with asyncio.timeout(CODE_WAIT_S):
+                    if is_freezing:
+                        await holders.set_wallet_status(key, WalletStatus.FROZEN)
+                    else:
+                        await holders.set_instrument_status(key, InstrumentStatus.SUSPENDED)
+            except (GatewayError, TimeoutError):
+                continue
+            world.trace.note("operator", "freezes" if is_freezing else "suspends")
+            done.setdefault(key, world.true_ms())
+
+    def _draw_skew(self, name: str) -> int:
+        dice, clocks = self._world.dice, self._plan.clocks
+        # Phones set their clocks by the network: seldom as wrong as a till's.
+        if not dice.happens(FaultKind.CLOCK_SKEWED, clocks.skewed / 4, name):
+            return 0
+        return (dice.below(name, 2 * clocks.skew_ms_max + 1) - clocks.skew_ms_max) // 4
+
+
+class _Cashier:
+    """Sells at one till, sale by sale, whatever happens to it."""
+
+    def __init__(self, world: World, business: Business, till: TillNode) -> None:
+        self._world = world
+        self._business = business
+        self._till = till
+        self._rng = make_rng(world.seed, "cashier", till.name)
+
+    async def work(self) -> None:
+        """Sell some things."""
+        for number in range(self._rng.randint(SALES_MIN, SALES_MAX)):
+            await asyncio.sleep(self._rng.uniform(0.1, 6))
+            self._world.check()
+            life = self._till.life
+            if life is not None:
+                await self._sell(life, number)
+
+    async def _sell(self, life: Life, number: int) -> None:
+        order_id, amount_minor = self._business.draw_order(self._till, self._rng, number)
+        try:
+            sale_id = life.desk.start_sale(SaleRequest(amount_minor=amount_minor, order_id=order_id)).sale_id
+        except SaleRefused:
+            return
+        for _ in range(self._rng.randint(0 if self._rng.random() < 0.1 else 1, TRIES_MAX)):
+            await asyncio.sleep(self._rng.uniform(0.2, 3))
+            if not life.is_on or self._state(life, sale_id) in OVER:
+                return
+            await self._business.present(life, amount_minor, self._rng)
+            self._world.check()
+            await self._till.until(lambda: not self._is_busy(life, sale_id), 20)
+        await self._end(life, sale_id)
+
+    async def _end(self, life: Life, sale_id: str) -> None:
+        """Cancel what nobody paid, or leave it to its deadline."""
+        if not life.is_on or self._state(life, sale_id) in OVER:
+            return
+        if self._rng.random() < 0.7:
+            try:
+                life.desk.cancel_sale(sale_id)
+            except SaleRefused:
+                self._world.trace.note(self._till.name, "can't be cancelled")
+            return
+        await self._till.until(lambda: not life.is_on or self._state(life, sale_id) in OVER, 60)
+
+    def _is_busy(self, life: Life, sale_id: str) -> bool:
+        return life.is_on and self._state(life, sale_id) in (SaleState.READING, SaleState.SUBMITTING)
+
+    def _state(self, life: Life, sale_id: str) -> SaleState:
+        return life.desk.find_sale(sale_id).state

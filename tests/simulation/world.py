@@ -1,0 +1,303 @@
+"""One world from one seed: a gateway, its network, a few tills, people who pay, and a witness of it all.
+
+First everybody does business while things go wrong; then everything heals, and whatever is unknown must
+become known within HEAL_S. The witness looks after every commit and after everything a till is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.http.calls import SignedCall
+from simulators.auditor.books import Finding
+from simulators.auditor.evidence import Asked, Evidence
+from simulators.auditor.promises import Promise, Told
+from simulators.auditor.snapshot import read_books
+from simulators.auditor.witness import Witness
+from simulators.disks.disk import PowerLost
+from simulators.faults.dice import Dice
+from simulators.faults.plan import FaultPlan
+from simulators.networks.network import SimulatedNetwork
+from simulators.seeds import make_rng
+from terminal.journal import ATTEMPTS_FILE, Journal
+from tests.simulation.business import Business
+from tests.simulation.gateway_node import GatewayNode
+from tests.simulation.people import Hands, make_things, use_of
+from tests.simulation.till_node import TillNode
+from tests.simulation.town import START_MS, Town
+from tests.simulation.trace import Trace
+from wire.messages.base import parse_message
+from wire.messages.payments import PaymentRequest
+from wire.messages.till import SaleEvent, SaleEventKind
+from wire.notices import NOTICES, NoticeKind
+
+HEAL_S = 90.0
+"""From the end of all faults to the last word on every attempt: a resolver's longest pause, one send that
+was on its way, and one sale's deadline."""
+DAY_MS = 86_400_000
+TILLS_MIN = 2
+
+
+class Violation(Exception):
+    """The witness objects; the run ends here."""
+
+
+@dataclass
+class Outcome:
+    """What became of one world."""
+
+    seed: int
+    findings: list[Finding]
+    payments: int
+    faults: Counter[str]
+    trace_hash: str
+    lines: list[str] = field(default_factory=list)
+    heal_s: float = 0.0
+    """How long it took until everything was known."""
+    told: Counter[str] = field(default_factory=Counter)
+    """How often tills were told what."""
+
+
+class World:
+    """Everything of one run; made inside the virtual loop that runs it."""
+
+    def __init__(
+        self,
+        town: Town,
+        seed: int,
+        plan: FaultPlan,
+        *,
+        show: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> None:
+        """Make the world of a seed.
+
+        Args:
+            plan: what may go wrong.
+            show: told every line of the trace.
+            options: `disk_keeps_promises=False` for disks that lie.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._take_exception)
+        self.seed = seed
+        self.rng = make_rng(seed, "world")
+        self.town = town
+        self.dice = Dice(seed)
+        self.trace = Trace(self._loop.time, show)
+        self._begin_ms = self._draw_beginning()
+        self.evidence = Evidence(
+            payers={one.payer.instrument_id: one.payer for one in town.things},
+            merchants={one.enrolment.merchant_id: one.merchant for one in town.tills},
+        )
+        self.told: Counter[str] = Counter()
+        self._attempts: dict[str, list[str]] = {}
+        self._heal_s = 0.0
+        self._witness: Witness | None = None
+        self.gateway = GatewayNode(
+            self.town,
+            seed,
+            plan,
+            self.dice,
+            self.trace,
+            now_ms=self.true_ms,
+            on_commit=self.look,
+            on_crash=self._forget_copies,
+        )
+        self._witness = Witness(self.gateway.ask, self.evidence)
+        self.network = SimulatedNetwork(
+            self.gateway.deliver, plan.network, self.dice, may_repeat=lambda answer: answer.status < 300
+        )
+        self.tills = [
+            TillNode(
+                f"till-{number}",
+                facts,
+                seed,
+                plan,
+                self.dice,
+                self.trace,
+                self.network,
+                true_ms=self.true_ms,
+                on_sent=self._note_sent,
+                on_event=self._note_event,
+                **options,
+            )
+            for number, facts in enumerate(
+                self.town.tills[: self.rng.randint(TILLS_MIN, len(self.town.tills))]
+            )
+        ]
+        hands = Hands(
+            self.evidence,
+            plan,
+            self.dice,
+            true_ms=self.true_ms,
+            monotonic_ns=lambda: int(self._loop.time() * 1e9),
+        )
+        self.business = Business(self, plan, hands, make_things(self.town, seed))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What the witness objects to."""
+        assert self._witness is not None
+        return self._witness.findings
+
+    def true_ms(self) -> int:
+        """Unix milliseconds by the gateway's clock, which is right."""
+        return self._begin_ms + int(self._loop.time() * 1000)
+
+    async def run(self) -> Outcome:
+        """Do business, heal, and close the books; end at the first violation."""
+        try:
+            await self.business.run()
+            await self._heal()
+            self._close()
+        except Violation:
+            pass
+        for till in self.tills:
+            till.stop()
+        assert self._witness is not None
+        return Outcome(
+            self.seed,
+            self.findings,
+            self._witness.payment_count,
+            self.dice.counts,
+            self.trace.hash,
+            list(self.trace.lines),
+            self._heal_s,
+            self.told,
+        )
+
+    def look(self) -> None:
+        """Let the witness look at what is committed."""
+        if self._witness is not None:
+            self._witness.look()
+
+    def check(self) -> None:
+        """End the run if the witness objects.
+
+        Raises:
+            Violation: it does.
+        """
+        if self.findings:
+            raise Violation
+
+    # What the world sees
+
+    def _note_sent(self, till: TillNode, call: SignedCall) -> None:
+        self.trace.note(till.name, f"sends {call.method} {call.raw_path[:40]}")
+        if (call.method, call.raw_path) != ("POST", "/v1/payments"):
+            return
+        request = parse_message(call.body, PaymentRequest)
+        use = use_of(request.presentation)
+        promise = Promise(till.terminal_id, request.attempt_id, request.amount_minor, use=use)
+        self.evidence.ask(
+            Asked(
+                promise,
+                till.enrolment.merchant_id,
+                request.order_id,
+                self.true_ms(),
+                self.evidence.presented.get(use),
+            )
+        )
+        if request.attempt_id.encode() not in till.disk.synced(ATTEMPTS_FILE):
+            self._object("sent_unstored", request.attempt_id)
+
+    def _note_event(self, till: TillNode, event: SaleEvent) -> None:
+        self.told[event.kind.value] += 1
+        match event.kind:
+            case SaleEventKind.SUBMITTING:
+                self._attempts.setdefault(event.sale.sale_id, []).append(till.attempt_in_hand())
+            case SaleEventKind.APPROVED | SaleEventKind.DECLINED:
+                self._note_word(till, event)
+            case SaleEventKind.CANCELLED | SaleEventKind.TIMED_OUT:
+                self._note_closed(till, event)
+        self.look()
+
+    def _note_word(self, till: TillNode, event: SaleEvent) -> None:
+        is_approved = event.kind is SaleEventKind.APPROVED
+        code = None if is_approved or event.decline is None else event.decline.code
+        if code is not None and NOTICES[code].kind is NoticeKind.PROBLEM:
+            self.evidence.refuse(till.terminal_id, self._attempts[event.sale.sale_id][-1])
+            return
+        answer = event.sale.answer
+        if answer is None:
+            self._object("told_without_an_answer", event.sale.order_id)
+            return
+        self.evidence.tell(till.terminal_id, answer.attempt_id, Told(answer.payment_id, is_approved, code))
+
+    def _note_closed(self, till: TillNode, event: SaleEvent) -> None:
+        """A sale that ended without a payment has left nothing open behind it."""
+        for attempt_id in self._attempts.get(event.sale.sale_id, ()):
+            promise = self.evidence.asked[till.terminal_id, attempt_id].promise
+            if not promise.refused and (promise.told is None or promise.told.approved):
+                self._object("closed_with_an_open_attempt", attempt_id)
+
+    def _forget_copies(self) -> None:
+        """What relays were about to send again dies with their connections to the gateway."""
+        self.network.forget_copies()
+
+    def _object(self, code: str, where: str) -> None:
+        assert self._witness is not None
+        self._witness.object(code, where)
+
+    def _take_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, PowerLost):
+            self._object("unexpected_exception", f"{context.get('message')}: {error!r}")
+
+    # The end
+
+    async def _heal(self) -> None:
+        self.trace.note("world", "heals")
+        self.dice.is_healed = True
+        self.gateway.heal()
+        for till in self.tills:
+            till.heal()
+        began_s = self._loop.time()
+        while any(till.has_unknowns() for till in self.tills):
+            if self._loop.time() - began_s > HEAL_S:
+                break
+            await asyncio.sleep(0.25)
+            self.check()
+        self._heal_s = self._loop.time() - began_s
+        # What is still on its way must find nothing left to do.
+        await self.network.settle()
+
+    def _close(self) -> None:
+        for till in self.tills:
+            self._compare_journal(till)
+        assert self._witness is not None
+        self._witness.close(read_books(self.gateway.ask))
+        self.check()
+
+    def _compare_journal(self, till: TillNode) -> None:
+        """Everything that was sent is in the journal on the disk, with the word that stands."""
+        journal = Journal(till.disk)
+        known = set()
+        for record in journal.unresolved():
+            known.add(record.request.attempt_id)
+            self._object("unresolved", record.request.attempt_id)
+        for settled in journal._settled.values():
+            known.add(settled.attempt_id)
+            if settled.answer is None:
+                self.evidence.refuse(till.terminal_id, settled.attempt_id)
+            else:
+                answer = settled.answer
+                decline = None if answer.decline is None else answer.decline.code
+                told = Told(answer.payment_id, answer.outcome == "approved", decline)
+                if (settled.outcome, settled.code) != (answer.outcome, decline or ""):
+                    self._object("journal_contradicts_itself", settled.attempt_id)
+                self.evidence.tell(till.terminal_id, settled.attempt_id, told)
+        for terminal_id, attempt_id in self.evidence.asked:
+            if terminal_id == till.terminal_id and attempt_id not in known:
+                self._object("forgotten", attempt_id)
+
+    def _draw_beginning(self) -> int:
+        """Some worlds begin in the day, some a minute before the limits of a new day."""
+        if self.rng.random() < 0.7:
+            return START_MS + self.rng.randrange(DAY_MS // 4)
+        midnight_ms = START_MS // DAY_MS * DAY_MS + DAY_MS
+        return midnight_ms - self.rng.randint(1_000, 60_000)
