@@ -115,6 +115,36 @@ class RiskSettings(Section, frozen=True):
     """How many times the mean of the last thirty days' payments is unusual; 0: nothing is."""
 
 
+class OfflineSettings(Section, frozen=True):
+    """Payments that terminals may accept without a connection, and what the operator risks by it.
+
+    Amounts are whole units of each merchant's or wallet's currency (docs/operations.md, docs/adr/0008).
+    """
+
+    enabled: bool = False
+    """Whether credentials are issued and terminals may accept; what was accepted is settled either way."""
+    allowance_units_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 50
+    """Most that one credential sets aside."""
+    floor_units: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 15
+    """Most of one payment."""
+    device_total_units: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 25
+    """Most of one device's payments that wait at one terminal."""
+    stored_sum_units: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 500
+    """Most of all payments that wait at one terminal."""
+    stored_count: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 200
+    list_age_ms: Annotated[int, msgspec.Meta(ge=60_000, le=31 * 86_400_000)] = 86_400_000
+    """Oldest list of suspended credentials that a terminal may go by."""
+    list_refresh_ms: Annotated[int, msgspec.Meta(ge=1_000, le=86_400_000)] = 900_000
+    """How often an unchanged list is issued anew; well below `list_age_ms`."""
+    clock_age_ms: Annotated[int, msgspec.Meta(ge=60_000, le=31 * 86_400_000)] = 86_400_000
+    """Longest time since a terminal's clock was confirmed."""
+    record_age_ms: Annotated[int, msgspec.Meta(ge=3_600_000, le=31 * 86_400_000)] = 7 * 86_400_000
+    """Oldest record that is still settled, and how much longer than a credential its money is set aside."""
+    credential_life_ms: Annotated[int, msgspec.Meta(ge=60_000, le=7 * 86_400_000)] = 7 * 86_400_000
+    issuer_key_number: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    """Raised by one to change the issuer's key; credentials of the one before it are still believed."""
+
+
 class LoggingSettings(Section, frozen=True):
     """Where log lines go is standard error; this is how they look."""
 
@@ -133,6 +163,7 @@ class GatewayConfig(Section, frozen=True):
     deadlines: DeadlineSettings = DeadlineSettings()
     codes: CodeSettings = CodeSettings()
     risk: RiskSettings = RiskSettings()
+    offline: OfflineSettings = OfflineSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @property

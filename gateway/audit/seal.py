@@ -23,6 +23,8 @@ _PURPOSES: Final = {
     "capture": 6,
     "release": 7,
     "refund": 8,
+    "allowance": 9,
+    "offline": 10,
 }
 _SINGLE: Final = 1
 _PENDING: Final = 2

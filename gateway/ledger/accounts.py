@@ -16,7 +16,7 @@ from gateway.ledger.model import (
 )
 
 OPERATOR_ACCOUNTS_CACHED_MAX: Final = 512
-"""There are two kinds, and ISO 4217 lists fewer than 200 currencies."""
+"""There are three kinds, and ISO 4217 lists fewer than 200 currencies."""
 
 
 @functools.lru_cache(maxsize=OPERATOR_ACCOUNTS_CACHED_MAX)
@@ -37,6 +37,14 @@ def expiry_of(pending: Transfer) -> TransferGroup:
         pending_id=pending.transfer_id,
     )
     return TransferGroup((expiry,), GroupPurpose.EXPIRY)
+
+
+def allowance_account_id(credential_id: str) -> bytes:
+    """Return the id of the account that holds a credential's allowance; always the same.
+
+    Derived and not the id's own bytes: a device chooses the id, and must not be able to name another account.
+    """
+    return _derive_id("allowance", credential_id.encode("ascii"))
 
 
 def _derive_id(use: str, of: bytes) -> bytes:

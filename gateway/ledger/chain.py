@@ -31,6 +31,8 @@ _PURPOSES: Final = {
     GroupPurpose.CAPTURE: 6,
     GroupPurpose.RELEASE: 7,
     GroupPurpose.REFUND: 8,
+    GroupPurpose.ALLOWANCE: 9,
+    GroupPurpose.OFFLINE: 10,
 }
 _KINDS: Final = {
     TransferKind.SINGLE: 1,

@@ -35,6 +35,10 @@ class AccountKind(StrEnum):
     """Earned by the operator; one per currency."""
     OUTSIDE = "outside"
     """The world beyond the ledger, where funding comes from; one per currency."""
+    ALLOWANCE = "allowance"
+    """Owed to a holder, and set aside for payments without a connection; one per credential."""
+    LOSSES = "losses"
+    """What the operator bears of such payments; one per currency, below zero by what was lost."""
 
 
 class TransferKind(StrEnum):
@@ -72,6 +76,11 @@ class GroupPurpose(StrEnum):
     """Has exactly one refund, or one step that reversed a payment."""
     FUNDING = "funding"
     EXPIRY = "expiry"
+    ALLOWANCE = "allowance"
+    """Moves money between a wallet and an allowance: to it when its credential is issued, and what is left
+    back when that has ended."""
+    OFFLINE = "offline"
+    """Has exactly one approved payment, which a terminal accepted without a connection."""
     TRANSFER = "transfer"
     """Anything else."""
 

@@ -109,6 +109,13 @@ class Workbook:
                 return fail_group(len(group.legs), leg_index, outcome)
         return self._keep(group, now_ms)
 
+    def available_minor(self, account_id: bytes) -> int:
+        """Return what may be debited of an account as the batch leaves it so far; 0 if it is frozen."""
+        page = self._pages.get(account_id)
+        if page is None or page.frozen:
+            return 0
+        return max(0, page.credits_posted - page.debits_posted - page.debits_pending)
+
     def changes(self) -> LedgerChanges:
         """Return what has to be written."""
         changed = [page.change() for page in self._pages.values() if page.is_changed]

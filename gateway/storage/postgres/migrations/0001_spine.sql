@@ -15,7 +15,9 @@ CREATE TABLE tapscan_migrations (
 -- Counters are in no index, so an update writes no index, and finds room beside the row it replaces.
 CREATE TABLE accounts (
     account_id bytea PRIMARY KEY CHECK (length(account_id) = 16),
-    kind text COLLATE "C" NOT NULL CHECK (kind IN ('wallet', 'merchant', 'fees', 'outside')),
+    kind text COLLATE "C" NOT NULL CHECK (kind IN (
+        'wallet', 'merchant', 'fees', 'outside', 'allowance', 'losses'
+    )),
     currency text COLLATE "C" NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     debits_must_not_exceed_credits boolean NOT NULL,
     frozen boolean NOT NULL,
@@ -42,7 +44,7 @@ INSERT INTO chain_head VALUES (1, 0, decode(repeat('00', 32), 'hex'));
 CREATE TABLE ledger_groups (
     sequence bigint PRIMARY KEY CHECK (sequence >= 1),
     purpose text COLLATE "C" NOT NULL CHECK (purpose IN (
-        'payment', 'hold', 'capture', 'release', 'refund', 'funding', 'expiry', 'transfer'
+        'payment', 'hold', 'capture', 'release', 'refund', 'funding', 'expiry', 'transfer', 'allowance', 'offline'
     )),
     booked_ms bigint NOT NULL,
     leg_count smallint NOT NULL CHECK (leg_count BETWEEN 1 AND 16),
@@ -342,8 +344,92 @@ CREATE TABLE refunds (
 
 CREATE INDEX refunds_of_day ON refunds (day, terminal_id);
 
+-- Payments without a connection (docs/adr/0008) -----------------------------------------------------------
+
+-- What devices may spend where nobody can be asked; the money is in the credential's own account. `ends_ms` is
+-- when no record under it can arrive any more; `listed_ms` when the status list first said that it is suspended.
+CREATE TABLE credentials (
+    credential_id text COLLATE "C" PRIMARY KEY,
+    request_digest bytea NOT NULL CHECK (length(request_digest) = 32),
+    instrument_id text COLLATE "C" NOT NULL REFERENCES instruments (instrument_id),
+    tag bytea NOT NULL UNIQUE CHECK (length(tag) = 8),
+    account_id bytea NOT NULL UNIQUE REFERENCES accounts (account_id),
+    status_index integer NOT NULL CHECK (status_index BETWEEN 0 AND 65535),
+    allowance_minor bigint NOT NULL CHECK (allowance_minor > 0),
+    per_payment_minor bigint NOT NULL CHECK (per_payment_minor > 0),
+    issued_ms bigint NOT NULL,
+    expires_ms bigint NOT NULL CHECK (expires_ms > issued_ms),
+    ends_ms bigint NOT NULL CHECK (ends_ms >= expires_ms),
+    state text COLLATE "C" NOT NULL CHECK (state IN ('live', 'replaced', 'ended')),
+    listed_ms bigint
+);
+
+CREATE UNIQUE INDEX credentials_live ON credentials (instrument_id) WHERE state = 'live';
+CREATE UNIQUE INDEX credentials_status ON credentials (status_index) WHERE state <> 'ended';
+CREATE INDEX credentials_of_instrument ON credentials (instrument_id);
+CREATE INDEX credentials_due ON credentials (ends_ms) WHERE state <> 'ended';
+
+-- The status index that was given last, so that one which is free again rests as long as possible.
+CREATE TABLE status_indexes (
+    only_row smallint PRIMARY KEY CHECK (only_row = 1),
+    last_index integer NOT NULL CHECK (last_index BETWEEN -1 AND 65535)
+);
+
+INSERT INTO status_indexes VALUES (1, -1);
+
+-- Every sealed record that was taken from a terminal, once, with the word it got. `payment_id` is its own payment
+-- where has_payment, else the one that has its attempt or its tap. What the device signed is kept to be held
+-- against what it signs elsewhere; it is NULL where nothing of it is authentic.
+CREATE TABLE offline_records (
+    terminal_id text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL CHECK (sequence >= 1),
+    link bytea NOT NULL CHECK (length(link) = 32),
+    previous_link bytea NOT NULL CHECK (length(previous_link) = 32),
+    sealed bytea NOT NULL,
+    attempt_id text COLLATE "C" NOT NULL,
+    payment_id text COLLATE "C" NOT NULL,
+    has_payment boolean NOT NULL,
+    outcome text COLLATE "C" NOT NULL CHECK (outcome IN ('settled', 'declined', 'conflict')),
+    code text COLLATE "C" NOT NULL,
+    amount_minor bigint NOT NULL CHECK (amount_minor > 0),
+    currency text COLLATE "C" NOT NULL,
+    loss_minor bigint NOT NULL CHECK (loss_minor BETWEEN 0 AND amount_minor),
+    loss_bearer text COLLATE "C" CHECK (loss_bearer IN ('operator', 'merchant')),
+    credential_id text COLLATE "C",
+    key_id bytea,
+    counter bigint,
+    running_total_minor bigint,
+    accepted_ms bigint NOT NULL,
+    received_ms bigint NOT NULL,
+    PRIMARY KEY (terminal_id, sequence),
+    CHECK ((loss_minor = 0) = (loss_bearer IS NULL)),
+    CHECK ((key_id IS NULL) = (counter IS NULL) AND (key_id IS NULL) = (running_total_minor IS NULL))
+);
+
+CREATE UNIQUE INDEX offline_records_of_payment ON offline_records (payment_id) WHERE has_payment;
+CREATE INDEX offline_records_of_key ON offline_records (key_id, counter);
+CREATE INDEX offline_records_of_key_at ON offline_records (terminal_id, key_id, sequence);
+CREATE INDEX offline_records_lost ON offline_records (received_ms) WHERE loss_minor > 0;
+
+-- What somebody should look at; the same thing is said once.
+CREATE TABLE offline_alarms (
+    terminal_id text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    kind text COLLATE "C" NOT NULL CHECK (kind IN (
+        'gap', 'chain_broken', 'sequence_conflict', 'attempt_conflict', 'tap_repeated', 'key_copied', 'total_forked'
+    )),
+    link bytea NOT NULL CHECK (length(link) = 32),
+    payment_id text COLLATE "C",
+    instrument_id text COLLATE "C",
+    at_ms bigint NOT NULL,
+    PRIMARY KEY (terminal_id, sequence, kind, link)
+);
+
+CREATE INDEX offline_alarms_at ON offline_alarms (at_ms);
+
 -- Payments as they stand now: the decision, the last step if there is one, the deadline while it is open, and
--- what was refunded. Each lookup stands apart with OFFSET 0 (0002_booking.sql says why).
+-- what was refunded; and of one accepted without a connection, what the payer did not cover, NULL of all others.
+-- Each lookup stands apart with OFFSET 0 (0002_booking.sql says why).
 CREATE VIEW payments_now AS
 SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_minor,
     s.fee_minor AS step_fee_minor, s.request_id AS last_request_id, o.due_ms,
@@ -351,7 +437,10 @@ SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_m
         SELECT x.receipt_number FROM payment_steps AS x
         WHERE x.payment_id = p.payment_id AND x.receipt_number IS NOT NULL
     ) AS step_receipt_number,
-    (SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = p.payment_id) AS refunded_minor
+    (SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = p.payment_id) AS refunded_minor,
+    (
+        SELECT r.loss_minor FROM offline_records AS r WHERE r.payment_id = p.payment_id AND r.has_payment
+    ) AS offline_loss_minor
 FROM payments AS p
     LEFT JOIN LATERAL (
         SELECT * FROM payment_steps AS x WHERE x.payment_id = p.payment_id ORDER BY x.step_index DESC LIMIT 1
@@ -412,4 +501,6 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
 CREATE TRIGGER payment_steps_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON payment_steps
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
 CREATE TRIGGER refunds_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON refunds
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();
+CREATE TRIGGER offline_records_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON offline_records
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_to_edit_history();

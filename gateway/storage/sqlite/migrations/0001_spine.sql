@@ -4,7 +4,7 @@
 
 CREATE TABLE accounts (
     account_id BLOB PRIMARY KEY CHECK (length(account_id) = 16),
-    kind TEXT NOT NULL CHECK (kind IN ('wallet', 'merchant', 'fees', 'outside')),
+    kind TEXT NOT NULL CHECK (kind IN ('wallet', 'merchant', 'fees', 'outside', 'allowance', 'losses')),
     currency TEXT NOT NULL CHECK (currency GLOB '[A-Z][A-Z][A-Z]'),
     debits_must_not_exceed_credits INTEGER NOT NULL CHECK (debits_must_not_exceed_credits IN (0, 1)),
     frozen INTEGER NOT NULL CHECK (frozen IN (0, 1)),
@@ -21,7 +21,8 @@ CREATE TABLE ledger_groups (
     sequence INTEGER PRIMARY KEY CHECK (sequence >= 1),
     purpose TEXT NOT NULL CHECK (
         CASE purpose WHEN 'payment' THEN 1 WHEN 'hold' THEN 1 WHEN 'capture' THEN 1 WHEN 'release' THEN 1
-        WHEN 'refund' THEN 1 WHEN 'funding' THEN 1 WHEN 'expiry' THEN 1 WHEN 'transfer' THEN 1 ELSE 0 END
+        WHEN 'refund' THEN 1 WHEN 'funding' THEN 1 WHEN 'expiry' THEN 1 WHEN 'transfer' THEN 1
+        WHEN 'allowance' THEN 1 WHEN 'offline' THEN 1 ELSE 0 END
     ),
     booked_ms INTEGER NOT NULL,
     leg_count INTEGER NOT NULL CHECK (leg_count BETWEEN 1 AND 16),
@@ -330,8 +331,91 @@ CREATE TABLE refunds (
 
 CREATE INDEX refunds_of_day ON refunds (day, terminal_id);
 
+-- Payments without a connection (docs/adr/0008) -----------------------------------------------------------
+
+-- What devices may spend where nobody can be asked; the money is in the credential's own account. `ends_ms` is
+-- when no record under it can arrive any more; `listed_ms` when the status list first said that it is suspended.
+CREATE TABLE credentials (
+    credential_id TEXT PRIMARY KEY,
+    request_digest BLOB NOT NULL CHECK (length(request_digest) = 32),
+    instrument_id TEXT NOT NULL REFERENCES instruments (instrument_id),
+    tag BLOB NOT NULL UNIQUE CHECK (length(tag) = 8),
+    account_id BLOB NOT NULL UNIQUE REFERENCES accounts (account_id),
+    status_index INTEGER NOT NULL CHECK (status_index BETWEEN 0 AND 65535),
+    allowance_minor INTEGER NOT NULL CHECK (allowance_minor > 0),
+    per_payment_minor INTEGER NOT NULL CHECK (per_payment_minor > 0),
+    issued_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL CHECK (expires_ms > issued_ms),
+    ends_ms INTEGER NOT NULL CHECK (ends_ms >= expires_ms),
+    state TEXT NOT NULL CHECK (state IN ('live', 'replaced', 'ended')),
+    listed_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX credentials_live ON credentials (instrument_id) WHERE state = 'live';
+CREATE UNIQUE INDEX credentials_status ON credentials (status_index) WHERE state <> 'ended';
+CREATE INDEX credentials_of_instrument ON credentials (instrument_id);
+CREATE INDEX credentials_due ON credentials (ends_ms) WHERE state <> 'ended';
+
+-- The status index that was given last, so that one which is free again rests as long as possible.
+CREATE TABLE status_indexes (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    last_index INTEGER NOT NULL CHECK (last_index BETWEEN -1 AND 65535)
+) STRICT;
+
+INSERT INTO status_indexes VALUES (1, -1);
+
+-- Every sealed record that was taken from a terminal, once, with the word it got. `payment_id` is its own payment
+-- where has_payment, else the one that has its attempt or its tap. What the device signed is kept to be held
+-- against what it signs elsewhere; it is NULL where nothing of it is authentic.
+CREATE TABLE offline_records (
+    terminal_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL CHECK (sequence >= 1),
+    link BLOB NOT NULL CHECK (length(link) = 32),
+    previous_link BLOB NOT NULL CHECK (length(previous_link) = 32),
+    sealed BLOB NOT NULL,
+    attempt_id TEXT NOT NULL,
+    payment_id TEXT NOT NULL,
+    has_payment INTEGER NOT NULL CHECK (has_payment IN (0, 1)),
+    outcome TEXT NOT NULL CHECK (outcome IN ('settled', 'declined', 'conflict')),
+    code TEXT NOT NULL,
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
+    currency TEXT NOT NULL,
+    loss_minor INTEGER NOT NULL CHECK (loss_minor BETWEEN 0 AND amount_minor),
+    loss_bearer TEXT CHECK (loss_bearer IN ('operator', 'merchant')),
+    credential_id TEXT,
+    key_id BLOB,
+    counter INTEGER,
+    running_total_minor INTEGER,
+    accepted_ms INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL,
+    PRIMARY KEY (terminal_id, sequence),
+    CHECK ((loss_minor = 0) = (loss_bearer IS NULL)),
+    CHECK ((key_id IS NULL) = (counter IS NULL) AND (key_id IS NULL) = (running_total_minor IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX offline_records_of_payment ON offline_records (payment_id) WHERE has_payment = 1;
+CREATE INDEX offline_records_of_key ON offline_records (key_id, counter);
+CREATE INDEX offline_records_of_key_at ON offline_records (terminal_id, key_id, sequence);
+CREATE INDEX offline_records_lost ON offline_records (received_ms) WHERE loss_minor > 0;
+
+-- What somebody should look at; the same thing is said once.
+CREATE TABLE offline_alarms (
+    terminal_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN (
+        'gap', 'chain_broken', 'sequence_conflict', 'attempt_conflict', 'tap_repeated', 'key_copied', 'total_forked'
+    )),
+    link BLOB NOT NULL CHECK (length(link) = 32),
+    payment_id TEXT,
+    instrument_id TEXT,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (terminal_id, sequence, kind, link)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX offline_alarms_at ON offline_alarms (at_ms);
+
 -- Payments as they stand now: the decision, the last step if there is one, the deadline while it is open, and
--- what was refunded.
+-- what was refunded; and of one accepted without a connection, what the payer did not cover, NULL of all others.
 CREATE VIEW payments_now AS
 SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_minor,
     s.fee_minor AS step_fee_minor, s.request_id AS last_request_id, o.due_ms,
@@ -339,7 +423,10 @@ SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_m
         SELECT x.receipt_number FROM payment_steps AS x
         WHERE x.payment_id = p.payment_id AND x.receipt_number IS NOT NULL
     ) AS step_receipt_number,
-    (SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = p.payment_id) AS refunded_minor
+    (SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = p.payment_id) AS refunded_minor,
+    (
+        SELECT r.loss_minor FROM offline_records AS r WHERE r.payment_id = p.payment_id AND r.has_payment = 1
+    ) AS offline_loss_minor
 FROM payments AS p
     LEFT JOIN payment_steps AS s ON s.payment_id = p.payment_id
         AND s.step_index = (
@@ -403,3 +490,7 @@ CREATE TRIGGER refunds_never_change BEFORE UPDATE ON refunds
 BEGIN SELECT RAISE (ABORT, 'refunds are append-only'); END;
 CREATE TRIGGER refunds_never_go BEFORE DELETE ON refunds
 BEGIN SELECT RAISE (ABORT, 'refunds are append-only'); END;
+CREATE TRIGGER offline_records_never_change BEFORE UPDATE ON offline_records
+BEGIN SELECT RAISE (ABORT, 'offline_records are append-only'); END;
+CREATE TRIGGER offline_records_never_go BEFORE DELETE ON offline_records
+BEGIN SELECT RAISE (ABORT, 'offline_records are append-only'); END;
