@@ -32,6 +32,7 @@ from gateway.http.routes import make_application
 from gateway.http.sessions import TerminalSessions
 from gateway.logs import open_request_log
 from gateway.office import Office, open_office
+from gateway.offline.service import OfflineService
 from gateway.payments.bell import TerminalBell
 from gateway.payments.events import TerminalEventService
 from gateway.payments.intents import IntentService
@@ -177,6 +178,7 @@ def make_desk(
             deadlines=config.deadlines,
         ),
         events=TerminalEventService(office.store),
+        offline=OfflineService(office.store, office.vault, config.offline, entropy),
         bell=bell,
         merchants=office.merchants,
         holders=office.holders,

@@ -351,6 +351,14 @@ def _declines() -> list[Notice]:
             "收银机已放弃该次付款，未扣款。",
         ),
         (
+            "token_offline_only",
+            NextStep.PRESENT_AGAIN,
+            "This tap was made for payments without a connection. Ask the customer to tap again.",
+            "该次感应仅用于离线收款，请顾客重新感应。",
+            "Your tap was made for a payment without a connection. Nothing was charged.",
+            "您的该次感应仅用于离线付款，未扣款。",
+        ),
+        (
             "offline_record_invalid",
             NextStep.CONTACT_SUPPORT,
             "A payment taken without a connection has a broken seal. It was not charged.",

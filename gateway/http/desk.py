@@ -14,6 +14,7 @@ from gateway.http.exchange import RequestIds
 from gateway.http.sessions import TerminalSessions
 from gateway.logs import RequestLog
 from gateway.merchants.service import MerchantService
+from gateway.offline.service import OfflineService
 from gateway.payments.bell import TerminalBell
 from gateway.payments.events import TerminalEventService
 from gateway.payments.intents import IntentService
@@ -31,6 +32,7 @@ class Desk:
     lives: PaymentLifeService
     intents: IntentService
     events: TerminalEventService
+    offline: OfflineService
     bell: TerminalBell
     merchants: MerchantService
     holders: HolderService

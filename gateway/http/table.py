@@ -14,9 +14,11 @@ from gateway.http.resources.events import EventResource
 from gateway.http.resources.health import HealthResource
 from gateway.http.resources.intents import IntentResource
 from gateway.http.resources.lives import LifeResource
+from gateway.http.resources.offline import OfflineResource
 from gateway.http.resources.payments import PaymentResource
 from gateway.http.resources.terminals import TerminalResource
 from gateway.http.resources.wallet import WalletResource
+from wire.messages.offline import BATCHES_TARGET, CREDENTIALS_TARGET, ISSUER_TARGET, STATUS_LIST_TARGET
 
 Handler = Callable[[SignedCall, Mapping[str, str], Exchange], Awaitable[Answer]]
 
@@ -42,7 +44,8 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
     payments, terminals = PaymentResource(desk), TerminalResource(desk)
     lives, events = LifeResource(desk), EventResource(desk)
     wallet, confirmations = WalletResource(desk), ConfirmationResource(desk)
-    intents, health = IntentResource(desk), HealthResource(desk)
+    intents, offline = IntentResource(desk), OfflineResource(desk)
+    health = HealthResource(desk)
     return (
         Route("POST", "/v1/payments", payments.decide, has_body=True, is_admitted=True),
         Route("GET", "/v1/payments", payments.find_by_attempt),
@@ -56,6 +59,10 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
         Route("POST", "/v1/terminals/enrol", terminals.enrol, has_body=True),
         Route("POST", "/v1/terminals/sessions", terminals.open_session, has_body=True),
         Route("POST", "/v1/wallet/payment-codes", wallet.create_payment_code, has_body=True),
+        Route("POST", CREDENTIALS_TARGET, offline.issue_credential, has_body=True),
+        Route("GET", ISSUER_TARGET, offline.find_issuer),
+        Route("GET", STATUS_LIST_TARGET, offline.find_status_list),
+        Route("POST", BATCHES_TARGET, offline.take_batch, has_body=True),
         Route("GET", "/v1/wallet/confirmations", confirmations.list),
         Route("POST", "/v1/wallet/confirmations", confirmations.decide, has_body=True),
         Route("POST", "/v1/intents", intents.create, has_body=True),

@@ -10,8 +10,8 @@ A store reads `RecordFacts` under its lock, has `decide_record` judge the record
 5. its order is paid: declined, and the merchant's
 6. else it is paid: by its allowance, then the wallet, then the operator
 
-A key that signed two claims under one counter, or a running total that misses a payment, is suspended whatever
-becomes of the record: only the key itself can contradict itself, and no till could know.
+A key that signed two claims under one counter, or a running total that misses a payment, is suspended,
+whatever becomes of the record: only the key itself can contradict itself, and no till could know.
 
 Limits of the day, a frozen wallet, a suspended instrument don't stop a record: the money was set aside when
 nothing of this was so, and the goods are gone (docs/adr/0008). What it spends is counted into the day all
@@ -67,7 +67,7 @@ class Seen(msgspec.Struct, frozen=True):
 class RecordFacts:
     """What is stored about everything a record names; what is missing does not exist."""
 
-    payments: PaymentFacts
+    payments: PaymentFacts = field(default_factory=PaymentFacts)
     known: SettledRecord | None = None
     """What has its number already."""
     link_before: bytes | None = None
@@ -101,7 +101,7 @@ class RecordChanges:
 
 
 def booking_of(sealed: SealedPayment) -> PaymentBooking:
-    """Return a record as the attempt it is; its digest is its link, so no online request is a repeat of it."""
+    """Return a record as an attempt; its digest is its link, so no online request is a repeat of it."""
     claim = sealed.claim
     use = None if claim is None else _use_of(claim)
     verdict: Verified | Refused
@@ -363,17 +363,8 @@ class _Decision:
         if any(alarm.kind == kind for alarm in self._alarms):
             return
         instrument_id = None if sealed.claim is None else sealed.claim.instrument_id
-        self._alarms.append(
-            OfflineAlarm(
-                kind,
-                sealed.terminal_id,
-                sealed.sequence,
-                sealed.link,
-                payment_id,
-                instrument_id,
-                sealed.now_ms,
-            )
-        )
+        place = (sealed.terminal_id, sealed.sequence, sealed.link)
+        self._alarms.append(OfflineAlarm(kind, *place, payment_id, instrument_id, sealed.now_ms))
 
 
 def _follows(later: Seen, earlier: Seen) -> bool:

@@ -1,4 +1,4 @@
-"""What payments without a connection move: pure arithmetic and ids, the same for every store and the audit."""
+"""What payments without a connection move: pure arithmetic and ids, the same for every store."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ class Issuer:
     def tag_list(self, suspended: list[int], *, now_ms: int, refresh_ms: int) -> str:
         """Return the etag of the list as it is now.
 
-        It follows from what the list says, by whom, and from the stretch of `refresh_ms` that `now_ms` lies in:
-        a terminal counts a list's age from its issue, so one that has not changed must be issued anew in time.
+        It follows from what the list says, by whom, and from the stretch of `refresh_ms` that `now_ms` lies
+        in: a terminal counts a list's age from its issue, so one that has not changed is issued anew in time.
         """
         content = b"".join(index.to_bytes(2, "big") for index in sorted(suspended))
         head = es256.key_id_of(self._key.public_key()) + (now_ms // refresh_ms).to_bytes(8, "big")

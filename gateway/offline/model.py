@@ -28,7 +28,7 @@ AlarmKind = Literal[
     "key_copied",
     "total_forked",
 ]
-"""`gap`: the record before it is missing (so far). `chain_broken`: it holds another link than its neighbour has.
+"""`gap`: the record before it is missing (so far). `chain_broken`: its neighbour has another link.
 `sequence_conflict`: another record has its number. `attempt_conflict`: its attempt was decided otherwise.
 `tap_repeated`: its tap was a payment before. `key_copied`: two claims under one counter. `total_forked`: a
 running total that misses a payment."""
@@ -85,7 +85,7 @@ class Credential(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TapClaim(msgspec.Struct, frozen=True, array_like=True):
-    """What a device signed in a tap; its signature, its credential's and its instrument's key were verified."""
+    """What a device signed in a tap; its signature and its credential's hold, and the key is registered."""
 
     instrument_id: str
     key_id: bytes
@@ -131,7 +131,7 @@ class SettledRecord(msgspec.Struct, frozen=True, array_like=True):
     code: str
     """A code of wire/notices.py; empty where there is nothing to explain."""
     payment_id: str | None
-    """Its own payment, else the one that has its attempt or its tap; None where another record has its number."""
+    """Its own, else the one that has its attempt or its tap; None if another record has its number."""
     amount_minor: int
     currency: str
     loss_minor: int

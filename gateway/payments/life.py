@@ -307,6 +307,7 @@ class _Decision:
                 self._record.currency,
                 amount_minor=amount_minor,
                 fee_minor=fee_minor,
+                refunded_minor=self._life.refunded_minor,
             )
         )
         self._changes.refund = RefundRecord(
@@ -392,6 +393,7 @@ class _Decision:
                     record.currency,
                     amount_minor=rest_minor,
                     fee_minor=fee_minor,
+                    refunded_minor=life.refunded_minor,
                 )
             )
         self._append(

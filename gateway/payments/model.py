@@ -181,6 +181,8 @@ class PaymentRecord(msgspec.Struct, frozen=True, array_like=True):
     confirm_code: str | None = None
     """Why its holder had to agree; None if nobody had to."""
     confirm_ways: tuple[ConfirmationWay, ...] = ()
+    is_offline: bool = False
+    """Its terminal accepted it without a connection, and handed it in later (docs/adr/0008)."""
 
     @property
     def goods_minor(self) -> int:

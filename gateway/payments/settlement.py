@@ -86,11 +86,16 @@ class Parties:
     wallet_account_id: bytes
     merchant_account_id: bytes
     fees_account_id: bytes
+    losses_account_id: bytes = b""
+    """The operator's, of a payment that it paid a part of."""
+    lost_minor: int = 0
+    """That part; it is given back before the payer gets anything (docs/adr/0008)."""
 
     @property
     def account_ids(self) -> set[bytes]:
-        """All three, each once."""
-        return {self.wallet_account_id, self.merchant_account_id, self.fees_account_id}
+        """All of them, each once."""
+        ids = {self.wallet_account_id, self.merchant_account_id, self.fees_account_id}
+        return ids | {self.losses_account_id} if self.lost_minor else ids
 
 
 def capture(
@@ -136,32 +141,35 @@ def release(payment_id: str, parties: Parties, currency: str, *, held_minor: int
 
 
 def refund(
-    refund_id: str, parties: Parties, currency: str, *, amount_minor: int, fee_minor: int
+    refund_id: str,
+    parties: Parties,
+    currency: str,
+    *,
+    amount_minor: int,
+    fee_minor: int,
+    refunded_minor: int = 0,
 ) -> TransferGroup:
     """Return the transfers that give money back: the fee's part to the merchant, then all to the payer.
 
-    In that order, so that a merchant's balance need not lend what the operator gives back anyway.
+    In that order, so that a merchant's balance need not lend what the operator gives back anyway. Of a
+    payment that the operator paid a part of, that part is the first that is given back, and to the operator.
+
+    Args:
+        refunded_minor: of the payment before this.
     """
     refund_bytes = ulid_to_bytes(refund_id)
-    back = Transfer(
-        _derived_id(b"refund", refund_bytes, 0),
-        _SINGLE,
-        parties.merchant_account_id,
-        parties.wallet_account_id,
-        amount_minor,
-        currency,
+    lost_minor = min(amount_minor, max(0, parties.lost_minor - refunded_minor))
+    moves = (
+        (1, parties.fees_account_id, parties.merchant_account_id, fee_minor),
+        (2, parties.merchant_account_id, parties.losses_account_id, lost_minor),
+        (0, parties.merchant_account_id, parties.wallet_account_id, amount_minor - lost_minor),
     )
-    if fee_minor == 0:
-        return TransferGroup((back,), GroupPurpose.REFUND)
-    fee = Transfer(
-        _derived_id(b"refund", refund_bytes, 1),
-        _SINGLE,
-        parties.fees_account_id,
-        parties.merchant_account_id,
-        fee_minor,
-        currency,
+    legs = tuple(
+        Transfer(_derived_id(b"refund", refund_bytes, index), _SINGLE, debit, credit, minor, currency)
+        for index, debit, credit, minor in moves
+        if minor
     )
-    return TransferGroup((fee, back), GroupPurpose.REFUND)
+    return TransferGroup(legs, GroupPurpose.REFUND)
 
 
 def fee_returned(charged_minor: int, fee_minor: int, refunded_minor: int) -> int:

@@ -104,6 +104,9 @@ class Verifier:
             return Refused(error.code)
         except _InstrumentUnknown:
             return Refused("instrument_unknown")
+        if claims.terms.is_offline:
+            # It belongs into a batch, which may still bring it and charge what was set aside: not spent here.
+            return Refused("token_offline_only", instrument.instrument_id)
         use = TokenUse(token.key_id, claims.counter, _digest(token), claims.terms.nonce)
         code = _unfit_for(instrument, request) or _unfit_terms(claims.terms, request, terminal, now_ms)
         return _verdict(code, instrument, use)

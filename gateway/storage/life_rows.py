@@ -44,6 +44,8 @@ def read_life_facts(
             payment["wallet_account_id"] or b"",
             payment["merchant_account_id"],
             operator_account_id(AccountKind.FEES, record.currency),
+            operator_account_id(AccountKind.LOSSES, record.currency),
+            payment["offline_loss_minor"] or 0,
         ),
         fee_basis_points=payment["fee_basis_points"],
         merchant_receipt_count=payment["receipt_count"],

@@ -205,6 +205,7 @@ def read_payment(row: Row) -> PaymentRecord:
         tip_max_minor=row["tip_max_minor"],
         confirm_code=row["confirm_code"],
         confirm_ways=tuple(ConfirmationWay(way) for way in (row["confirm_ways"] or "").split()),
+        is_offline=row["offline_loss_minor"] is not None,
     )
 
 

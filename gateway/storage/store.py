@@ -33,6 +33,7 @@ from gateway.merchants.model import (
     StaffStatus,
     Terminal,
 )
+from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, SealedPayment, SettledRecord
 from gateway.payments.life import Changed, PaymentChange
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 
@@ -288,7 +289,66 @@ class IntentStore(Protocol):
         """Return a payment that one of this wallet's instruments made, or None."""
 
 
-class Store(PaymentStore, MerchantStore, HolderStore, PolicyStore, IntentStore, Protocol):
+class OfflineStore(Protocol):
+    """Credentials for payments without a connection, and the records terminals hand in (docs/adr/0008)."""
+
+    async def issue_credential(self, wish: CredentialWish) -> Credential:
+        """Set an allowance aside and issue its credential, all in one transaction.
+
+        The money moves from the wallet into the credential's own account. An earlier live credential of the
+        instrument is replaced, and keeps its money until it ends. The same request again gets the same
+        credential, however it stands by now.
+
+        Raises:
+            NotFound: no such instrument.
+            IdempotencyConflict: the id was used for another request.
+            AuthenticationFailed: `device_suspended`.
+            PaymentRefused: `allowance_not_covered`, `payer_wallet_frozen`; `offline_not_offered` where the
+                instrument has OPEN_CREDENTIALS_MAX open ones, or no status index is free.
+        """
+
+    async def list_credentials(self, after_id: str = "") -> list[Credential]:
+        """Return up to PAGE_ROWS_MAX credentials in id order, after the given id."""
+
+    async def list_due_credentials(self, now_ms: int, after_id: str = "") -> list[str]:
+        """Return up to PAGE_ROWS_MAX ids of credentials that are to be ended now, in id order."""
+
+    async def end_credential(self, credential_id: str, now_ms: int) -> int:
+        """End a credential whose time is over, and give back to its wallet what is left.
+
+        Returns what was given back; 0 also where it was ended before, or is not over. NotFound if there is
+        none.
+        """
+
+    async def list_suspended(self, now_ms: int) -> list[int]:
+        """Return the status indexes of open credentials whose instruments are suspended, rising.
+
+        What is returned for the first time is stored as listed since `now_ms`: records accepted by a list of
+        a later second broke a rule.
+        """
+
+    async def settle_record(self, sealed: SealedPayment) -> SettledRecord:
+        """Give a sealed record its word, and book what that moves, all in one transaction.
+
+        The same seal gets the same word again; another one under its number is a conflict and books nothing.
+        Alarms are stored with it, and a key that contradicts itself is suspended with it.
+
+        Raises:
+            AuthenticationFailed: `terminal_revoked`. PaymentRefused: `offline_not_offered`; the merchant is
+                suspended, and the record has no word yet.
+        """
+
+    async def find_last_sequence(self, terminal_id: str) -> int:
+        """Return the highest number among a terminal's records; 0 if there is none."""
+
+    async def list_offline_alarms(self) -> list[OfflineAlarm]:
+        """Return the last PAGE_ROWS_MAX alarms, newest first."""
+
+    async def list_offline_losses(self) -> list[SettledRecord]:
+        """Return the last PAGE_ROWS_MAX records that left a loss, whoever bears it, newest first."""
+
+
+class Store(PaymentStore, MerchantStore, HolderStore, PolicyStore, IntentStore, OfflineStore, Protocol):
     """The whole contract; tests/contract/ holds every implementation to one suite."""
 
     async def check_health(self) -> None:

@@ -125,8 +125,9 @@ class RecordResult(Message, frozen=True):
     sequence: Annotated[int, msgspec.Meta(ge=0, le=SEQUENCE_MAX)]
     """The record's own; 0 where its seal can't be read."""
     outcome: Literal["settled", "declined", "conflict"]
-    """Settled: the merchant gets the money. Declined: nothing is booked. Conflict: another record has this
-    sequence or this use of the key; `code` and `loss_bearer` say what that means for the merchant."""
+    """Settled: the merchant gets the money, whoever it comes from. Declined: a rule was broken, nothing is
+    booked. Conflict: another record has this sequence, or its attempt or tap was decided before; nothing is
+    booked for it."""
     code: Annotated[str, msgspec.Meta(max_length=64)] = ""
     """A code of wire/notices.py; empty where there is nothing to explain."""
     payment_id: UlidText | None = None

@@ -19,6 +19,7 @@ from gateway.storage.store import (
     HolderStore,
     IntentStore,
     MerchantStore,
+    OfflineStore,
     PaymentStore,
     PolicyStore,
     Store,
@@ -26,7 +27,16 @@ from gateway.storage.store import (
 
 NOT_CALLED: Final = frozenset({"close"})
 """Each end closes by itself."""
-CONTRACTS: Final = (PaymentStore, MerchantStore, HolderStore, PolicyStore, IntentStore, Store, LedgerBook)
+CONTRACTS: Final = (
+    PaymentStore,
+    MerchantStore,
+    HolderStore,
+    PolicyStore,
+    IntentStore,
+    OfflineStore,
+    Store,
+    LedgerBook,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ async def add_merchant(connection: Connection, merchant: Merchant) -> None:
     """Store a merchant, open its account, and the fee account of its currency if it is the first."""
     account = Account(merchant.account_id, AccountKind.MERCHANT, merchant.currency)
     await open_account(connection, account, merchant.created_ms)
-    await _open_operator_account(connection, AccountKind.FEES, merchant.currency, merchant.created_ms)
+    await open_operator_account(connection, AccountKind.FEES, merchant.currency, merchant.created_ms)
     values = {
         "merchant_id": merchant.merchant_id,
         "name": merchant.name,
@@ -176,7 +176,7 @@ async def add_wallet(connection: Connection, wallet: Wallet) -> None:
         frozen=wallet.status is WalletStatus.FROZEN,
     )
     await open_account(connection, account, wallet.created_ms)
-    await _open_operator_account(connection, AccountKind.OUTSIDE, wallet.currency, wallet.created_ms)
+    await open_operator_account(connection, AccountKind.OUTSIDE, wallet.currency, wallet.created_ms)
     values = {
         "wallet_id": wallet.wallet_id,
         "holder_name": wallet.holder_name,
@@ -309,9 +309,10 @@ async def _use_nonce(connection: Connection, nonce: RequestNonce, now_ms: int) -
         raise AuthenticationFailed("this request was seen before", code="nonce_replayed")
 
 
-async def _open_operator_account(
+async def open_operator_account(
     connection: Connection, kind: AccountKind, currency: str, now_ms: int
 ) -> None:
+    """Open the operator's account of this kind and currency unless it is open."""
     account_id = operator_account_id(kind, currency)
     values = {"account_id": account_id, "kind": kind, "currency": currency, "opened_ms": now_ms}
     await execute(connection, LEDGER_SQL["open_operator_account"], values)

@@ -58,8 +58,9 @@ TABLES: Final = (
     "offline_alarms",
     "intents",
 )
-"""Parents before children. Left out is what a migration fills by itself, the chain's head, the status index given
-last (any that is free will do), and what terminals were still to be told, who ask again when they find another gateway."""
+"""Parents before children. Left out is what a migration fills by itself, the chain's head, the status index
+given last (any that is free will do), and what terminals were still to be told, who ask again when they find
+another gateway."""
 
 _PLACE_HEAD: Final = """
 UPDATE chain_head SET sequence = last.sequence, hash = last.hash

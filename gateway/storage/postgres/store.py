@@ -19,10 +19,11 @@ from gateway.ledger.book import GROUPS_PER_CALL_MAX
 from gateway.ledger.model import Account, TransferGroup
 from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
+from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, SealedPayment, SettledRecord
 from gateway.payments.life import Changed, PaymentChange
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 from gateway.storage.policies import PolicyQueries, Values
-from gateway.storage.postgres import booking, directory, life
+from gateway.storage.postgres import booking, directory, life, offline
 from gateway.storage.postgres.batches import QUEUE_MAX, Batches
 from gateway.storage.postgres.database import (
     PATIENCE,
@@ -216,6 +217,44 @@ class PostgresStore(PolicyQueries):
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
         async with self._database.connection() as connection:
             return await directory.find_payment_code(connection, code_hash, now_ms)
+
+    # Payments without a connection
+
+    async def issue_credential(self, wish: CredentialWish) -> Credential:
+        return await self._batches.submit(lambda connection: offline.issue_credential(connection, wish))
+
+    async def list_credentials(self, after_id: str = "") -> list[Credential]:
+        async with self._database.connection() as connection:
+            return await offline.list_credentials(connection, after_id)
+
+    async def list_due_credentials(self, now_ms: int, after_id: str = "") -> list[str]:
+        async with self._database.connection() as connection:
+            return await offline.list_due_credentials(connection, now_ms, after_id)
+
+    async def end_credential(self, credential_id: str, now_ms: int) -> int:
+        return await self._batches.submit(
+            lambda connection: offline.end_credential(connection, credential_id, now_ms)
+        )
+
+    async def list_suspended(self, now_ms: int) -> list[int]:
+        async with self._database.connection() as connection:
+            indexes, is_noted = await offline.read_suspended(connection)
+            return indexes if is_noted else await offline.note_suspended(connection, now_ms)
+
+    async def settle_record(self, sealed: SealedPayment) -> SettledRecord:
+        return await self._batches.submit(lambda connection: offline.settle_record(connection, sealed))
+
+    async def find_last_sequence(self, terminal_id: str) -> int:
+        async with self._database.connection() as connection:
+            return await offline.find_last_sequence(connection, terminal_id)
+
+    async def list_offline_alarms(self) -> list[OfflineAlarm]:
+        async with self._database.connection() as connection:
+            return await offline.list_alarms(connection)
+
+    async def list_offline_losses(self) -> list[SettledRecord]:
+        async with self._database.connection() as connection:
+            return await offline.list_losses(connection)
 
     # What PolicyQueries runs its statements by
 

@@ -62,16 +62,16 @@ def book_payments(
             of the batch, and whoever is innocent is to be booked without it.
     """
     now_ms = max(booking.now_ms for booking in bookings)
-    facts, accounts = _read_facts(connection, bookings)
+    facts, accounts = read_facts(connection, bookings)
     expiries = ledger.list_due_expiries(connection, now_ms)
     head = ledger.find_chain_head(connection)
-    workbook = _open_workbook(connection, accounts, expiries, head.sequence + 1)
+    workbook = open_workbook(connection, accounts, expiries, head.sequence + 1)
     ledger.let_go(workbook, expiries, now_ms)
     register = Register(facts, workbook)
     decisions = [register.decide(booking) for booking in bookings]
     receipt_counts = {site.merchant_id: site.receipt_count for site in facts.sites.values()}
     ledger.write_changes(connection, workbook.changes(), head)
-    _write_changes(connection, register.changes, head.sequence + 1, receipt_counts)
+    write_changes(connection, register.changes, head.sequence + 1, receipt_counts)
     return [one.record(receipt_counts) if isinstance(one, Draft) else one for one in decisions]
 
 
@@ -129,7 +129,7 @@ def _keys_of(bookings: Sequence[PaymentBooking]) -> _Keys:
     return keys
 
 
-def _read_facts(
+def read_facts(
     connection: sqlite3.Connection, bookings: Sequence[PaymentBooking]
 ) -> tuple[PaymentFacts, dict[bytes, Account]]:
     """Read everything that a batch names, and the accounts of its wallets and merchants."""
@@ -176,7 +176,7 @@ def _read_attempts(
     return known
 
 
-def _open_workbook(
+def open_workbook(
     connection: sqlite3.Connection,
     accounts: dict[bytes, Account],
     expiries: Sequence[TransferGroup],
@@ -200,12 +200,17 @@ def _list(connection: sqlite3.Connection, name: str, keys: Collection[Sequence[o
 # Changes
 
 
-def _write_changes(
+def write_changes(
     connection: sqlite3.Connection,
     changes: PaymentChanges,
     first_sequence: int,
     receipt_counts: Mapping[str, int],
 ) -> None:
+    """Write what attempts change beside the ledger, their groups being numbered from `first_sequence` on.
+
+    Raises:
+        GatewayError: a guard refused what was decided under the same lock: our own bug.
+    """
     drafts = changes.drafts
     withdrawn = _list(connection, "list_withdrawn_terminals", {(one.site.terminal_id,) for one in drafts})
     require_all(len(withdrawn), (), "list_withdrawn_terminals")

@@ -19,11 +19,12 @@ from gateway.ledger.book import GROUPS_PER_CALL_MAX
 from gateway.ledger.model import Account, TransferGroup
 from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
+from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, SealedPayment, SettledRecord
 from gateway.payments.life import Changed, PaymentChange
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 from gateway.storage.policies import PolicyQueries, Values
 from gateway.storage.records import Row
-from gateway.storage.sqlite import directory, ledger, life, payments, policy
+from gateway.storage.sqlite import directory, ledger, life, offline, payments, policy
 from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.readers import Readers
@@ -189,6 +190,38 @@ class SqliteStore(PolicyQueries):
 
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
         return await self._readers.read(lambda c: directory.find_payment_code(c, code_hash, now_ms))
+
+    # Payments without a connection
+
+    async def issue_credential(self, wish: CredentialWish) -> Credential:
+        return await self._writer.submit(lambda c: offline.issue_credential(c, wish))
+
+    async def list_credentials(self, after_id: str = "") -> list[Credential]:
+        return await self._readers.read(lambda c: offline.list_credentials(c, after_id))
+
+    async def list_due_credentials(self, now_ms: int, after_id: str = "") -> list[str]:
+        return await self._readers.read(lambda c: offline.list_due_credentials(c, now_ms, after_id))
+
+    async def end_credential(self, credential_id: str, now_ms: int) -> int:
+        return await self._writer.submit(lambda c: offline.end_credential(c, credential_id, now_ms))
+
+    async def list_suspended(self, now_ms: int) -> list[int]:
+        indexes, is_noted = await self._readers.read(offline.read_suspended)
+        if is_noted:
+            return indexes
+        return await self._writer.submit(lambda c: offline.note_suspended(c, now_ms))
+
+    async def settle_record(self, sealed: SealedPayment) -> SettledRecord:
+        return await self._writer.submit(lambda c: offline.settle_record(c, sealed))
+
+    async def find_last_sequence(self, terminal_id: str) -> int:
+        return await self._readers.read(lambda c: offline.find_last_sequence(c, terminal_id))
+
+    async def list_offline_alarms(self) -> list[OfflineAlarm]:
+        return await self._readers.read(offline.list_alarms)
+
+    async def list_offline_losses(self) -> list[SettledRecord]:
+        return await self._readers.read(offline.list_losses)
 
     # What PolicyQueries runs its statements by
 

@@ -20,6 +20,7 @@ TOPICS = {
     "ledger": "ledger.py",
     "payments": "payments.py",
     "life": "life.py",
+    "offline": "offline.py",
     "policy": "policy.py",
     "directory": "directory.py",
     "audit": "audit_source.py",
@@ -28,7 +29,11 @@ TOPICS = {
 
 def strings_of(module: str) -> set[str]:
     # These name their statements for both stores.
-    shared = {"life.py": ["life_rows.py"], "policy.py": ["policies.py"]}.get(module, [])
+    shared = {
+        "life.py": ["life_rows.py"],
+        "offline.py": ["offline_rows.py"],
+        "policy.py": ["policies.py"],
+    }.get(module, [])
     modules = [FOLDER / module, *(FOLDER.parent / name for name in shared)]
     return {
         node.value

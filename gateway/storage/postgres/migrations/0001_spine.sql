@@ -193,6 +193,7 @@ CREATE TABLE instruments (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX instruments_of_wallet ON instruments (wallet_id);
+CREATE INDEX instruments_suspended ON instruments (instrument_id) WHERE status = 'suspended';
 
 -- Numeric codes, hashed; used_by is the payment id of the attempt that took it.
 CREATE TABLE payment_codes (
@@ -367,6 +368,7 @@ CREATE TABLE credentials (
 CREATE UNIQUE INDEX credentials_live ON credentials (instrument_id) WHERE state = 'live';
 CREATE UNIQUE INDEX credentials_status ON credentials (status_index) WHERE state <> 'ended';
 CREATE INDEX credentials_of_instrument ON credentials (instrument_id);
+CREATE INDEX credentials_listed ON credentials (credential_id) WHERE listed_ms IS NOT NULL;
 CREATE INDEX credentials_due ON credentials (ends_ms) WHERE state <> 'ended';
 
 -- The status index that was given last, so that one which is free again rests as long as possible.

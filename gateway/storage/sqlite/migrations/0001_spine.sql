@@ -177,6 +177,7 @@ CREATE TABLE instruments (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX instruments_of_wallet ON instruments (wallet_id);
+CREATE INDEX instruments_suspended ON instruments (instrument_id) WHERE status = 'suspended';
 
 -- Numeric codes, hashed; used_by is the payment id of the attempt that took it.
 CREATE TABLE payment_codes (
@@ -354,6 +355,7 @@ CREATE TABLE credentials (
 CREATE UNIQUE INDEX credentials_live ON credentials (instrument_id) WHERE state = 'live';
 CREATE UNIQUE INDEX credentials_status ON credentials (status_index) WHERE state <> 'ended';
 CREATE INDEX credentials_of_instrument ON credentials (instrument_id);
+CREATE INDEX credentials_listed ON credentials (credential_id) WHERE listed_ms IS NOT NULL;
 CREATE INDEX credentials_due ON credentials (ends_ms) WHERE state <> 'ended';
 
 -- The status index that was given last, so that one which is free again rests as long as possible.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import Shop
 
 FOLDER = Path(str(resources.files("gateway.storage.postgres")))
-TOPICS = ("audit", "directory", "ledger", "life", "payments", "policy")
+TOPICS = ("audit", "directory", "ledger", "life", "offline", "payments", "policy")
 ROWS = 20_000
 # As the tables stand after a while: nothing in them is of the test's shop.
 FILL = f"""
@@ -60,8 +60,9 @@ READS_PER_ROUND_MAX = 40
 
 
 def strings_of_the_package() -> set[str]:
-    # The last two name their statements for both stores.
-    paths = [*FOLDER.glob("*.py"), FOLDER.parent / "life_rows.py", FOLDER.parent / "policies.py"]
+    # The last three name their statements for both stores.
+    shared = ("life_rows.py", "offline_rows.py", "policies.py")
+    paths = [*FOLDER.glob("*.py"), *(FOLDER.parent / name for name in shared)]
     trees = [ast.parse(path.read_text("utf-8")) for path in paths]
     return {
         node.value
