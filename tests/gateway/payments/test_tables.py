@@ -53,6 +53,7 @@ NOT_YET_IN_TABLES = {
     "payment_voided",
     "pin_locked",
     "tip_margin_exceeded",
+    "token_offline_only",
 }
 FOLDER = Path(__file__).with_name("tables")
 MIDNIGHT_MS = 20_000 * DAY_MS
