@@ -14,6 +14,7 @@ import typer
 from gateway.console.holders import card_key_commands, instrument_commands, wallet_commands
 from gateway.console.ledger import audit, backup, move, restore
 from gateway.console.merchants import location_commands, merchant_commands, terminal_commands
+from gateway.console.offline import offline_commands
 from gateway.console.output import show_record
 from gateway.console.policies import limit_commands, staff_commands, tier_commands
 from gateway.console.session import DEFAULT_CONFIG, ConfigOption, JsonOption, Session, session_of
@@ -38,6 +39,7 @@ app.add_typer(card_key_commands, name="card-keys")
 app.add_typer(staff_commands, name="staff")
 app.add_typer(tier_commands, name="tier")
 app.add_typer(limit_commands, name="limit")
+app.add_typer(offline_commands, name="offline")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
