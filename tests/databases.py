@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from typing import Any
 
 import asyncpg
 
+from gateway.storage.link.client import open_linked_store
+from gateway.storage.link.server import serve_store
 from gateway.storage.postgres.store import open_postgres_store
 from gateway.storage.sqlite.store import open_sqlite_store
+from gateway.storage.store import Store
 from simulators.auditor.books import Books
 from simulators.auditor.snapshot import QUERIES, read_books
 
@@ -70,3 +74,20 @@ def read_sqlite(path: Path, queries: Sequence[str]) -> list[Rows]:
     with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("BEGIN")
         return [connection.execute(query).fetchall() for query in queries]
+
+
+async def open_linked_sqlite_store(path: Path) -> Store:
+    """Open a store as a worker process has it: at the other end of a socket from the one on the file."""
+    behind = await open_sqlite_store(path)
+    ours, theirs = socket.socketpair()
+    server = await serve_store(behind, theirs)
+    store = await open_linked_store(ours)
+    close_link = store.close
+
+    async def close_both_ends() -> None:
+        await close_link()
+        await server.close()
+        await behind.close()
+
+    store.close = close_both_ends  # type: ignore[method-assign]
+    return store

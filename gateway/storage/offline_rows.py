@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import structlog
 
 from gateway.errors import AuthenticationFailed, GatewayError, IdempotencyConflict, NotFound, PaymentRefused
 from gateway.holders.model import InstrumentStatus
@@ -23,6 +25,8 @@ from gateway.offline.model import (
 from gateway.storage.records import Row
 
 Values = Mapping[str, Any]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 def read_credential(row: Row) -> Credential:
@@ -167,11 +171,14 @@ def read_record(row: Row) -> SettledRecord:
     )
 
 
-def read_seen(row: Row | None) -> Seen | None:
-    """Return what a key signed in the record of a row; None for none."""
-    if row is None:
-        return None
-    return Seen(row["counter"], row["running_total_minor"], row["amount_minor"], row["credential_id"])
+def read_seen(rows: Iterable[Row]) -> dict[str, Seen]:
+    """Return what a key signed in the records nearest to one, by where they stand to it."""
+    return {
+        row["place"]: Seen(
+            row["counter"], row["running_total_minor"], row["amount_minor"], row["credential_id"]
+        )
+        for row in rows
+    }
 
 
 def keys_of_record(sealed: SealedPayment, credential: Credential | None) -> Values:
@@ -226,7 +233,15 @@ def statements_of_record(sealed: SealedPayment, changes: RecordChanges) -> list[
 
 
 def values_of_alarm(alarm: OfflineAlarm) -> Values:
-    """Return what add_alarm writes."""
+    """Return what add_alarm writes, and say it to the log."""
+    log.warning(
+        "offline_alarm",
+        kind=alarm.kind,
+        terminal_id=alarm.terminal_id,
+        sequence=alarm.sequence,
+        payment_id=alarm.payment_id,
+        instrument_id=alarm.instrument_id,
+    )
     return {
         "terminal_id": alarm.terminal_id,
         "sequence": alarm.sequence,

@@ -23,6 +23,7 @@ from gateway.payments.model import ATTEMPT_REVERSED, Refused
 from gateway.storage.postgres.store import open_postgres_store
 from gateway.storage.sqlite.store import open_sqlite_store
 from gateway.storage.store import Store
+from tests.databases import open_linked_sqlite_store
 from tests.offline_devices import DAY_MS, HOUR_MS, Device, OfflineWorld, Till
 from wire.messages.payments import PaymentState
 
@@ -33,11 +34,13 @@ OpenStore = Callable[[], Awaitable[Any]]
 ALLOWANCE = 5_000
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "sqlite through the link", "postgres"])
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     """Opens a store on the test's own database."""
     if request.param == "sqlite":
         return lambda: open_sqlite_store(tmp_path / "store.sqlite3")
+    if request.param == "sqlite through the link":
+        return lambda: open_linked_sqlite_store(tmp_path / "store.sqlite3")
     url: str = request.getfixturevalue("postgres_url")
     return lambda: open_postgres_store(url)
 

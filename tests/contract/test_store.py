@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,11 +33,10 @@ from gateway.ledger.model import Transfer, TransferGroup, TransferKind
 from gateway.ledger.outcomes import Outcome
 from gateway.merchants.model import Location, MerchantStatus, TerminalStatus
 from gateway.payments.model import CardCounter, PaymentCodeUse, PaymentRecord, Refused, TokenUse, Verified
-from gateway.storage.link.client import open_linked_store
-from gateway.storage.link.server import serve_store
 from gateway.storage.postgres.store import open_postgres_store
 from gateway.storage.sqlite.store import open_sqlite_store
 from gateway.storage.store import Store
+from tests.databases import open_linked_sqlite_store
 from wire.errors import MoneyError
 from wire.messages.payments import EntryMode
 
@@ -56,26 +54,9 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     if request.param == "sqlite":
         return lambda: open_sqlite_store(tmp_path / "store.sqlite3")
     if request.param == "sqlite through the link":
-        return lambda: _open_linked(tmp_path / "store.sqlite3")
+        return lambda: open_linked_sqlite_store(tmp_path / "store.sqlite3")
     url: str = request.getfixturevalue("postgres_url")
     return lambda: open_postgres_store(url)
-
-
-async def _open_linked(path: Path) -> Store:
-    """Open a store as a worker process has it: at the other end of a socket from the one on the file."""
-    behind = await open_sqlite_store(path)
-    ours, theirs = socket.socketpair()
-    server = await serve_store(behind, theirs)
-    store = await open_linked_store(ours)
-    close_link = store.close
-
-    async def close_both_ends() -> None:
-        await close_link()
-        await server.close()
-        await behind.close()
-
-    store.close = close_both_ends  # type: ignore[method-assign]
-    return store
 
 
 @pytest.fixture

@@ -127,8 +127,12 @@ async def settle_record(connection: Connection, sealed: SealedPayment) -> Settle
     """Give a record its word, or find the one it got; see OfflineStore."""
     async with connection.transaction():
         await _take_turn(connection)
+        row = await _find(connection, "find_record", keys_of_record(sealed, None))
+        known = None if row is None else read_record(row)
+        if known is not None and known.link == sealed.link:
+            return known
         paying, moved, expiries = await read_payment_facts(connection, [booking_of(sealed)], sealed.now_ms)
-        facts = await _read_facts(connection, sealed)
+        facts = await _read_facts(connection, sealed, known)
         facts.payments = paying
         await _add_accounts(connection, moved, facts.credential, sealed.currency)
         workbook = Workbook(moved, UNPLACED_GROUPS)
@@ -159,29 +163,28 @@ async def list_losses(connection: Connection) -> list[SettledRecord]:
     return [read_record(row) for row in rows]
 
 
-async def _read_facts(connection: Connection, sealed: SealedPayment) -> RecordFacts:
+async def _read_facts(
+    connection: Connection, sealed: SealedPayment, known: SettledRecord | None
+) -> RecordFacts:
     claim = sealed.claim
     tag = None if claim is None else claim.credential_tag
     row = await _find(connection, "find_credential_by_tag", {"tag": tag})
     credential = None if row is None else read_credential(row)
     keys = keys_of_record(sealed, credential)
-    known = await _find(connection, "find_record", keys)
-    before = await _find(connection, "find_link_before", keys)
-    after = await _find(connection, "find_link_expected_after", keys)
-    facts = RecordFacts(
-        known=None if known is None else read_record(known),
-        link_before=None if before is None else before["link"],
-        link_expected_after=None if after is None else after["previous_link"],
+    links = await _find(connection, "find_links", keys)
+    assert links is not None, "a row of lookups is a row"
+    seen = read_seen(await fetch(connection, SQL["list_seen"], keys))
+    return RecordFacts(
+        known=known,
+        link_before=links["link_before"],
+        link_expected_after=links["link_expected_after"],
         credential=credential,
+        below=seen.get("below"),
+        above=seen.get("above"),
+        till_before=seen.get("till_before"),
+        till_after=seen.get("till_after"),
+        used_by=links["used_by"],
     )
-    if claim is not None:
-        facts.below = read_seen(await _find(connection, "find_below", keys))
-        facts.above = read_seen(await _find(connection, "find_above", keys))
-        facts.till_before = read_seen(await _find(connection, "find_till_before", keys))
-        facts.till_after = read_seen(await _find(connection, "find_till_after", keys))
-        used = await _find(connection, "find_token_user", keys)
-        facts.used_by = None if used is None else used["payment_id"]
-    return facts
 
 
 async def _add_accounts(

@@ -110,9 +110,12 @@ def note_suspended(connection: sqlite3.Connection, now_ms: int) -> list[int]:
 
 def settle_record(connection: sqlite3.Connection, sealed: SealedPayment) -> SettledRecord:
     """Give a record its word, or find the one it got; see OfflineStore."""
-    booking = booking_of(sealed)
-    paying, accounts = payments.read_facts(connection, [booking])
-    facts = _read_facts(connection, sealed)
+    row = _find(connection, "find_record", keys_of_record(sealed, None))
+    known = None if row is None else read_record(row)
+    if known is not None and known.link == sealed.link:
+        return known
+    paying, accounts = payments.read_facts(connection, [booking_of(sealed)])
+    facts = _read_facts(connection, sealed, known)
     facts.payments = paying
     wanted = {operator_account_id(AccountKind.LOSSES, sealed.currency)}
     if facts.credential is not None:
@@ -149,30 +152,29 @@ def list_losses(connection: sqlite3.Connection) -> list[SettledRecord]:
     return [read_record(row) for row in rows]
 
 
-def _read_facts(connection: sqlite3.Connection, sealed: SealedPayment) -> RecordFacts:
+def _read_facts(
+    connection: sqlite3.Connection, sealed: SealedPayment, known: SettledRecord | None
+) -> RecordFacts:
     claim = sealed.claim
     row = (
         None if claim is None else _find(connection, "find_credential_by_tag", {"tag": claim.credential_tag})
     )
     credential = None if row is None else read_credential(row)
     keys = keys_of_record(sealed, credential)
-    known = _find(connection, "find_record", keys)
-    before = _find(connection, "find_link_before", keys)
-    after = _find(connection, "find_link_expected_after", keys)
-    facts = RecordFacts(
-        known=None if known is None else read_record(known),
-        link_before=None if before is None else before["link"],
-        link_expected_after=None if after is None else after["previous_link"],
+    links = _find(connection, "find_links", keys)
+    assert links is not None, "a row of lookups is a row"
+    seen = read_seen(connection.execute(SQL["list_seen"], keys))
+    return RecordFacts(
+        known=known,
+        link_before=links["link_before"],
+        link_expected_after=links["link_expected_after"],
         credential=credential,
+        below=seen.get("below"),
+        above=seen.get("above"),
+        till_before=seen.get("till_before"),
+        till_after=seen.get("till_after"),
+        used_by=links["used_by"],
     )
-    if claim is not None:
-        facts.below = read_seen(_find(connection, "find_below", keys))
-        facts.above = read_seen(_find(connection, "find_above", keys))
-        facts.till_before = read_seen(_find(connection, "find_till_before", keys))
-        facts.till_after = read_seen(_find(connection, "find_till_after", keys))
-        used = _find(connection, "find_token_user", keys)
-        facts.used_by = None if used is None else used["payment_id"]
-    return facts
 
 
 def _write_changes(connection: sqlite3.Connection, sealed: SealedPayment, changes: RecordChanges) -> None:

@@ -102,34 +102,46 @@ WHERE listed_ms IS NOT NULL
 -- name: find_record
 SELECT * FROM offline_records WHERE terminal_id = :terminal_id AND sequence = :sequence
 
--- name: find_link_before
-SELECT link FROM offline_records WHERE terminal_id = :terminal_id AND sequence = :sequence::bigint - 1
+-- name: find_links
+SELECT
+    (
+        SELECT link FROM offline_records WHERE terminal_id = :terminal_id AND sequence = :sequence::bigint - 1
+    ) AS link_before,
+    (
+        SELECT previous_link FROM offline_records
+        WHERE terminal_id = :terminal_id AND sequence = :sequence::bigint + 1
+    ) AS link_expected_after,
+    (SELECT payment_id FROM token_uses WHERE key_id = :key_id AND counter = :counter) AS used_by
 
--- name: find_link_expected_after
-SELECT previous_link FROM offline_records WHERE terminal_id = :terminal_id AND sequence = :sequence::bigint + 1
-
--- name: find_below
-SELECT counter, running_total_minor, amount_minor, credential_id FROM offline_records
-WHERE key_id = :key_id AND counter < :counter AND credential_id = :credential_id
-ORDER BY counter DESC LIMIT 1
-
--- name: find_above
-SELECT counter, running_total_minor, amount_minor, credential_id FROM offline_records
-WHERE key_id = :key_id AND counter > :counter AND credential_id = :credential_id
-ORDER BY counter LIMIT 1
-
--- name: find_till_before
-SELECT counter, running_total_minor, amount_minor, credential_id FROM offline_records
-WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence < :sequence
-ORDER BY sequence DESC LIMIT 1
-
--- name: find_till_after
-SELECT counter, running_total_minor, amount_minor, credential_id FROM offline_records
-WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence > :sequence
-ORDER BY sequence LIMIT 1
-
--- name: find_token_user
-SELECT payment_id FROM token_uses WHERE key_id = :key_id AND counter = :counter
+-- name: list_seen
+-- The nearest claims of a key: by counter under one credential, and by sequence at one terminal.
+SELECT 'below' AS place, b.counter, b.running_total_minor, b.amount_minor, b.credential_id
+FROM (
+    SELECT * FROM offline_records
+    WHERE key_id = :key_id AND counter < :counter AND credential_id = :credential_id
+    ORDER BY counter DESC LIMIT 1
+) AS b
+UNION ALL
+SELECT 'above', a.counter, a.running_total_minor, a.amount_minor, a.credential_id
+FROM (
+    SELECT * FROM offline_records
+    WHERE key_id = :key_id AND counter > :counter AND credential_id = :credential_id
+    ORDER BY counter LIMIT 1
+) AS a
+UNION ALL
+SELECT 'till_before', e.counter, e.running_total_minor, e.amount_minor, e.credential_id
+FROM (
+    SELECT * FROM offline_records
+    WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence < :sequence
+    ORDER BY sequence DESC LIMIT 1
+) AS e
+UNION ALL
+SELECT 'till_after', l.counter, l.running_total_minor, l.amount_minor, l.credential_id
+FROM (
+    SELECT * FROM offline_records
+    WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence > :sequence
+    ORDER BY sequence LIMIT 1
+) AS l
 
 -- name: add_record
 INSERT INTO offline_records (
