@@ -60,7 +60,6 @@ class Seen(msgspec.Struct, frozen=True):
     counter: int
     running_total_minor: int
     amount_minor: int
-    credential_id: str | None
 
 
 @dataclass(slots=True)
@@ -80,7 +79,9 @@ class RecordFacts:
     """The nearest claims of the key under the same credential, by counter."""
     till_before: Seen | None = None
     till_after: Seen | None = None
-    """The nearest claims of the key at the same terminal, by sequence."""
+    """The nearest claims of the key under the same credential that this terminal got settled, by sequence.
+    Those that were declined can't stand between: what is settled rises from one to the next, so all together
+    is no more than the allowance, whatever software the terminal runs."""
     used_by: str | None = None
     """The payment that has used the key's counter."""
 
@@ -326,13 +327,7 @@ class _Decision:
         return self._facts.payments.token_uses.get((claim.key_id, claim.counter))
 
     def _seen(self, claim: TapClaim) -> Seen:
-        credential = self._facts.credential
-        return Seen(
-            claim.counter,
-            claim.running_total_minor,
-            self._sealed.amount_minor,
-            None if credential is None else credential.credential_id,
-        )
+        return Seen(claim.counter, claim.running_total_minor, self._sealed.amount_minor)
 
     def _word(
         self,
@@ -373,10 +368,8 @@ def _follows(later: Seen, earlier: Seen) -> bool:
 
 
 def _rises(later: Seen, earlier: Seen) -> bool:
-    """Say whether a terminal that saw the earlier claim had to accept the later one."""
-    if later.counter <= earlier.counter:
-        return False
-    return later.credential_id != earlier.credential_id or _follows(later, earlier)
+    """Say whether a terminal that had accepted the earlier claim could accept the later one."""
+    return later.counter > earlier.counter and _follows(later, earlier)
 
 
 def _use_of(claim: TapClaim) -> TokenUse:

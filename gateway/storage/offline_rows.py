@@ -174,10 +174,7 @@ def read_record(row: Row) -> SettledRecord:
 def read_seen(rows: Iterable[Row]) -> dict[str, Seen]:
     """Return what a key signed in the records nearest to one, by where they stand to it."""
     return {
-        row["place"]: Seen(
-            row["counter"], row["running_total_minor"], row["amount_minor"], row["credential_id"]
-        )
-        for row in rows
+        row["place"]: Seen(row["counter"], row["running_total_minor"], row["amount_minor"]) for row in rows
     }
 
 

@@ -460,6 +460,30 @@ async def test_what_a_till_should_have_refused_itself_is_its_merchants(
     assert await scene.earned_minor() == 1_000
 
 
+async def test_no_till_takes_more_of_a_key_than_its_allowance_whatever_it_seals(scene: Scene) -> None:
+    await scene.phone.get_credential(scene.store, ALLOWANCE, scene.shop.now_ms, number=2)
+    tags = [one.tag for one in await scene.store.list_credentials()]
+    rng = random.Random(8)
+    for _ in range(60):
+        # A device that signs anything, and a till of the same hand that seals anything in any order.
+        total_minor = rng.randint(500, ALLOWANCE)
+        claim = structs.replace(
+            scene.phone.claim(),
+            counter=rng.randint(1, 200),
+            claims_digest=rng.randbytes(32),
+            running_total_minor=total_minor,
+            credential_tag=rng.choice(tags),
+        )
+        refusal = rng.choice([None, None, None, "offline_record_too_old"])
+        scene.till.accept(claim, rng.randint(1, total_minor), refusal=refusal)
+    uploads = list(scene.till.sealed)
+    rng.shuffle(uploads)
+    words = [await scene.settle(one) for one in uploads]
+    paid_minor = sum(word.amount_minor for word in words if word.outcome == "settled")
+    assert 0 < paid_minor <= 2 * ALLOWANCE
+    assert (await scene.earned_minor(), await scene.lost_minor()) == (paid_minor, 0)
+
+
 # Chains -----------------------------------------------------------------------------------------------------
 
 

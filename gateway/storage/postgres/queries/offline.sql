@@ -114,32 +114,34 @@ SELECT
     (SELECT payment_id FROM token_uses WHERE key_id = :key_id AND counter = :counter) AS used_by
 
 -- name: list_seen
--- The nearest claims of a key: by counter under one credential, and by sequence at one terminal.
-SELECT 'below' AS place, b.counter, b.running_total_minor, b.amount_minor, b.credential_id
+-- The nearest claims of a key under one credential: by counter, and of those settled at one terminal by sequence.
+SELECT 'below' AS place, b.counter, b.running_total_minor, b.amount_minor
 FROM (
     SELECT * FROM offline_records
     WHERE key_id = :key_id AND counter < :counter AND credential_id = :credential_id
     ORDER BY counter DESC LIMIT 1
 ) AS b
 UNION ALL
-SELECT 'above', a.counter, a.running_total_minor, a.amount_minor, a.credential_id
+SELECT 'above', a.counter, a.running_total_minor, a.amount_minor
 FROM (
     SELECT * FROM offline_records
     WHERE key_id = :key_id AND counter > :counter AND credential_id = :credential_id
     ORDER BY counter LIMIT 1
 ) AS a
 UNION ALL
-SELECT 'till_before', e.counter, e.running_total_minor, e.amount_minor, e.credential_id
+SELECT 'till_before', e.counter, e.running_total_minor, e.amount_minor
 FROM (
     SELECT * FROM offline_records
     WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence < :sequence
+        AND credential_id = :credential_id AND outcome = 'settled'
     ORDER BY sequence DESC LIMIT 1
 ) AS e
 UNION ALL
-SELECT 'till_after', l.counter, l.running_total_minor, l.amount_minor, l.credential_id
+SELECT 'till_after', l.counter, l.running_total_minor, l.amount_minor
 FROM (
     SELECT * FROM offline_records
     WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence > :sequence
+        AND credential_id = :credential_id AND outcome = 'settled'
     ORDER BY sequence LIMIT 1
 ) AS l
 
