@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -35,6 +36,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="The daemon at a till, and the commands that talk to it.",
 )
+
+journal = typer.Typer(help="Payment attempts on disk: list, reverse, keep.", rich_markup_mode=None)
+app.add_typer(journal, name="journal")
+
+AttemptArgument = Annotated[str, typer.Argument(help="The attempt's id, as `journal list` shows it.")]
 
 
 @app.command()
@@ -99,14 +105,36 @@ def readers(config: ConfigOption = DEFAULT_CONFIG) -> None:
     asyncio.run(ask(_client(_load(config))))
 
 
-@app.command()
-def journal(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Show the payment attempts kept on disk, those without an outcome first; needs no daemon."""
-    from terminal.disk import FolderDisk
-    from terminal.journal import read_journal
-    from terminal.tables import print_journal
+@journal.callback(invoke_without_command=True)
+def show_journal(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Payment attempts on disk: what became of them, and what is to become of the others."""
+    context.obj = config
+    if context.invoked_subcommand is None:
+        _print_journal(config)
 
-    print_journal(read_journal(FolderDisk(_load(config).data_path)))
+
+@journal.command("list")
+def list_attempts(context: typer.Context) -> None:
+    """Show the attempts kept on disk, those without an outcome first; needs no daemon."""
+    _print_journal(context.obj)
+
+
+@journal.command("reverse")
+def reverse_attempt(context: typer.Context, attempt: AttemptArgument) -> None:
+    """Take back an attempt whose outcome is unknown: the customer left, or paid otherwise.
+
+    The running daemon writes the order down at once and carries it out as soon as the gateway answers;
+    whatever the attempt was, the customer is not charged for it.
+    """
+    asyncio.run(_order(context.obj, lambda client: client.reverse_attempt(attempt)))
+    typer.echo(f"{attempt} is being taken back")
+
+
+@journal.command("keep")
+def keep_attempt(context: typer.Context, attempt: AttemptArgument) -> None:
+    """Go on asking about an attempt and never take it back: the goods were handed over."""
+    asyncio.run(_order(context.obj, lambda client: client.keep_attempt(attempt)))
+    typer.echo(f"{attempt} is kept and asked about")
 
 
 def main() -> None:
@@ -135,6 +163,19 @@ def _client(config: TerminalConfig) -> TillClient:
     if url is None:
         raise ConfigurationError("the daemon is not running: start `tapscan-terminal run`")
     return TillClient(url, config.till_api.access_key)
+
+
+def _print_journal(config: Path) -> None:
+    from terminal.disk import FolderDisk
+    from terminal.journal import read_journal
+    from terminal.tables import print_journal
+
+    print_journal(read_journal(FolderDisk(_load(config).data_path)))
+
+
+async def _order(config: Path, give: Callable[[TillClient], Awaitable[None]]) -> None:
+    async with _client(_load(config)) as client:
+        await give(client)
 
 
 def _print_ready(daemon: RunningDaemon) -> None:

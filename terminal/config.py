@@ -67,6 +67,15 @@ class ResolverSettings(Section, frozen=True):
     retry_delay_ms_max: DelayMs = 300_000
 
 
+class UnknownSettings(Section, frozen=True):
+    """What becomes of an attempt whose outcome is not known (docs/adr/0007, decision 7)."""
+
+    resend_ms: DelayMs = 45_000
+    """How long after the attempt one that the gateway has never seen is sent again."""
+    reverse_after_ms: DelayMs = 180_000
+    """How long after the cashier was told "unknown" the attempt is taken back, unless told to keep it."""
+
+
 class OfflineSettings(Section, frozen=True):
     """Payments while the gateway does not answer; how far, the gateway's own rules say (docs/adr/0008)."""
 
@@ -114,6 +123,7 @@ class TerminalConfig(Section, frozen=True):
     till_api: TillApiSettings = TillApiSettings()
     sale: SaleSettings = SaleSettings()
     resolver: ResolverSettings = ResolverSettings()
+    unknown: UnknownSettings = UnknownSettings()
     offline: OfflineSettings = OfflineSettings()
     printer: PrinterSettings | None = None
     logging: LoggingSettings = LoggingSettings()

@@ -31,8 +31,8 @@ from terminal.presentations import PresentationEvent, TermsSource
 from terminal.receipt_desk import ReceiptDesk
 from terminal.sale.desk import SaleDesk
 from terminal.sale.events import EventBoard
-from terminal.sale.resolver import AttemptResolver
-from terminal.sale.session import SalePorts
+from terminal.sale.ports import SalePorts
+from terminal.sale.resolver import AttemptResolver, UnknownTimes
 from terminal.till_api.routes import TillApi, make_till_app
 from wire import es256
 from wire.ids import ENTROPY_BYTES, make_ulid
@@ -228,6 +228,10 @@ class _Parts:
         self._gateway = gateway
         self._surroundings = surroundings
         self._desk: SaleDesk | None = None
+        self._resolver: AttemptResolver | None = None
+        self._times = UnknownTimes(
+            resend_ms=config.unknown.resend_ms, reverse_after_ms=config.unknown.reverse_after_ms
+        )
         self.board = EventBoard(first_sequence=surroundings.now_ms())
         self.receipts = ReceiptDesk(config.language, config.printer)
 
@@ -248,13 +252,14 @@ class _Parts:
             monotonic_ns=self._surroundings.monotonic_ns,
             entropy=self._surroundings.entropy,
             answer_deadline_ms=self._config.sale.answer_deadline_ms,
+            times=self._times,
         )
         self._desk = SaleDesk(ports, deadline_ms=self._config.sale.deadline_ms)
         return self._desk
 
     def make_resolver(self, desk: SaleDesk) -> AttemptResolver:
         """Make what asks about attempts whose outcome is unknown."""
-        return AttemptResolver(
+        self._resolver = AttemptResolver(
             self._journal,
             self._gateway,
             is_on_its_way=desk.is_on_its_way,
@@ -264,7 +269,11 @@ class _Parts:
             now_ms=self._surroundings.now_ms,
             monotonic_ns=self._surroundings.monotonic_ns,
             jitter=self._surroundings.jitter,
+            times=self._times,
+            on_given_up=desk.note_given_up,
         )
+        desk.tell_orders_to(self._resolver.wake)
+        return self._resolver
 
     def describe(self, readers: ReaderSet) -> DaemonView:
         """Say who this daemon is and whether it can sell."""
@@ -276,6 +285,7 @@ class _Parts:
             gateway_reachable=self._gateway.is_reachable,
             unresolved_attempt_count=len(self._journal.unresolved()),
             readers=readers.views(),
+            unresolved=[] if self._resolver is None else self._resolver.describe(),
         )
 
     def _publish(self, event: SaleEvent) -> None:

@@ -25,7 +25,13 @@ from wire.errors import WireError
 from wire.ids import ENTROPY_BYTES, check_merchant_id, check_terminal_id, make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
-from wire.messages.payments import PaymentAnswer, PaymentRequest, entry_mode_of
+from wire.messages.payments import (
+    OUTCOME_OF,
+    PaymentAnswer,
+    PaymentRequest,
+    ReversalRequest,
+    entry_mode_of,
+)
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
 from wire.messages.sessions import SessionAnswer
 from wire.money import find_currency
@@ -40,6 +46,7 @@ on its way (docs/operations.md): it has refused, and may have booked."""
 SESSION_REFUSALS: Final = frozenset({"session_unknown", "signature_invalid"})
 """The gateway does not know the session, or another key for it, as when the answer that opened it was not the
 one to our asking."""
+REVERSALS_TARGET: Final = "/v1/reversals"
 JSON_CONTENT_TYPE: Final = "application/json"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -101,12 +108,18 @@ class GatewayClient:
         await self._transport.close()
 
     async def pay(
-        self, request: PaymentRequest, *, deadline_ms: int, sent_before: bool = False
+        self,
+        request: PaymentRequest,
+        *,
+        deadline_ms: int,
+        sent_before: bool = False,
+        sends_max: int = SENDS_MAX,
     ) -> PaymentAnswer:
         """Send an attempt, and send the same attempt again, until it is answered or the deadline ends it.
 
         Args:
             deadline_ms: how long from now, all sends together.
+            sends_max: 1 to SENDS_MAX.
             sent_before: an earlier send of this attempt is unaccounted for, so that a refusal of this
                 one does not prove that nothing was booked.
 
@@ -117,7 +130,7 @@ class GatewayClient:
         delivery = _Delivery(request.attempt_id, is_uncertain=sent_before)
         try:
             async with asyncio.timeout(deadline_ms / 1000):
-                return await self._deliver(delivery, request)
+                return await self._deliver(delivery, request, sends_max)
         except TimeoutError:
             raise delivery.give_up() from None
 
@@ -134,6 +147,31 @@ class GatewayClient:
                 return None
             raise
         return _believe_answer(reply, request)
+
+    async def reverse(self, request: PaymentRequest) -> PaymentAnswer:
+        """Take an attempt back, whatever became of it, also if the gateway has never seen it; sends once.
+
+        Safe to repeat. Once this has returned, nothing of the attempt is charged or held, and nothing ever
+        will be, even if an earlier send of it arrives only now.
+
+        Returns:
+            An answer that is declined or closed.
+
+        Raises:
+            GatewayUnreachable, GatewayRefused: it may be charged still; ask again.
+        """
+        reversal = ReversalRequest(
+            attempt_id=request.attempt_id,
+            order_id=request.order_id,
+            amount_minor=request.amount_minor,
+            currency=request.currency,
+            entry_mode=entry_mode_of(request.presentation),
+        )
+        reply = await self.call("POST", REVERSALS_TARGET, dump_message(reversal), request.attempt_id)
+        answer = _believe_answer(reply, request)
+        if answer.outcome not in ("declined", "closed"):
+            raise GatewayUnreachable("the gateway's answer to a reversal says that the payment stands")
+        return answer
 
     async def enrol(self, request: EnrolmentRequest, *, idempotency_key: str) -> EnrolmentAnswer:
         """Introduce this terminal; safe to repeat with the same code and key.
@@ -197,9 +235,9 @@ class GatewayClient:
         self.is_reachable = reply.status == 200
         return self.is_reachable
 
-    async def _deliver(self, delivery: _Delivery, request: PaymentRequest) -> PaymentAnswer:
+    async def _deliver(self, delivery: _Delivery, request: PaymentRequest, sends_max: int) -> PaymentAnswer:
         body = dump_message(request)
-        for delay_ms in self._delays_ms():
+        for send_number, delay_ms in enumerate(self._delays_ms(), start=1):
             delivery.is_in_flight = True
             try:
                 reply = await self.call("POST", "/v1/payments", body, request.attempt_id)
@@ -209,6 +247,8 @@ class GatewayClient:
                 delay_ms = max(delay_ms, _retry_after_ms(refusal))
             except GatewayUnreachable as failure:
                 delivery.note_silence(failure)
+            if send_number >= sends_max:
+                break
             await asyncio.sleep(delay_ms / 1000)
         raise delivery.give_up()
 
@@ -339,9 +379,17 @@ def _believe_answer(reply: Reply, request: PaymentRequest) -> PaymentAnswer:
     )
     if echoed != sent:
         raise GatewayUnreachable("the gateway's answer is about something else than was sent")
-    if (answer.outcome == "approved") != (answer.decline is None):
+    if not _is_consistent(answer):
         raise GatewayUnreachable("the gateway's answer contradicts itself")
     return answer
+
+
+def _is_consistent(answer: PaymentAnswer) -> bool:
+    return (
+        OUTCOME_OF.get(answer.state) == answer.outcome
+        and (answer.outcome in ("declined", "closed")) == (answer.decline is not None)
+        and (answer.outcome == "requires_confirmation") == (answer.confirmation is not None)
+    )
 
 
 def _believe_enrolment(reply: Reply) -> EnrolmentAnswer:

@@ -1,6 +1,6 @@
 """Payment attempts on disk, written and synced before they are sent.
 
-    attempts.journal   attempts without a final word, whole, so that they can be sent again
+    attempts.journal   attempts without a final word, whole, each time their stage changes
     settled.journal    what became of attempts, without what was presented
 
 Two append-only files rather than a database, because what must be proved is small: one write and one sync
@@ -15,19 +15,29 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
 
 from terminal.disk import Disk
 from terminal.errors import JournalUnwritable
-from wire.messages.payments import EntryMode, PaymentAnswer, PaymentRequest, entry_mode_of
+from terminal.journal_records import (
+    STAGES_AFTER,
+    AttemptRecord,
+    JournalEntry,
+    SettledRecord,
+    list_entries,
+    open_by_id,
+    settled_by_answer,
+    settled_by_id,
+    settled_by_refusal,
+)
+from wire.messages.payments import PaymentAnswer, PaymentRequest
+from wire.messages.till import AttemptStage
 
 ATTEMPTS_FILE: Final = "attempts.journal"
 SETTLED_FILE: Final = "settled.journal"
@@ -35,44 +45,10 @@ UNRESOLVED_MAX: Final = 200
 """More attempts without an answer than this, and nothing more is sold until some are resolved."""
 SETTLED_MAX: Final = 1_000
 """Settled attempts kept; the file is rewritten when it holds twice as many."""
+LINES_PER_ATTEMPT_MAX: Final = 4
+"""An open attempt has a line for every stage; the file is rewritten when there are more than so many."""
 
 _CHECKSUM_CHARS: Final = 8
-
-
-class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt as it is about to be sent: all that is needed to send it again."""
-
-    at_ms: int
-    request: PaymentRequest
-
-
-class SettledRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The final word on an attempt; holds nothing that could be spent."""
-
-    attempt_id: str
-    order_id: str
-    at_ms: int
-    settled_ms: int
-    amount_minor: int
-    currency: str
-    entry_mode: EntryMode
-    outcome: Literal["approved", "declined", "refused"]
-    code: str = ""
-    answer: PaymentAnswer | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One attempt for a person to read."""
-
-    attempt_id: str
-    order_id: str
-    at_ms: int
-    amount_minor: int
-    currency: str
-    entry_mode: EntryMode
-    outcome: Literal["unresolved", "approved", "declined", "refused"]
-    code: str = ""
 
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -93,8 +69,8 @@ class Journal:
         try:
             self._attempts_file = _Lines(disk, ATTEMPTS_FILE)
             self._settled_file = _Lines(disk, SETTLED_FILE)
-            self._settled = _by_id(self._settled_file.load(SettledRecord))
-            self._unresolved = _by_attempt(self._attempts_file.load(AttemptRecord), self._settled)
+            self._settled = settled_by_id(self._settled_file.load(SettledRecord))
+            self._unresolved = open_by_id(self._attempts_file.load(AttemptRecord), self._settled)
             self._forget_tokens()
         except OSError as error:
             raise _unwritable(error) from None
@@ -112,25 +88,68 @@ class Journal:
             self._append(self._attempts_file, record)
             self._unresolved[request.attempt_id] = record
 
-    def record_answer(self, answer: PaymentAnswer, *, at_ms: int) -> None:
+    def change_stage(
+        self, attempt_id: str, stage: AttemptStage, *, at_ms: int, only_from: AttemptStage | None = None
+    ) -> bool:
+        """Write what is to become of an open attempt; it survives power loss when this returns.
+
+        An attempt in the stage REVERSING must never be sent as a payment again.
+
+        Args:
+            only_from: the stage it must be in, where another one was decided on meanwhile; None for any.
+
+        Returns:
+            Whether the attempt now has that stage; False where it is settled, unknown here, or in a stage
+            that does not lead to it.
+
+        Raises:
+            JournalUnwritable: the attempt is in the stage it was in.
+        """
+        with self._lock:
+            record = self._unresolved.get(attempt_id)
+            if record is None:
+                return False
+            if record.stage is stage:
+                return True
+            if only_from not in (None, record.stage) or stage not in STAGES_AFTER[record.stage]:
+                return False
+            self._replace(msgspec.structs.replace(record, stage=stage, stage_ms=at_ms))
+            return True
+
+    def record_answer(self, answer: PaymentAnswer, *, at_ms: int) -> bool:
         """Write the gateway's final word on an attempt, and forget what was presented.
 
-        A second word on the same attempt is ignored: the first one stands.
+        A second word on the same attempt is ignored: the first one stands. So is one that is not final: see
+        `settled_by_answer`.
+
+        Returns:
+            Whether this answer settled the attempt.
 
         Raises:
             JournalUnwritable: the attempt counts as unresolved until it can be written.
         """
-        code = answer.decline.code if answer.decline else ""
-        outcome: Literal["approved", "declined"] = "approved" if answer.outcome == "approved" else "declined"
-        self._settle(answer.attempt_id, outcome, code, answer, at_ms)
+        with self._lock:
+            attempt = self._unresolved.get(answer.attempt_id)
+            record = None if attempt is None else settled_by_answer(attempt, answer, at_ms=at_ms)
+            return record is not None and self._settle(record)
 
-    def record_refusal(self, attempt_id: str, code: str, *, at_ms: int) -> None:
+    def record_refusal(self, attempt_id: str, code: str, *, at_ms: int) -> bool:
         """Write that the gateway refused an attempt and that nothing of it was booked.
+
+        Returns:
+            Whether this settled the attempt.
 
         Raises:
             JournalUnwritable: as `record_answer`.
         """
-        self._settle(attempt_id, "refused", code, None, at_ms)
+        with self._lock:
+            attempt = self._unresolved.get(attempt_id)
+            return attempt is not None and self._settle(settled_by_refusal(attempt, code, at_ms=at_ms))
+
+    def find(self, attempt_id: str) -> AttemptRecord | SettledRecord | None:
+        """Return what is known of an attempt: that it is open, what became of it, or None for neither."""
+        with self._lock:
+            return self._unresolved.get(attempt_id) or self._settled.get(attempt_id)
 
     def unresolved(self) -> list[AttemptRecord]:
         """Return the attempts without a final word, oldest first."""
@@ -145,7 +164,7 @@ class Journal:
     def list(self) -> list[JournalEntry]:
         """Return every attempt kept, unresolved first, then the newest first."""
         with self._lock:
-            return _entries(self._unresolved.values(), self._settled.values())
+            return list_entries(self._unresolved.values(), self._settled.values())
 
     def close(self) -> None:
         """Close the files; nothing is lost by not doing so."""
@@ -153,28 +172,26 @@ class Journal:
             self._attempts_file.close()
             self._settled_file.close()
 
-    def _settle(
-        self,
-        attempt_id: str,
-        outcome: Literal["approved", "declined", "refused"],
-        code: str,
-        answer: PaymentAnswer | None,
-        at_ms: int,
-    ) -> None:
-        with self._lock:
-            attempt = self._unresolved.get(attempt_id)
-            if attempt is None:
-                return
-            record = _settled_record(attempt, outcome, code, answer, at_ms)
-            self._append(self._settled_file, record)
-            self._settled[attempt_id] = record
-            del self._unresolved[attempt_id]
-            try:
-                self._forget_tokens()
-                self._forget_old()
-            except OSError as error:
-                # The word itself is on disk; the next one, or the next start, tidies up again.
-                log.warning("journal_not_tidied", reason=error.strerror)
+    def _replace(self, record: AttemptRecord) -> None:
+        self._append(self._attempts_file, record)
+        self._unresolved[record.attempt_id] = record
+        if self._attempts_file.line_count > LINES_PER_ATTEMPT_MAX * len(self._unresolved):
+            self._tidy_up()
+
+    def _settle(self, record: SettledRecord) -> bool:
+        self._append(self._settled_file, record)
+        self._settled[record.attempt_id] = record
+        del self._unresolved[record.attempt_id]
+        self._tidy_up()
+        return True
+
+    def _tidy_up(self) -> None:
+        try:
+            self._forget_tokens()
+            self._forget_old()
+        except OSError as error:
+            # The word itself is on disk; the next one, or the next start, tidies up again.
+            log.warning("journal_not_tidied", reason=error.strerror)
 
     def _append(self, file: _Lines, record: AttemptRecord | SettledRecord) -> None:
         try:
@@ -206,8 +223,8 @@ def read_journal(disk: Disk) -> list[JournalEntry]:
         settled, _, _ = _parse_lines(disk.read(SETTLED_FILE), SettledRecord)
     except OSError as error:
         raise JournalUnwritable(f"the journal can't be read: {error.strerror}") from None
-    by_id = _by_id(settled)
-    return _entries(_by_attempt(attempts, by_id).values(), by_id.values())
+    by_id = settled_by_id(settled)
+    return list_entries(open_by_id(attempts, by_id).values(), by_id.values())
 
 
 class _Lines:
@@ -296,68 +313,6 @@ def _dump_line(record: AttemptRecord | SettledRecord) -> bytes:
 
 def _checksum(payload: bytes) -> bytes:
     return f"{zlib.crc32(payload):0{_CHECKSUM_CHARS}x}".encode("ascii")
-
-
-def _settled_record(
-    attempt: AttemptRecord,
-    outcome: Literal["approved", "declined", "refused"],
-    code: str,
-    answer: PaymentAnswer | None,
-    at_ms: int,
-) -> SettledRecord:
-    request = attempt.request
-    return SettledRecord(
-        attempt_id=request.attempt_id,
-        order_id=request.order_id,
-        at_ms=attempt.at_ms,
-        settled_ms=at_ms,
-        amount_minor=request.amount_minor,
-        currency=request.currency,
-        entry_mode=entry_mode_of(request.presentation),
-        outcome=outcome,
-        code=code,
-        answer=answer,
-    )
-
-
-def _by_id(settled: Iterable[SettledRecord]) -> OrderedDict[str, SettledRecord]:
-    return OrderedDict((record.attempt_id, record) for record in settled)
-
-
-def _by_attempt(
-    attempts: Iterable[AttemptRecord], settled: OrderedDict[str, SettledRecord]
-) -> dict[str, AttemptRecord]:
-    by_id = {record.request.attempt_id: record for record in attempts}
-    return {attempt_id: record for attempt_id, record in by_id.items() if attempt_id not in settled}
-
-
-def _entries(attempts: Iterable[AttemptRecord], settled: Iterable[SettledRecord]) -> list[JournalEntry]:
-    waiting = [
-        JournalEntry(
-            attempt_id=record.request.attempt_id,
-            order_id=record.request.order_id,
-            at_ms=record.at_ms,
-            amount_minor=record.request.amount_minor,
-            currency=record.request.currency,
-            entry_mode=entry_mode_of(record.request.presentation),
-            outcome="unresolved",
-        )
-        for record in attempts
-    ]
-    known = [
-        JournalEntry(
-            attempt_id=record.attempt_id,
-            order_id=record.order_id,
-            at_ms=record.at_ms,
-            amount_minor=record.amount_minor,
-            currency=record.currency,
-            entry_mode=record.entry_mode,
-            outcome=record.outcome,
-            code=record.code,
-        )
-        for record in settled
-    ]
-    return waiting[::-1] + known[::-1]
 
 
 def _unwritable(error: OSError) -> JournalUnwritable:

@@ -25,6 +25,7 @@ _OVER: Final = frozenset(SaleState) - {SaleState.ARMED, SaleState.READING, SaleS
 _STYLES: Final = {
     SaleState.APPROVED: "bold white on green",
     SaleState.UNKNOWN: "bold black on yellow",
+    SaleState.REVERSING: "bold black on yellow",
 }
 _STYLE_OF_NO_SALE: Final = "bold white on red"
 _PROMPTS: Final = {
@@ -40,6 +41,9 @@ _PROMPTS: Final = {
             "OUTCOME UNKNOWN  {amount}\n"
             "Do not take the money again: the till goes on asking what became of it."
         ),
+        SaleEventKind.KEPT: "OUTCOME UNKNOWN  {amount}\nThe till goes on asking and does not take it back.",
+        SaleEventKind.REVERSING: "TAKING BACK  {amount}\nThe customer will not be charged for this attempt.",
+        SaleEventKind.CLOSED: "NOT PAID  {amount}",
     },
     CHINESE: {
         SaleEventKind.ARMED: "{amount}：请出示卡片、手机或付款码",
@@ -50,7 +54,21 @@ _PROMPTS: Final = {
         SaleEventKind.APPROVED: "收款成功  {amount}",
         SaleEventKind.DECLINED: "收款失败  {amount}",
         SaleEventKind.UNKNOWN: "结果未知  {amount}\n请勿重复收款：收银机会继续查询结果。",
+        SaleEventKind.KEPT: "结果未知  {amount}\n收银机会继续查询，不会撤销。",
+        SaleEventKind.REVERSING: "正在撤销  {amount}\n顾客不会为本次付款被扣款。",
+        SaleEventKind.CLOSED: "未付款  {amount}",
     },
+}
+
+_ORDER_HINTS: Final = {
+    ENGLISH: (
+        "The customer left or paid otherwise: tapscan-terminal journal reverse {attempt_id}\n"
+        "The goods were handed over:           tapscan-terminal journal keep {attempt_id}"
+    ),
+    CHINESE: (
+        "顾客已离开或已用其他方式付款：tapscan-terminal journal reverse {attempt_id}\n"
+        "商品已交付：tapscan-terminal journal keep {attempt_id}"
+    ),
 }
 
 
@@ -94,7 +112,7 @@ class _Screen:
     def show_result(self, view: SaleView) -> None:
         text = self._text(SaleEventKind(view.state.value), view)
         if view.state is SaleState.UNKNOWN:
-            text += f"\n{view.order_id}"
+            text += f"\n{view.order_id}\n{_ORDER_HINTS[self._language].format(attempt_id=view.attempt_id)}"
         style = _STYLES.get(view.state, _STYLE_OF_NO_SALE)
         self._console.print(Panel(Text(text, justify="center"), style=style, padding=(1, 4)))
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from terminal.journal import JournalEntry
+from terminal.journal_records import JournalEntry
 from wire.messages.till import ReaderState, ReaderView
 from wire.money import find_currency, format_minor
 
@@ -42,7 +42,8 @@ def print_journal(entries: Sequence[JournalEntry]) -> None:
     table = Table("Time (UTC)", "Order", "Amount", "Entry", "Outcome", "Attempt")
     for entry in entries:
         amount = format_minor(entry.amount_minor, find_currency(entry.currency))
-        outcome = f"{entry.outcome} ({entry.code})" if entry.code else entry.outcome
+        note = entry.code or ("" if entry.stage is None else entry.stage.value)
+        outcome = f"{entry.outcome} ({note})" if note else entry.outcome
         table.add_row(
             _format_time(entry.at_ms),
             Text(entry.order_id),

@@ -64,6 +64,22 @@ class TillClient:
         """Cancel a sale; errors as `start_sale`."""
         return _parse(await self._ask("DELETE", f"/v1/sales/{sale_id}"), SaleView)
 
+    async def reverse_sale(self, sale_id: str) -> SaleView:
+        """Have a sale's attempt taken back whose outcome is unknown; errors as `start_sale`."""
+        return _parse(await self._ask("POST", f"/v1/sales/{sale_id}/reverse", b""), SaleView)
+
+    async def keep_sale(self, sale_id: str) -> SaleView:
+        """Have a sale's attempt kept whose outcome is unknown; errors as `start_sale`."""
+        return _parse(await self._ask("POST", f"/v1/sales/{sale_id}/keep", b""), SaleView)
+
+    async def reverse_attempt(self, attempt_id: str) -> None:
+        """Have an attempt taken back whose outcome is unknown; errors as `start_sale`."""
+        await self._ask("POST", f"/v1/attempts/{attempt_id}/reverse", b"")
+
+    async def keep_attempt(self, attempt_id: str) -> None:
+        """Have an attempt kept whose outcome is unknown; errors as `start_sale`."""
+        await self._ask("POST", f"/v1/attempts/{attempt_id}/keep", b"")
+
     async def find_receipt(self, sale_id: str) -> str:
         """Return an approved sale's receipt as text; errors as `start_sale`."""
         return (await self._ask("GET", f"/v1/sales/{sale_id}/receipt")).decode("utf-8")

@@ -88,7 +88,15 @@ _SUMMARY_ORDER: Final = (
     EntryMode.CODE_NUMERIC,
 )
 
-_WITHOUT_RESULT: Final = frozenset({SaleEventKind.ARMED, SaleEventKind.READING, SaleEventKind.SUBMITTING})
+_WITHOUT_RESULT: Final = frozenset(
+    {
+        SaleEventKind.ARMED,
+        SaleEventKind.READING,
+        SaleEventKind.SUBMITTING,
+        SaleEventKind.KEPT,
+        SaleEventKind.REVERSING,
+    }
+)
 
 
 def code_of(event: SaleEvent) -> str | None:
@@ -97,6 +105,6 @@ def code_of(event: SaleEvent) -> str | None:
         return None
     if event.kind is SaleEventKind.REFUSED and event.refusal is not None:
         return event.refusal.code
-    if event.kind is SaleEventKind.DECLINED and event.decline is not None:
+    if event.kind in (SaleEventKind.DECLINED, SaleEventKind.CLOSED) and event.decline is not None:
         return event.decline.code
     return event.kind.value

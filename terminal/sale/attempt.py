@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -13,8 +14,10 @@ from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
 from wire.messages.payments import PaymentAnswer, PaymentRequest
 
-RunBlocking = Callable[[Callable[[], None]], Awaitable[None]]
+RunBlocking = Callable[[Callable[[], object]], Awaitable[object]]
 """Runs what waits for a disk where it holds up nobody: `asyncio.to_thread`, or at once where none waits."""
+
+T = TypeVar("T")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -44,6 +47,13 @@ class NotStored:
 
 
 AttemptOutcome = Answered | Refused | Unanswered | NotStored
+
+
+async def ask_blocking(run_blocking: RunBlocking, work: Callable[[], T]) -> T:
+    """Run what waits for a disk where it holds up nobody, and return what it returns."""
+    results: list[T] = []
+    await run_blocking(lambda: results.append(work()))
+    return results[0]
 
 
 async def run_attempt(

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
 
 from terminal.errors import SaleRefused
+from terminal.journal_records import AttemptRecord
 from terminal.presentations import PresentationEvent
-from terminal.sale.session import SaleFacts, SalePorts, SaleSession
+from terminal.sale.attempt import ask_blocking
+from terminal.sale.ports import SaleFacts, SalePorts
+from terminal.sale.session import SaleSession
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.payments import PaymentAnswer
-from wire.messages.till import SaleRequest, SaleView
+from wire.messages.till import AttemptStage, SaleRequest, SaleState, SaleView
 from wire.money import Money, find_currency
 
 SALES_KEPT_MAX: Final = 200
@@ -41,6 +46,7 @@ class SaleDesk:
         self._presentations: queue.Queue[PresentationEvent] = queue.Queue(PRESENTATIONS_WAITING_MAX)
         self._loop = asyncio.get_running_loop()
         self._is_stopping = False
+        self._on_order: Callable[[], None] = lambda: None
 
     def start_sale(self, request: SaleRequest) -> SaleView:
         """Start a sale and arm the readers.
@@ -76,6 +82,48 @@ class SaleDesk:
         session.cancel()
         return session.view
 
+    async def reverse_sale(self, sale_id: str) -> SaleView:
+        """Take back the attempt of a sale whose outcome is unknown; the order is on disk when this returns.
+
+        Raises:
+            SaleRefused: `not_found`, `sale_submitting`, `sale_finished`.
+            JournalUnwritable: nothing has changed.
+        """
+        session = self._find(sale_id)
+        await session.order_reversal()
+        self._on_order()
+        return session.view
+
+    async def keep_sale(self, sale_id: str) -> SaleView:
+        """Go on asking what became of a sale's attempt, and never take it back; on disk when this returns.
+
+        Raises:
+            SaleRefused: `not_found`, `sale_submitting`, `sale_finished`, `attempt_reversing`.
+            JournalUnwritable: nothing has changed.
+        """
+        session = self._find(sale_id)
+        await session.order_keeping()
+        self._on_order()
+        return session.view
+
+    async def reverse_attempt(self, attempt_id: str) -> None:
+        """As `reverse_sale`, for an attempt that may be older than this run of the daemon."""
+        await self._order_attempt(attempt_id, AttemptStage.REVERSING)
+        self.note_given_up(attempt_id)
+
+    async def keep_attempt(self, attempt_id: str) -> None:
+        """As `keep_sale`, for an attempt that may be older than this run of the daemon."""
+        await self._order_attempt(attempt_id, AttemptStage.KEPT)
+
+    def tell_orders_to(self, on_order: Callable[[], None]) -> None:
+        """Have this called after every order about an attempt, so that it is carried out at once."""
+        self._on_order = on_order
+
+    def note_given_up(self, attempt_id: str) -> None:
+        """Tell the attempt's sale that the attempt is being taken back."""
+        for session in self._sales.values():
+            session.note_given_up(attempt_id)
+
     def is_on_its_way(self, attempt_id: str) -> bool:
         """Say whether the open sale is sending this attempt right now."""
         return self._open is not None and self._open.is_submitting(attempt_id)
@@ -108,6 +156,26 @@ class SaleDesk:
         self._is_stopping = True
         if self._open is not None:
             await self._open.stop(STOP_GRACE_MS)
+
+    async def _order_attempt(self, attempt_id: str, stage: AttemptStage) -> None:
+        session = next((one for one in self._sales.values() if one.view.attempt_id == attempt_id), None)
+        if session is not None and session.view.state in (SaleState.UNKNOWN, SaleState.REVERSING):
+            is_reversal = stage is AttemptStage.REVERSING
+            await (session.order_reversal() if is_reversal else session.order_keeping())
+            self._on_order()
+            return
+        if self.is_on_its_way(attempt_id):
+            raise SaleRefused(code="sale_submitting")
+        ports = self._ports
+        known = ports.journal.find(attempt_id)
+        if known is None:
+            raise SaleRefused(code="not_found")
+        if isinstance(known, AttemptRecord) and known.stage is AttemptStage.REVERSING is not stage:
+            raise SaleRefused(code="attempt_reversing")
+        write = partial(ports.journal.change_stage, attempt_id, stage, at_ms=ports.now_ms())
+        if not await ask_blocking(ports.run_blocking, write):
+            raise SaleRefused(code="sale_finished")
+        self._on_order()
 
     def _take_one(self) -> None:
         self.present(self._presentations.get_nowait())

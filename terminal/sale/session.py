@@ -8,35 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol, TypedDict, Unpack
+from functools import partial
+from typing import Final, TypedDict, Unpack
 
 import msgspec
 import structlog
 
-from terminal.errors import SaleRefused
-from terminal.gateway_client import GatewayClient
-from terminal.journal import Journal
-from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain, TermsSource
+from terminal.errors import JournalUnwritable, SaleRefused
+from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
 from terminal.sale.attempt import (
     Answered,
     AttemptOutcome,
     NotStored,
     Refused,
-    RunBlocking,
     Unanswered,
+    ask_blocking,
     run_attempt,
     settle_attempt,
 )
+from terminal.sale.ports import SaleFacts, SalePorts
 from terminal.sale.states import OPEN, SaleStep, next_state
+from terminal.sale.wording import make_decline, make_refusal
 from wire.cards.payment_terms import NONCE_BYTES, PaymentTerms
 from wire.ids import ENTROPY_BYTES, make_ulid
-from wire.messages.enrolment import EnrolmentAnswer
 from wire.messages.payments import Decline, EntryMode, PaymentAnswer, PaymentRequest, entry_mode_of
-from wire.messages.till import Refusal, SaleEvent, SaleEventKind, SaleState, SaleView
-from wire.money import Money
-from wire.notices import NOTICES, Notice, find_notice
+from wire.messages.till import (
+    AttemptStage,
+    Refusal,
+    SaleEvent,
+    SaleEventKind,
+    SaleState,
+    SaleView,
+)
 
 ATTEMPTS_MAX: Final = 5
 """Attempts in one sale; after the last decline a cashier should look up and start again."""
@@ -46,45 +49,6 @@ _ORDER_DECLINES: Final = frozenset({"order_already_paid", "merchant_suspended"})
 """Declines that no other card or code can change."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-class ArmedReaders(Protocol):
-    """The readers as a sale sees them (terminal/supervisor.py)."""
-
-    def arm(self, terms: TermsSource) -> None:
-        """Let every reader accept presentations for these terms."""
-
-    def disarm(self) -> None:
-        """Let no reader accept anything; may be called twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class SalePorts:
-    """What a sale needs of the world around it."""
-
-    enrolment: EnrolmentAnswer
-    readers: ArmedReaders
-    journal: Journal
-    gateway: GatewayClient
-    publish: Callable[[SaleEvent], object]
-    """Takes events whose sequence is still 0."""
-    now_ms: Callable[[], int]
-    monotonic_ns: Callable[[], int]
-    entropy: Callable[[int], bytes]
-    answer_deadline_ms: int
-    run_blocking: RunBlocking = asyncio.to_thread
-
-
-@dataclass(frozen=True, slots=True)
-class SaleFacts:
-    """What is sold; fixed for the whole sale."""
-
-    sale_id: str
-    order_id: str
-    amount: Money
-    created_ms: int
-    deadline_ms: int
-    """Unix milliseconds at which readers are disarmed."""
 
 
 class _Details(TypedDict, total=False):
@@ -107,6 +71,7 @@ class SaleSession:
         self._attempt_count = 0
         self._attempt_id: str | None = None
         self._answer: PaymentAnswer | None = None
+        self._reverses_ms: int | None = None
         self._armed_ns = 0
         self._tried: set[bytes] = set()
         self._deadline: asyncio.TimerHandle | None = None
@@ -126,6 +91,8 @@ class SaleSession:
             deadline_ms=self._facts.deadline_ms,
             attempt_count=self._attempt_count,
             answer=self._answer,
+            attempt_id=self._attempt_id,
+            reverses_ms=self._reverses_ms if self._state is SaleState.UNKNOWN else None,
         )
 
     @property
@@ -139,8 +106,9 @@ class SaleSession:
         return self._facts
 
     def is_submitting(self, attempt_id: str) -> bool:
-        """Say whether this very attempt is on its way at the moment."""
-        return self._state is SaleState.SUBMITTING and self._attempt_id == attempt_id
+        """Say whether this very attempt is on its way at the moment, or its answer to the journal."""
+        is_running = self._submission is not None and not self._submission.done()
+        return is_running and self._attempt_id == attempt_id
 
     def open(self) -> None:
         """Arm the readers and begin to wait."""
@@ -180,11 +148,34 @@ class SaleSession:
             raise SaleRefused(code="sale_submitting" if self.is_open else "sale_finished")
         self._step(SaleStep.CANCELLED, SaleEventKind.CANCELLED)
 
+    async def order_reversal(self) -> None:
+        """Have the attempt whose outcome is unknown taken back; it is on disk when this returns.
+
+        Raises:
+            SaleRefused: `sale_submitting`: wait for the answer. `sale_finished`: its outcome is known.
+            JournalUnwritable: nothing has changed.
+        """
+        await self._order(AttemptStage.REVERSING, SaleStep.GIVEN_UP, SaleEventKind.REVERSING)
+
+    async def order_keeping(self) -> None:
+        """Have the attempt whose outcome is unknown asked about until it is known, and never taken back.
+
+        Raises:
+            SaleRefused: as `order_reversal`; `attempt_reversing`: it is being taken back already.
+            JournalUnwritable: nothing has changed.
+        """
+        await self._order(AttemptStage.KEPT, SaleStep.KEPT, SaleEventKind.KEPT)
+
     def settle_late(self, answer: PaymentAnswer) -> None:
         """Take the final word on the attempt whose outcome was unknown; others are ignored."""
-        if self._state is not SaleState.UNKNOWN or answer.attempt_id != self._attempt_id:
-            return
-        self._take_answer(answer, _Details())
+        is_awaited = self._state in (SaleState.UNKNOWN, SaleState.REVERSING)
+        if is_awaited and answer.attempt_id == self._attempt_id:
+            self._take_answer(answer, _Details())
+
+    def note_given_up(self, attempt_id: str) -> None:
+        """Take that the daemon takes an attempt back by itself; others' are ignored."""
+        if attempt_id == self._attempt_id and next_state(self._state, SaleStep.GIVEN_UP) is not None:
+            self._step(SaleStep.GIVEN_UP, SaleEventKind.REVERSING)
 
     async def stop(self, grace_ms: int) -> None:
         """End the sale because the daemon stops.
@@ -200,7 +191,39 @@ class SaleSession:
         submission.cancel()
         await asyncio.wait({submission})
         if self.is_open:
+            await self._store_unknown()
             self._step(SaleStep.UNANSWERED, SaleEventKind.UNKNOWN)
+
+    async def _order(self, stage: AttemptStage, step: SaleStep, kind: SaleEventKind) -> None:
+        if self._state is SaleState.REVERSING and stage is AttemptStage.KEPT:
+            raise SaleRefused(code="attempt_reversing")
+        if next_state(self._state, step) is None:
+            raise SaleRefused(code="sale_submitting" if self.is_open else "sale_finished")
+        assert self._attempt_id is not None, "an unknown outcome is an attempt's"
+        # On disk before the cashier is told: what was promised holds through a power loss.
+        if not await self._store_stage(self._attempt_id, stage):
+            raise SaleRefused(code="sale_finished")
+        if stage is AttemptStage.KEPT:
+            self._reverses_ms = None
+        # Its final word may have come while the disk was written; then that was told, and stays.
+        if next_state(self._state, step) is not None:
+            self._step(step, kind)
+
+    async def _store_unknown(self) -> None:
+        """Write that the cashier is about to be told: from then on the attempt is taken back in the end."""
+        assert self._attempt_id is not None, "an unknown outcome is an attempt's"
+        told_ms = self._ports.now_ms()
+        try:
+            if await self._store_stage(self._attempt_id, AttemptStage.UNKNOWN, told_ms):
+                self._reverses_ms = told_ms + self._ports.times.reverse_after_ms
+        except JournalUnwritable as error:
+            # It is asked about all the same, and can be taken back by an order.
+            log.error("unknown_not_stored", attempt_id=self._attempt_id, reason=str(error))
+
+    async def _store_stage(self, attempt_id: str, stage: AttemptStage, at_ms: int | None = None) -> bool:
+        moment_ms = self._ports.now_ms() if at_ms is None else at_ms
+        write = partial(self._ports.journal.change_stage, attempt_id, stage, at_ms=moment_ms)
+        return await ask_blocking(self._ports.run_blocking, write)
 
     def _notice(self, event: Noticed) -> None:
         if self._state is SaleState.ARMED:
@@ -209,9 +232,7 @@ class SaleSession:
     def _refuse(self, reader: str, code: str) -> None:
         if next_state(self._state, SaleStep.CANCELLED) is None:
             return
-        self._step(
-            SaleStep.REFUSED, SaleEventKind.REFUSED, reader=reader, refusal=_make_refusal(reader, code)
-        )
+        self._step(SaleStep.REFUSED, SaleEventKind.REFUSED, reader=reader, refusal=make_refusal(reader, code))
 
     def _take(self, presented: Presented) -> None:
         digest = hashlib.sha256(msgspec.json.encode(presented.presentation)).digest()
@@ -258,6 +279,8 @@ class SaleSession:
         except Exception:
             # Whatever broke, the till must not stay in SUBMITTING; the outcome is unknown.
             log.exception("attempt_failed", attempt_id=request.attempt_id)
+        if isinstance(outcome, Unanswered):
+            await self._store_unknown()
         self._conclude(outcome, presented, digest)
         if isinstance(outcome, Answered):
             ports = self._ports
@@ -279,12 +302,12 @@ class SaleSession:
             case NotStored():
                 # Nothing was sent, so the same card or code may be presented again.
                 self._tried.discard(digest)
-                details["refusal"] = _make_refusal(presented.reader, "journal_unwritable")
+                details["refusal"] = make_refusal(presented.reader, "journal_unwritable")
                 self._step(SaleStep.REFUSED, SaleEventKind.REFUSED, **details)
             case Unanswered():
                 self._step(SaleStep.UNANSWERED, SaleEventKind.UNKNOWN, **details)
             case Refused(code):
-                details["decline"] = _make_decline(code)
+                details["decline"] = make_decline(code)
                 self._step(SaleStep.DECLINED, SaleEventKind.DECLINED, **details)
             case Answered(answer):
                 details["tap_to_answer_ms"] = self._since_ms(presented.noticed_ns)
@@ -298,6 +321,9 @@ class SaleSession:
             self._step(SaleStep.APPROVED, SaleEventKind.APPROVED, **details)
             return
         details["decline"] = answer.decline
+        if answer.outcome == "closed":
+            self._step(SaleStep.CLOSED, SaleEventKind.CLOSED, **details)
+            return
         step = SaleStep.DECLINED_FOR_NOW if self._can_go_on(answer.decline) else SaleStep.DECLINED
         self._step(step, SaleEventKind.DECLINED, **details)
 
@@ -335,22 +361,3 @@ class SaleSession:
 
     def _since_ms(self, moment_ns: int) -> int:
         return max(0, self._ports.monotonic_ns() - moment_ns) // 1_000_000
-
-
-def _make_refusal(reader: str, code: str) -> Refusal:
-    return Refusal(code=code, cashier_text=_find_notice(code).cashier_text, reader=reader)
-
-
-def _make_decline(code: str) -> Decline:
-    notice = _find_notice(code)
-    return Decline(
-        code=code,
-        retryable=notice.retryable,
-        cashier_text=notice.cashier_text,
-        holder_text=notice.holder_text,
-    )
-
-
-def _find_notice(code: str) -> Notice:
-    # A newer gateway may know codes that this terminal does not.
-    return NOTICES.get(code) or find_notice("internal")

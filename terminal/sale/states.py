@@ -31,6 +31,12 @@ class SaleStep(StrEnum):
     APPROVED = "approved"
     UNANSWERED = "unanswered"
     """The answer deadline passed: whether the attempt was paid is unknown."""
+    CLOSED = "closed"
+    """The attempt was voided, ran out, or was given back: nothing is charged any more."""
+    KEPT = "kept"
+    """The till said to go on asking and not to take the attempt back."""
+    GIVEN_UP = "given_up"
+    """The attempt is being taken back: the till said so, or its outcome stayed unknown for too long."""
     CANCELLED = "cancelled"
     """By the till, or because the daemon stops."""
     DEADLINE_PASSED = "deadline_passed"
@@ -58,15 +64,25 @@ TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
         SaleStep.DECLINED_FOR_NOW: SaleState.ARMED,
         SaleStep.DECLINED: SaleState.DECLINED,
         SaleStep.APPROVED: SaleState.APPROVED,
+        SaleStep.CLOSED: SaleState.CLOSED,
         SaleStep.UNANSWERED: SaleState.UNKNOWN,
     },
-    # Readers are off; only the gateway's late word changes it.
+    # Readers are off; the gateway's late word changes it, or an order of the till's.
     SaleState.UNKNOWN: {
         SaleStep.APPROVED: SaleState.APPROVED,
         SaleStep.DECLINED: SaleState.DECLINED,
+        SaleStep.CLOSED: SaleState.CLOSED,
+        SaleStep.KEPT: SaleState.UNKNOWN,
+        SaleStep.GIVEN_UP: SaleState.REVERSING,
+    },
+    # No APPROVED here: a reversal may have been sent, and whatever it finds it takes back.
+    SaleState.REVERSING: {
+        SaleStep.DECLINED: SaleState.DECLINED,
+        SaleStep.CLOSED: SaleState.CLOSED,
     },
     SaleState.APPROVED: {},
     SaleState.DECLINED: {},
+    SaleState.CLOSED: {},
     SaleState.CANCELLED: {},
     SaleState.TIMED_OUT: {},
 }

@@ -79,6 +79,7 @@ def require_json() -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # Orders without a body too: a page can't send this header across origins without asking first.
         if request.method == "POST" and request.content_type != JSON_CONTENT_TYPE:
             return make_problem("unsupported_media_type")
         return await handler(request)

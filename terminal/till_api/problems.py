@@ -19,11 +19,13 @@ STATUS_OF: Final = {
     "sale_in_progress": 409,
     "sale_submitting": 409,
     "sale_finished": 409,
+    "attempt_reversing": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "amount_invalid": 422,
     "currency_unknown": 422,
     "internal": 500,
+    "journal_unwritable": 503,
     "too_many_watchers": 503,
     "not_ready": 503,
 }

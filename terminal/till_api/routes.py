@@ -60,6 +60,28 @@ class TillApi:
         """DELETE /v1/sales/{sale_id}."""
         return _json(self.desk.cancel_sale(request.match_info["sale_id"]))
 
+    async def reverse_sale(self, request: web.Request) -> web.Response:
+        """POST /v1/sales/{sale_id}/reverse: the customer left, or paid otherwise."""
+        return _json(await self.desk.reverse_sale(request.match_info["sale_id"]))
+
+    async def keep_sale(self, request: web.Request) -> web.Response:
+        """POST /v1/sales/{sale_id}/keep: the goods were handed over."""
+        return _json(await self.desk.keep_sale(request.match_info["sale_id"]))
+
+    async def list_attempts(self, _: web.Request) -> web.Response:
+        """GET /v1/attempts: those without an outcome."""
+        return _json(self.describe_daemon().unresolved)
+
+    async def reverse_attempt(self, request: web.Request) -> web.Response:
+        """POST /v1/attempts/{attempt_id}/reverse: as for a sale, also for one of an earlier run."""
+        await self.desk.reverse_attempt(request.match_info["attempt_id"])
+        return web.Response(status=204)
+
+    async def keep_attempt(self, request: web.Request) -> web.Response:
+        """POST /v1/attempts/{attempt_id}/keep: as for a sale, also for one of an earlier run."""
+        await self.desk.keep_attempt(request.match_info["attempt_id"])
+        return web.Response(status=204)
+
     async def show_receipt(self, request: web.Request) -> web.Response:
         """GET /v1/sales/{sale_id}/receipt; only an approved sale has one."""
         answer = self._find(request).answer
@@ -108,6 +130,11 @@ def make_till_app(api: TillApi, *, host: str, access_key: str | None) -> web.App
             web.get("/v1/sales/{sale_id}", api.show_sale),
             web.delete("/v1/sales/{sale_id}", api.cancel_sale),
             web.get("/v1/sales/{sale_id}/receipt", api.show_receipt),
+            web.post("/v1/sales/{sale_id}/reverse", api.reverse_sale),
+            web.post("/v1/sales/{sale_id}/keep", api.keep_sale),
+            web.get("/v1/attempts", api.list_attempts),
+            web.post("/v1/attempts/{attempt_id}/reverse", api.reverse_attempt),
+            web.post("/v1/attempts/{attempt_id}/keep", api.keep_attempt),
             web.get("/v1/events", api.watch),
             web.get("/v1/daemon", api.show_daemon),
             web.get("/v1/readers", api.show_readers),

@@ -54,6 +54,7 @@ from wire.messages.payments import (
     Presentation,
     QrConsumerPresentation,
     ReceiptFacts,
+    ReversalRequest,
     entry_mode_of,
 )
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
@@ -146,6 +147,34 @@ def make_decline(code: str) -> Decline:
     )
 
 
+def take_back(reversal: ReversalRequest, known: PaymentAnswer | None) -> PaymentAnswer:
+    """Answer a reversal as the gateway does: what is paid is given back, what was never seen is declined."""
+    if known is None:
+        return PaymentAnswer(
+            payment_id=make_ulid(now_ms(), os.urandom(10)),
+            attempt_id=reversal.attempt_id,
+            order_id=reversal.order_id,
+            outcome="declined",
+            state=PaymentState.DECLINED,
+            amount_minor=reversal.amount_minor,
+            currency=reversal.currency,
+            entry_mode=reversal.entry_mode,
+            terminal_id=ENROLMENT.terminal_id,
+            decided_ms=now_ms(),
+            decline=make_decline("attempt_reversed"),
+        )
+    if known.outcome in ("declined", "closed"):
+        return known
+    is_paid = known.state is PaymentState.SUCCEEDED
+    return msgspec.structs.replace(
+        known,
+        outcome="closed",
+        state=PaymentState.REVERSED if is_paid else PaymentState.VOIDED,
+        decline=make_decline("payment_reversed" if is_paid else "payment_voided"),
+        confirmation=None,
+    )
+
+
 def make_problem(code: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
     notice = find_notice(code)
     problem = Problem(
@@ -194,6 +223,7 @@ class GatewayStandIn:
         self.public_key: es256.PublicKey | None = None
         self.faults: deque[Fault] = deque()
         self.find_faults: deque[Fault] = deque()
+        self.reversal_faults: deque[Fault] = deque()
         self.decline_codes: deque[str | None] = deque()
         self.received: list[Received] = []
         self.booked: dict[str, tuple[bytes, PaymentAnswer]] = {}
@@ -219,6 +249,7 @@ class GatewayStandIn:
             [
                 web.post("/v1/payments", self._pay),
                 web.get("/v1/payments", self._find),
+                web.post("/v1/reversals", self._reverse),
                 web.post("/v1/terminals/enrol", self._enrol),
                 web.post("/v1/terminals/sessions", self._open_session),
                 web.get("/health/live", self._live),
@@ -254,7 +285,8 @@ class GatewayStandIn:
     def _book(self, body: bytes, payment: PaymentRequest) -> PaymentAnswer:
         known = self.booked.get(payment.attempt_id)
         if known is not None:
-            if known[0] != body:
+            # A late arrival of a reversed attempt finds it decided.
+            if known[0] not in (body, b""):
                 self.complaints.append("the same attempt id came with another body")
             return known[1]
         decline_code = self.decline_codes.popleft() if self.decline_codes else None
@@ -269,6 +301,21 @@ class GatewayStandIn:
             return await self.find_faults.popleft()(self, request, lambda: self.booked[attempt_id][1])
         known = self.booked.get(attempt_id)
         return make_json(known[1], 200) if known else make_problem("not_found", 404)
+
+    async def _reverse(self, request: web.Request) -> web.StreamResponse:
+        body = await self._receive(request)
+        reversal = parse_message(body, ReversalRequest)
+        if request.headers["Idempotency-Key"] != reversal.attempt_id:
+            self.complaints.append("the idempotency key is not the attempt id")
+
+        def process() -> PaymentAnswer:
+            before, known = self.booked.get(reversal.attempt_id, (b"", None))
+            self.booked[reversal.attempt_id] = (before, take_back(reversal, known))
+            return self.booked[reversal.attempt_id][1]
+
+        if self.reversal_faults:
+            return await self.reversal_faults.popleft()(self, request, process)
+        return make_json(process(), 200)
 
     async def _enrol(self, request: web.Request) -> web.StreamResponse:
         body = parse_message(await request.read(), EnrolmentRequest)

@@ -186,6 +186,30 @@ async def test_readers_and_journal_are_tables_without_anything_spendable(
     assert "U0VDUkVU" not in out
 
 
+async def test_unknown_outcome_is_taken_back_or_kept_on_the_command_line(
+    start_till: StartTill, run_command: Run, gateway: GatewayStandIn
+) -> None:
+    till = await start_till()
+    gateway.faults.extend([lose_answer] * 1_000)
+    gateway.find_faults.extend([reset_unread] * 100_000)
+    gateway.reversal_faults.extend([reset_unread] * 100_000)
+    process = await run_command("sale", "12.50")
+    await till.wait_for(SaleEventKind.ARMED)
+    till.readers.present(make_presentation())
+    attempt_id = (await till.wait_for(SaleEventKind.UNKNOWN)).sale.attempt_id
+    code, out, _ = await finish(process)
+    assert (code, f"journal reverse {attempt_id}" in out) == (3, True)
+    assert attempt_id is not None
+    code, out, _ = await finish(await run_command("journal", "keep", attempt_id))
+    assert (code, "is kept" in out) == (0, True)
+    code, out, _ = await finish(await run_command("journal", "list"))
+    assert (code, "unresolved (kept)" in out) == (0, True)
+    code, out, _ = await finish(await run_command("journal", "reverse", attempt_id))
+    assert (code, "is being taken back" in out) == (0, True)
+    code, _, err = await finish(await run_command("journal", "keep", attempt_id))
+    assert (code, "taken back already" in err) == (1, True)
+
+
 async def test_command_without_a_daemon_says_so(run_command: Run, tmp_path: Path) -> None:
     for command in (("sale", "12.50"), ("readers",)):
         code, out, err = await finish(await run_command(*command))

@@ -11,7 +11,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from terminal.errors import GatewayRefused, GatewayUnreachable
+from terminal.errors import GatewayRefused, GatewayUnreachable, TerminalError
 from terminal.gateway_client import GatewayClient
 from terminal.http_transport import ANSWER_BYTES_MAX
 from tests.terminal.conftest import (
@@ -285,3 +285,42 @@ async def test_a_call_without_an_answer_is_unreachable_and_not_repeated(
         await client.call("GET", f"/v1/payments?attempt_id={make_request().attempt_id}")
     assert len(gateway.received) == 1
     assert not client.is_reachable
+
+
+async def test_reversal_is_believed_only_if_nothing_is_charged_any_more(
+    client: GatewayClient, gateway: GatewayStandIn
+) -> None:
+    paid = await client.pay(make_request(), deadline_ms=DEADLINE_MS)
+    gateway.reversal_faults.append(answer_with(lambda _: make_json(paid)))
+    with pytest.raises(GatewayUnreachable):
+        await client.reverse(make_request())
+    reversed_answer = await client.reverse(make_request())
+    assert reversed_answer.outcome == "closed"
+    assert await client.reverse(make_request()) == reversed_answer
+    assert await client.find_by_attempt(make_request()) == reversed_answer
+
+
+async def test_reversal_of_what_was_never_seen_declines_it_for_ever(
+    client: GatewayClient, gateway: GatewayStandIn
+) -> None:
+    declined = await client.reverse(make_request())
+    assert declined.decline is not None
+    assert (declined.outcome, declined.decline.code) == ("declined", "attempt_reversed")
+    assert await client.pay(make_request(), deadline_ms=DEADLINE_MS) == declined
+
+
+@pytest.mark.parametrize(
+    "respond",
+    [
+        pytest.param(changed(attempt_id=OTHER_ID), id="another attempt"),
+        pytest.param(changed(amount_minor=1), id="another amount"),
+        pytest.param(changed(decline=None), id="no reason"),
+        pytest.param(lambda _: make_problem("store_unavailable", 503), id="a refusal"),
+    ],
+)
+async def test_answer_to_a_reversal_that_proves_nothing_is_not_believed(
+    client: GatewayClient, gateway: GatewayStandIn, respond: Respond
+) -> None:
+    gateway.reversal_faults.append(answer_with(respond))
+    with pytest.raises(TerminalError):
+        await client.reverse(make_request())

@@ -20,7 +20,8 @@ from terminal.disk import FolderDisk
 from terminal.errors import JournalUnwritable
 from terminal.journal import ATTEMPTS_FILE, SETTLED_FILE, Journal, read_journal
 from tests.terminal.conftest import make_answer, make_request
-from wire.messages.payments import PaymentRequest
+from wire.messages.payments import PaymentRequest, PaymentState
+from wire.messages.till import AttemptStage
 
 TOKEN = b"SECRET-TOKEN"
 Open = Callable[[], Journal]
@@ -281,3 +282,54 @@ def write_attempts(folder: Path, count: int) -> bytes:
         journal.record_attempt(make_request(number), at_ms=number)
     journal.close()
     return (folder / ATTEMPTS_FILE).read_bytes()
+
+
+def test_stage_survives_a_restart_and_is_one_line(open_journal: Open, tmp_path: Path) -> None:
+    journal = open_journal()
+    request = make_request(1)
+    journal.record_attempt(request, at_ms=1)
+    before = (tmp_path / ATTEMPTS_FILE).read_bytes()
+    assert journal.change_stage(request.attempt_id, AttemptStage.REVERSING, at_ms=7)
+    assert (tmp_path / ATTEMPTS_FILE).read_bytes().startswith(before)
+    (record,) = open_journal().unresolved()
+    assert (record.stage, record.stage_ms, record.at_ms) == (AttemptStage.REVERSING, 7, 1)
+    assert record.request == request
+
+
+def test_stage_leads_only_where_the_table_says(open_journal: Open) -> None:
+    journal = open_journal()
+    attempt_id = make_request(1).attempt_id
+    journal.record_attempt(make_request(1), at_ms=1)
+    assert journal.change_stage(attempt_id, AttemptStage.KEPT, at_ms=2)
+    assert not journal.change_stage(attempt_id, AttemptStage.UNKNOWN, at_ms=3)
+    assert not journal.change_stage(
+        attempt_id, AttemptStage.REVERSING, at_ms=3, only_from=AttemptStage.UNKNOWN
+    )
+    assert journal.change_stage(attempt_id, AttemptStage.REVERSING, at_ms=3)
+    assert not journal.change_stage(attempt_id, AttemptStage.KEPT, at_ms=4)
+    assert not journal.change_stage(make_request(2).attempt_id, AttemptStage.KEPT, at_ms=4)
+
+
+def test_attempt_that_is_taken_back_is_not_settled_by_an_approval(open_journal: Open) -> None:
+    journal = open_journal()
+    request = make_request(1)
+    journal.record_attempt(request, at_ms=1)
+    journal.change_stage(request.attempt_id, AttemptStage.REVERSING, at_ms=2)
+    assert not journal.record_answer(make_answer(request), at_ms=3)
+    closed = msgspec.structs.replace(
+        make_answer(request, "payment_reversed"), outcome="closed", state=PaymentState.REVERSED
+    )
+    assert journal.record_answer(closed, at_ms=4)
+    assert [(entry.outcome, entry.code) for entry in open_journal().list()] == [
+        ("closed", "payment_reversed")
+    ]
+
+
+def test_stages_do_not_grow_the_file_without_bound(open_journal: Open, tmp_path: Path) -> None:
+    journal = open_journal()
+    journal.record_attempt(make_request(0), at_ms=1)
+    for number in range(1, 40):
+        journal.record_attempt(make_request(number), at_ms=1)
+        journal.change_stage(make_request(number).attempt_id, AttemptStage.KEPT, at_ms=2)
+        journal.record_answer(make_answer(make_request(number)), at_ms=3)
+    assert (tmp_path / ATTEMPTS_FILE).read_bytes().count(b"\n") == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -18,6 +18,9 @@ from wire.messages.payments import (
     UlidText,
     UnixMs,
 )
+
+UNRESOLVED_SHOWN_MAX: Final = 20
+"""So many attempts without an outcome are told one by one; their count is exact."""
 
 
 class SaleState(StrEnum):
@@ -34,6 +37,10 @@ class SaleState(StrEnum):
     """The last attempt was declined and no further one is possible in this sale."""
     UNKNOWN = "unknown"
     """The gateway's answer is missing; the attempt id is kept and asked about until it is known."""
+    REVERSING = "reversing"
+    """Given up: whatever became of the attempt, it is being taken back."""
+    CLOSED = "closed"
+    """Nothing is charged any more: voided, run out, or given back. The answer's `decline` says which."""
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
 
@@ -59,8 +66,44 @@ class SaleEventKind(StrEnum):
     DECLINED = "declined"
     APPROVED = "approved"
     UNKNOWN = "unknown"
+    KEPT = "kept"
+    """The cashier said to go on asking and not to take the attempt back."""
+    REVERSING = "reversing"
+    CLOSED = "closed"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
+
+
+class AttemptStage(StrEnum):
+    """What the daemon does about an attempt whose outcome it does not know yet."""
+
+    PAYING = "paying"
+    """It is on its way, or was when the daemon ended: the gateway's word on it is the last."""
+    UNKNOWN = "unknown"
+    """The cashier was told that its outcome is unknown. It asks, sends it again while that makes sense, and
+    takes it back in the end."""
+    KEPT = "kept"
+    """It asks and sends it again, and never takes it back: the goods were handed over."""
+    REVERSING = "reversing"
+    """It takes it back, and never sends it as a payment again."""
+
+
+class UnresolvedAttempt(Message, frozen=True):
+    """An attempt without a final word, for whoever decides what is to become of it."""
+
+    attempt_id: UlidText
+    order_id: OrderId
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    at_ms: UnixMs
+    stage: AttemptStage
+    reverses_ms: UnixMs | None = None
+    """When the daemon takes it back by itself; None where it never does or has begun to."""
+    failure_count: int = 0
+    """How often nothing was learnt of it; the pauses grow with it."""
+    trouble: str = ""
+    """Code of the last failure."""
+    next_try_ms: UnixMs | None = None
 
 
 class Refusal(Message, frozen=True):
@@ -84,6 +127,10 @@ class SaleView(Message, frozen=True):
     attempt_count: int = 0
     answer: PaymentAnswer | None = None
     """The gateway's answer to the last attempt, once there is one."""
+    attempt_id: UlidText | None = None
+    """Of the last attempt."""
+    reverses_ms: UnixMs | None = None
+    """While unknown: when the daemon takes the attempt back by itself; None where it was told to keep it."""
 
 
 class SaleEvent(Message, frozen=True):
@@ -133,3 +180,7 @@ class DaemonView(Message, frozen=True):
     gateway_reachable: bool
     unresolved_attempt_count: int
     readers: list[ReaderView]
+    unresolved: Annotated[list[UnresolvedAttempt], msgspec.Meta(max_length=UNRESOLVED_SHOWN_MAX)] = (
+        msgspec.field(default_factory=list)
+    )
+    """The oldest of the attempts without an outcome."""

@@ -354,7 +354,7 @@ async def test_attempt_that_cannot_be_stored_is_not_sent_and_may_be_presented_ag
     folder = prepare_folder(make_config().data_path)
     journal = Journal(FolderDisk(folder))
     for number in range(UNRESOLVED_MAX):
-        journal.record_attempt(make_request(number), at_ms=0)
+        journal.record_attempt(make_request(number), at_ms=now_ms())
     journal.close()
     gateway.find_faults.append(hold)
     till = await start_till()

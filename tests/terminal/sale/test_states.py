@@ -11,7 +11,13 @@ from terminal.sale.states import OPEN, TRANSITIONS, SaleStep, dump_diagram, next
 from wire.messages.till import SaleState
 
 ROOT = Path(__file__).parents[3]
-ENDS = {SaleState.APPROVED, SaleState.DECLINED, SaleState.CANCELLED, SaleState.TIMED_OUT}
+ENDS = {
+    SaleState.APPROVED,
+    SaleState.DECLINED,
+    SaleState.CLOSED,
+    SaleState.CANCELLED,
+    SaleState.TIMED_OUT,
+}
 READERS_WAIT = {SaleState.ARMED, SaleState.READING}
 
 
@@ -29,10 +35,15 @@ def expected_state(state: SaleState, step: SaleStep) -> SaleState | None:
         return SaleState.ARMED
     if state is SaleState.SUBMITTING and step is SaleStep.UNANSWERED:
         return SaleState.UNKNOWN
-    if state in (SaleState.SUBMITTING, SaleState.UNKNOWN):
+    if state is SaleState.UNKNOWN and step in (SaleStep.KEPT, SaleStep.GIVEN_UP):
+        return SaleState.UNKNOWN if step is SaleStep.KEPT else SaleState.REVERSING
+    if state is SaleState.REVERSING and step is SaleStep.APPROVED:
+        return None
+    if state in (SaleState.SUBMITTING, SaleState.UNKNOWN, SaleState.REVERSING):
         return {
             SaleStep.APPROVED: SaleState.APPROVED,
             SaleStep.DECLINED: SaleState.DECLINED,
+            SaleStep.CLOSED: SaleState.CLOSED,
         }.get(step)
     return None
 
@@ -50,7 +61,7 @@ def test_every_state_is_in_the_table_and_can_be_reached() -> None:
 
 def test_an_end_stays_an_end_and_only_open_states_hold_the_till() -> None:
     assert {state for state, steps in TRANSITIONS.items() if not steps} == ENDS
-    assert set(SaleState) - ENDS - {SaleState.UNKNOWN} == OPEN
+    assert set(SaleState) - ENDS - {SaleState.UNKNOWN, SaleState.REVERSING} == OPEN
 
 
 def test_what_is_on_its_way_cannot_be_cancelled_or_time_out() -> None:

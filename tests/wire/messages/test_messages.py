@@ -115,6 +115,18 @@ _SALE = till.SaleView(
 )
 _REFUSAL = till.Refusal(code="uid_only_card", cashier_text={"en": "No."}, reader="contactless:usb")
 _READER = till.ReaderView(path="camera:0", state=till.ReaderState.FAULTY, since_ms=1, reason="unplugged")
+_UNRESOLVED = till.UnresolvedAttempt(
+    attempt_id=_ULID,
+    order_id="ORDER-17",
+    amount_minor=1_250,
+    currency="EUR",
+    at_ms=1_784_000_000_000,
+    stage=till.AttemptStage.UNKNOWN,
+    reverses_ms=1_784_000_180_000,
+    failure_count=3,
+    trouble="gateway_unreachable",
+    next_try_ms=1_784_000_030_000,
+)
 _ISSUER_KEY = offline.IssuerKey(key_id=bytes(8), public_key=b"\x02" + bytes(32))
 _RULES = offline.OfflineRules(
     currency="EUR",
@@ -239,7 +251,9 @@ EXAMPLES: list[Message] = [
         gateway_reachable=True,
         unresolved_attempt_count=0,
         readers=[_READER],
+        unresolved=[_UNRESOLVED],
     ),
+    _UNRESOLVED,
 ]
 
 

@@ -1,0 +1,58 @@
+"""What a sale is about, and what it needs of the world around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from terminal.gateway_client import GatewayClient
+from terminal.journal import Journal
+from terminal.presentations import TermsSource
+from terminal.sale.attempt import RunBlocking
+from terminal.sale.resolver import DEFAULT_TIMES, UnknownTimes
+from wire.messages.enrolment import EnrolmentAnswer
+from wire.messages.till import SaleEvent
+from wire.money import Money
+
+
+class ArmedReaders(Protocol):
+    """The readers as a sale sees them (terminal/supervisor.py)."""
+
+    def arm(self, terms: TermsSource) -> None:
+        """Let every reader accept presentations for these terms."""
+
+    def disarm(self) -> None:
+        """Let no reader accept anything; may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SalePorts:
+    """What a sale needs of the world around it."""
+
+    enrolment: EnrolmentAnswer
+    readers: ArmedReaders
+    journal: Journal
+    gateway: GatewayClient
+    publish: Callable[[SaleEvent], object]
+    """Takes events whose sequence is still 0."""
+    now_ms: Callable[[], int]
+    monotonic_ns: Callable[[], int]
+    entropy: Callable[[int], bytes]
+    answer_deadline_ms: int
+    run_blocking: RunBlocking = asyncio.to_thread
+    times: UnknownTimes = DEFAULT_TIMES
+    """Must be the resolver's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaleFacts:
+    """What is sold; fixed for the whole sale."""
+
+    sale_id: str
+    order_id: str
+    amount: Money
+    created_ms: int
+    deadline_ms: int
+    """Unix milliseconds at which readers are disarmed."""
