@@ -94,6 +94,21 @@ def sale(
 
 
 @app.command()
+def pin(
+    sale: Annotated[str, typer.Argument(help="The sale that waits, as `sale` shows it.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Let a customer type the PIN that a payment needs; it is not shown, and kept nowhere."""
+    entered = typer.prompt("PIN", hide_input=True)
+
+    async def enter(client: TillClient) -> str:
+        async with client:
+            return (await client.enter_pin(sale, entered)).state.value
+
+    typer.echo(asyncio.run(enter(_client(_load(config)))))
+
+
+@app.command()
 def readers(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Show the health of every reader and scanner of the running daemon."""
     from terminal.tables import print_readers

@@ -39,6 +39,10 @@ class GatewaySettings(Section, frozen=True):
     retry_delay_ms: DelayMs = 200
     """Delay before the second send of the same attempt; doubled from there on."""
     retry_delay_ms_max: DelayMs = 3_000
+    event_poll_ms: DelayMs = 2_000
+    """Between two questions for news where the gateway's events can't be listened to."""
+    event_poll_ms_max: DelayMs = 60_000
+    """Longest pause between two questions while nobody answers."""
 
 
 class TillApiSettings(Section, frozen=True):

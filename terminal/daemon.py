@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from terminal.config import LoggingSettings, TerminalConfig, check_gateway_url
 from terminal.data_folder import DaemonLock, prepare_folder
-from terminal.disk import FolderDisk
+from terminal.disk import Disk, FolderDisk
 from terminal.errors import ConfigurationError
 from terminal.gateway_client import GatewayClient, GatewayTimings
+from terminal.gateway_events import EventFollower
 from terminal.http_transport import HttpTransport
 from terminal.identity import Identity, is_enrolled, load_identity, prepare_enrolment_key, store_identity
 from terminal.journal import Journal, read_journal
@@ -37,6 +38,7 @@ from terminal.till_api.routes import TillApi, make_till_app
 from wire import es256
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
+from wire.messages.payments import PaymentAnswer
 from wire.messages.till import DaemonView, ReaderView, SaleEvent
 
 PROBE_INTERVAL_MS: Final = 15_000
@@ -118,10 +120,11 @@ async def run_daemon(
     async with AsyncExitStack() as stack:
         lock = stack.enter_context(DaemonLock(folder))
         identity = load_identity(folder)
-        journal = Journal(FolderDisk(folder))
+        disk = FolderDisk(folder)
+        journal = Journal(disk)
         stack.callback(journal.close)
         gateway = await stack.enter_async_context(_make_client(config, identity, surroundings))
-        parts = _Parts(config, identity, journal, gateway, surroundings)
+        parts = _Parts(config, identity, disk, journal, gateway, surroundings)
         readers = (make_readers or _supervise(config, surroundings))(parts.deliver)
         desk = parts.open_desk(readers)
         stack.push_async_callback(asyncio.to_thread, readers.stop)
@@ -130,7 +133,9 @@ async def run_daemon(
         api = TillApi(desk, parts.board, parts.receipts.makers, lambda: parts.describe(readers))
         url = await _listen(config, api, stack)
         stack.callback(parts.board.close)
-        for work in (parts.make_resolver(desk).run(), _probe_forever(gateway), gateway.keep_session()):
+        resolver = parts.make_resolver(desk)
+        follower = parts.make_follower(resolver)
+        for work in (resolver.run(), follower.run(), _probe_forever(gateway), gateway.keep_session()):
             _start_task(work, stack)
         stack.push_async_callback(desk.stop)
         lock.publish_address(url)
@@ -218,12 +223,14 @@ class _Parts:
         self,
         config: TerminalConfig,
         identity: Identity,
+        disk: Disk,
         journal: Journal,
         gateway: GatewayClient,
         surroundings: Surroundings,
     ) -> None:
         self._config = config
         self._enrolment = identity.enrolment
+        self._disk = disk
         self._journal = journal
         self._gateway = gateway
         self._surroundings = surroundings
@@ -274,6 +281,22 @@ class _Parts:
         )
         desk.tell_orders_to(self._resolver.wake)
         return self._resolver
+
+    def make_follower(self, resolver: AttemptResolver) -> EventFollower:
+        """Make what hears of payments that their holders confirmed or that ended by themselves."""
+
+        async def take(answer: PaymentAnswer) -> None:
+            await resolver.hear(answer)
+
+        return EventFollower(
+            self._gateway,
+            self._disk,
+            terminal_id=self._enrolment.terminal_id,
+            on_payment=take,
+            poll_ms=self._config.gateway.event_poll_ms,
+            poll_ms_max=self._config.gateway.event_poll_ms_max,
+            jitter=self._surroundings.jitter,
+        )
 
     def describe(self, readers: ReaderSet) -> DaemonView:
         """Say who this daemon is and whether it can sell."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Final
 
 import structlog
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
+from terminal.gateway_problems import log_safe, read_problem, retry_after_ms_of
 from terminal.request_signer import RequestSigner
-from terminal.transport import Reply, Transport
+from terminal.transport import EventTransport, Reply, Transport
 from wire import es256
 from wire.errors import WireError
 from wire.ids import ENTROPY_BYTES, check_merchant_id, check_terminal_id, make_ulid
@@ -27,17 +27,18 @@ from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.payments import (
     OUTCOME_OF,
+    ConfirmRequest,
     PaymentAnswer,
     PaymentRequest,
     ReversalRequest,
     entry_mode_of,
 )
-from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
+from wire.messages.problem import PROBLEM_CONTENT_TYPE
 from wire.messages.sessions import SessionAnswer
+from wire.messages.terminals import TerminalEvents, TerminalNotice
 from wire.money import find_currency
 from wire.request_sessions import RequestSession
 
-RETRY_AFTER_S_MAX: Final = 60
 SENDS_MAX: Final = 100
 """Sends of one attempt within one call; the deadline ends the call long before."""
 UNCERTAIN_REFUSALS: Final = frozenset({"store_unavailable"})
@@ -47,6 +48,8 @@ SESSION_REFUSALS: Final = frozenset({"session_unknown", "signature_invalid"})
 """The gateway does not know the session, or another key for it, as when the answer that opened it was not the
 one to our asking."""
 REVERSALS_TARGET: Final = "/v1/reversals"
+EVENTS_TARGET: Final = "/v1/terminals/events"
+EVENTS_STREAM_TARGET: Final = "/v1/terminals/events/stream"
 JSON_CONTENT_TYPE: Final = "application/json"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -173,6 +176,69 @@ class GatewayClient:
             raise GatewayUnreachable("the gateway's answer to a reversal says that the payment stands")
         return answer
 
+    async def confirm(
+        self, attempt: PaymentRequest, payment_id: str, entry: ConfirmRequest, *, deadline_ms: int
+    ) -> PaymentAnswer:
+        """Have the gateway judge a PIN, and send the same entry again until it is answered.
+
+        Args:
+            attempt: what the payment is about; only an answer about it is believed.
+            deadline_ms: how long from now, all sends together.
+
+        Raises:
+            GatewayRefused: `pin_wrong`: try again; `pin_is_locked`, `payment_not_open` and others.
+            GatewayUnreachable: the PIN may have been judged; ask about the attempt.
+        """
+        target, body = f"/v1/payments/{payment_id}/confirmations", dump_message(entry)
+        last: GatewayRefused | GatewayUnreachable = GatewayUnreachable("no answer to the confirmation")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline_ms / 1000):
+                for delay_ms in self._delays_ms():
+                    try:
+                        reply = await self.call("POST", target, body, entry.confirmation_id)
+                        return _believe_answer(reply, attempt)
+                    except GatewayRefused as refusal:
+                        if not refusal.retryable:
+                            raise
+                        last, delay_ms = refusal, max(delay_ms, retry_after_ms_of(refusal))
+                    except GatewayUnreachable as failure:
+                        last = failure
+                    await asyncio.sleep(delay_ms / 1000)
+        raise last
+
+    async def list_events(self, after: int | None) -> TerminalEvents:
+        """Ask what happened to this terminal's payments after an event; None only asks where events stand.
+
+        Raises:
+            GatewayUnreachable, GatewayRefused: nothing was learnt.
+        """
+        query = "" if after is None else f"?after={after}"
+        reply = await self.call("GET", EVENTS_TARGET + query)
+        try:
+            return parse_message(reply.body, TerminalEvents)
+        except WireError:
+            raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+
+    async def listen(self, after: int) -> AsyncGenerator[TerminalNotice]:
+        """Yield what happens to this terminal's payments as it happens; ends at once where that can't be had.
+
+        Args:
+            after: the last event that was taken.
+
+        Raises:
+            GatewayUnreachable: the stream broke, was refused, or makes no sense; ask by `list_events`.
+        """
+        transport = self._transport
+        if not isinstance(transport, EventTransport):
+            return
+        uri = self._url + EVENTS_STREAM_TARGET
+        headers = self._signer.sign("GET", uri, b"", None, self._signer.session)
+        async with transport.listen(uri, {**headers, "Last-Event-ID": str(after)}) as lines:
+            async for line in lines:
+                # JSON has no raw line break, so one data line is the whole event.
+                if line.startswith(b"data: "):
+                    yield _parse_notice(line[len(b"data: ") :])
+
     async def enrol(self, request: EnrolmentRequest, *, idempotency_key: str) -> EnrolmentAnswer:
         """Introduce this terminal; safe to repeat with the same code and key.
 
@@ -244,7 +310,7 @@ class GatewayClient:
                 return _believe_answer(reply, request)
             except GatewayRefused as refusal:
                 delivery.note_refusal(refusal)
-                delay_ms = max(delay_ms, _retry_after_ms(refusal))
+                delay_ms = max(delay_ms, retry_after_ms_of(refusal))
             except GatewayUnreachable as failure:
                 delivery.note_silence(failure)
             if send_number >= sends_max:
@@ -281,7 +347,7 @@ class GatewayClient:
         headers = self._signer.sign(method, uri, body, idempotency_key, session)
         reply = await self._exchange(method, uri, body, headers)
         if reply.content_type == PROBLEM_CONTENT_TYPE:
-            raise self._read_problem(reply)
+            raise read_problem(reply, now_ms=self._now_ms())
         if reply.status not in (200, 201) or reply.content_type != JSON_CONTENT_TYPE:
             self.is_reachable = False
             raise GatewayUnreachable(f"HTTP status {reply.status} without an answer of the gateway")
@@ -295,42 +361,6 @@ class GatewayClient:
             raise
         self.is_reachable = True
         return reply
-
-    def _read_problem(self, reply: Reply) -> GatewayRefused | GatewayUnreachable:
-        try:
-            problem = parse_message(reply.body, Problem)
-        except WireError:
-            return GatewayUnreachable("the gateway's problem is not of the agreed form")
-        if problem.code == "nonce_replayed":
-            # A connection that broke made the HTTP library or a proxy send the same bytes again: the first
-            # copy may have been booked. The next send carries a fresh nonce.
-            return GatewayUnreachable("the gateway has received this very request before")
-        if reply.status >= 500 and not problem.retryable:
-            # It broke in the middle of something: that it booked nothing is not certain.
-            return GatewayUnreachable(f"the gateway failed ({_log_safe(problem.code)})")
-        refusal = _Refusal(problem.code, problem.retryable, self._explain(problem.code, reply))
-        refusal.retry_after_s = _parse_retry_after(reply.headers.get("retry-after", ""))
-        return refusal
-
-    def _explain(self, code: str, reply: Reply) -> str:
-        if code != "signature_expired":
-            return f"the gateway refused: {_log_safe(code)}"
-        skew_s = _clock_skew_s(reply.headers.get("date"), self._now_ms())
-        size = (
-            "differs from the gateway's"
-            if skew_s is None
-            else f"is {abs(skew_s)} s " + ("ahead" if skew_s > 0 else "behind")
-        )
-        return f"the clock of this machine is wrong: it {size}; set it, or let it be set by NTP"
-
-
-class _Refusal(GatewayRefused):
-    """A refusal with how long the gateway asked to be left alone."""
-
-    retry_after_s = 0
-
-    def __init__(self, code: str, retryable: bool, detail: str) -> None:
-        super().__init__(code, retryable=retryable, detail=detail)
 
 
 class _Delivery:
@@ -347,7 +377,7 @@ class _Delivery:
         self.is_in_flight = False
         self._refusal = refusal
         self._is_uncertain |= refusal.code in UNCERTAIN_REFUSALS
-        log.info("attempt_refused", attempt_id=self._attempt_id, code=_log_safe(refusal.code))
+        log.info("attempt_refused", attempt_id=self._attempt_id, code=log_safe(refusal.code))
         if not refusal.retryable:
             raise self.give_up()
 
@@ -369,22 +399,27 @@ def _believe_answer(reply: Reply, request: PaymentRequest) -> PaymentAnswer:
         answer = parse_message(reply.body, PaymentAnswer)
     except WireError:
         raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+    if not is_about(answer, request):
+        raise GatewayUnreachable("the gateway's answer is about something else than was sent")
+    if not is_consistent(answer):
+        raise GatewayUnreachable("the gateway's answer contradicts itself")
+    return answer
+
+
+def is_about(answer: PaymentAnswer, request: PaymentRequest) -> bool:
+    """Say whether an answer is about this very attempt, word for word."""
     echoed = (answer.attempt_id, answer.order_id, answer.amount_minor, answer.currency, answer.entry_mode)
-    sent = (
+    return echoed == (
         request.attempt_id,
         request.order_id,
         request.amount_minor,
         request.currency,
         entry_mode_of(request.presentation),
     )
-    if echoed != sent:
-        raise GatewayUnreachable("the gateway's answer is about something else than was sent")
-    if not _is_consistent(answer):
-        raise GatewayUnreachable("the gateway's answer contradicts itself")
-    return answer
 
 
-def _is_consistent(answer: PaymentAnswer) -> bool:
+def is_consistent(answer: PaymentAnswer) -> bool:
+    """Say whether an answer's outcome, state and reasons fit together."""
     return (
         OUTCOME_OF.get(answer.state) == answer.outcome
         and (answer.outcome in ("declined", "closed")) == (answer.decline is not None)
@@ -403,26 +438,8 @@ def _believe_enrolment(reply: Reply) -> EnrolmentAnswer:
     return answer
 
 
-def _retry_after_ms(refusal: GatewayRefused) -> int:
-    return refusal.retry_after_s * 1000 if isinstance(refusal, _Refusal) else 0
-
-
-def _parse_retry_after(text: str) -> int:
-    # Only the seconds form: the date form would trust two clocks at once.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        return 0
-    return min(int(text), RETRY_AFTER_S_MAX)
-
-
-def _clock_skew_s(date: str | None, now_ms: int) -> int | None:
-    if date is None:
-        return None
+def _parse_notice(data: bytes) -> TerminalNotice:
     try:
-        return now_ms // 1000 - int(parsedate_to_datetime(date).timestamp())
-    except ValueError:
-        return None
-
-
-def _log_safe(code: str) -> str:
-    # The code comes from outside: only what looks like one of ours is repeated.
-    return code if code.isascii() and code.replace("_", "").isalnum() and len(code) <= 64 else "unreadable"
+        return parse_message(data, TerminalNotice)
+    except WireError:
+        raise GatewayUnreachable("the gateway's event is not of the agreed form") from None

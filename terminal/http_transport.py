@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
@@ -16,6 +17,9 @@ from wire.messages.base import BODY_BYTES_MAX
 ANSWER_BYTES_MAX: Final = BODY_BYTES_MAX
 """Longest answer read; the longest of the gateway's is under 4 KiB."""
 CONNECTIONS_MAX: Final = 4
+SILENCE_S_MAX: Final = 30.0
+"""Longest silence of a stream of events; the gateway sends a heartbeat every ten seconds."""
+EVENT_CONTENT_TYPE: Final = "text/event-stream"
 
 
 class HttpTransport:
@@ -43,6 +47,24 @@ class HttpTransport:
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
             # The library's text may quote what was received; its type says enough.
             raise GatewayUnreachable(f"no answer from the gateway ({type(error).__name__})") from None
+
+    @asynccontextmanager
+    async def listen(self, uri: str, headers: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """As `EventTransport.listen`."""
+        http = self._http or self._open()
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._timeout.sock_connect, sock_read=SILENCE_S_MAX
+        )
+        try:
+            async with http.get(
+                URL(uri, encoded=True), headers=headers, allow_redirects=False, timeout=timeout
+            ) as response:
+                if response.status != 200 or response.content_type != EVENT_CONTENT_TYPE:
+                    raise GatewayUnreachable(f"HTTP status {response.status} instead of events")
+                yield aiter(response.content)
+        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError) as error:
+            # ValueError: a line longer than the reader's bound, which no event of ours is.
+            raise GatewayUnreachable(f"the gateway's events broke off ({type(error).__name__})") from None
 
     async def close(self) -> None:
         """Close the connections; may be called twice."""

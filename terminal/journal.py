@@ -75,8 +75,11 @@ class Journal:
         except OSError as error:
             raise _unwritable(error) from None
 
-    def record_attempt(self, request: PaymentRequest, *, at_ms: int) -> None:
+    def record_attempt(self, request: PaymentRequest, *, at_ms: int, sale_id: str = "") -> None:
         """Write an attempt; it survives power loss when this returns, and may be sent.
+
+        Args:
+            sale_id: whose attempt it is; empty where nobody will ask.
 
         Raises:
             JournalUnwritable: it is not on disk, so it must not be sent.
@@ -84,7 +87,7 @@ class Journal:
         with self._lock:
             if len(self._unresolved) >= UNRESOLVED_MAX:
                 raise JournalUnwritable("too many attempts are without an answer")
-            record = AttemptRecord(at_ms=at_ms, request=request)
+            record = AttemptRecord(at_ms=at_ms, request=request, sale_id=sale_id)
             self._append(self._attempts_file, record)
             self._unresolved[request.attempt_id] = record
 
@@ -114,6 +117,24 @@ class Journal:
             if only_from not in (None, record.stage) or stage not in STAGES_AFTER[record.stage]:
                 return False
             self._replace(msgspec.structs.replace(record, stage=stage, stage_ms=at_ms))
+            return True
+
+    def record_confirmation(self, answer: PaymentAnswer, *, at_ms: int) -> bool:
+        """Write that the gateway waits for the holder of an attempt; durable when this returns.
+
+        Returns:
+            Whether the attempt waits now; False where it is settled, unknown here, or being taken back.
+
+        Raises:
+            JournalUnwritable: the attempt is in the stage it was in.
+        """
+        with self._lock:
+            record = self._unresolved.get(answer.attempt_id)
+            if record is None or AttemptStage.CONFIRMING not in STAGES_AFTER[record.stage]:
+                return record is not None and record.stage is AttemptStage.CONFIRMING
+            self._replace(
+                msgspec.structs.replace(record, stage=AttemptStage.CONFIRMING, stage_ms=at_ms, answer=answer)
+            )
             return True
 
     def record_answer(self, answer: PaymentAnswer, *, at_ms: int) -> bool:

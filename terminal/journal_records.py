@@ -21,8 +21,9 @@ SettledOutcome = Literal["approved", "declined", "closed", "refused"]
 
 STAGES_AFTER: Final[Mapping[AttemptStage, frozenset[AttemptStage]]] = MappingProxyType(
     {
-        AttemptStage.PAYING: frozenset({AttemptStage.UNKNOWN, AttemptStage.KEPT, AttemptStage.REVERSING}),
-        AttemptStage.UNKNOWN: frozenset({AttemptStage.KEPT, AttemptStage.REVERSING}),
+        AttemptStage.PAYING: frozenset(set(AttemptStage) - {AttemptStage.PAYING}),
+        AttemptStage.UNKNOWN: frozenset({AttemptStage.CONFIRMING, AttemptStage.KEPT, AttemptStage.REVERSING}),
+        AttemptStage.CONFIRMING: frozenset({AttemptStage.UNKNOWN, AttemptStage.KEPT, AttemptStage.REVERSING}),
         AttemptStage.KEPT: frozenset({AttemptStage.REVERSING}),
         # Nothing leads out of it: a reversal may have been sent, so it can only be finished.
         AttemptStage.REVERSING: frozenset(),
@@ -40,6 +41,10 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     stage: AttemptStage = AttemptStage.PAYING
     stage_ms: int = 0
     """Unix milliseconds at which it came to its stage; 0 in the first one."""
+    sale_id: str = ""
+    """Of the sale it belongs to, so that its till finds that after a restart."""
+    answer: PaymentAnswer | None = None
+    """What the gateway said when it asked for its holder's confirmation; nothing of it can be spent."""
 
     @property
     def attempt_id(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from terminal.errors import SaleRefused
 from terminal.till_client import DaemonGone, TillClient
+from wire.messages.payments import ConfirmationWay
 from wire.messages.till import SaleEvent, SaleEventKind, SaleRequest, SaleState, SaleView
 from wire.money import find_currency, format_minor, parse_money
 from wire.notices import CHINESE, ENGLISH, NOTICES
@@ -21,7 +23,12 @@ from wire.notices import CHINESE, ENGLISH, NOTICES
 RECONNECTS_MAX: Final = 5
 RECONNECT_DELAY_MS: Final = 500
 
-_OVER: Final = frozenset(SaleState) - {SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING}
+_OVER: Final = frozenset(SaleState) - {
+    SaleState.ARMED,
+    SaleState.READING,
+    SaleState.SUBMITTING,
+    SaleState.CONFIRMING,
+}
 _STYLES: Final = {
     SaleState.APPROVED: "bold white on green",
     SaleState.UNKNOWN: "bold black on yellow",
@@ -41,6 +48,8 @@ _PROMPTS: Final = {
             "OUTCOME UNKNOWN  {amount}\n"
             "Do not take the money again: the till goes on asking what became of it."
         ),
+        SaleEventKind.CONFIRMING: "WAITING FOR THE CUSTOMER  {amount}",
+        SaleEventKind.PIN_REFUSED: "The PIN was not accepted",
         SaleEventKind.KEPT: "OUTCOME UNKNOWN  {amount}\nThe till goes on asking and does not take it back.",
         SaleEventKind.REVERSING: "TAKING BACK  {amount}\nThe customer will not be charged for this attempt.",
         SaleEventKind.CLOSED: "NOT PAID  {amount}",
@@ -54,12 +63,24 @@ _PROMPTS: Final = {
         SaleEventKind.APPROVED: "收款成功  {amount}",
         SaleEventKind.DECLINED: "收款失败  {amount}",
         SaleEventKind.UNKNOWN: "结果未知  {amount}\n请勿重复收款：收银机会继续查询结果。",
+        SaleEventKind.CONFIRMING: "等待顾客确认  {amount}",
+        SaleEventKind.PIN_REFUSED: "密码未被接受",
         SaleEventKind.KEPT: "结果未知  {amount}\n收银机会继续查询，不会撤销。",
         SaleEventKind.REVERSING: "正在撤销  {amount}\n顾客不会为本次付款被扣款。",
         SaleEventKind.CLOSED: "未付款  {amount}",
     },
 }
 
+_WAY_HINTS: Final = {
+    ENGLISH: {
+        ConfirmationWay.PIN: "By PIN until {until}: tapscan-terminal pin {sale_id}",
+        ConfirmationWay.DEVICE: "Or on the customer's phone until {until}; Ctrl-C cancels",
+    },
+    CHINESE: {
+        ConfirmationWay.PIN: "{until} 前输入密码：tapscan-terminal pin {sale_id}",
+        ConfirmationWay.DEVICE: "或于 {until} 前在顾客手机上确认；按 Ctrl-C 取消",
+    },
+}
 _ORDER_HINTS: Final = {
     ENGLISH: (
         "The customer left or paid otherwise: tapscan-terminal journal reverse {attempt_id}\n"
@@ -108,6 +129,8 @@ class _Screen:
             self._console.print(Text(notice.cashier_text.get(self._language, notice.code), style="yellow"))
         elif event.sale.state not in _OVER:
             self._console.print(self._text(event.kind, event.sale))
+            if event.kind is SaleEventKind.CONFIRMING:
+                self._show_ways(event.sale)
 
     def show_result(self, view: SaleView) -> None:
         text = self._text(SaleEventKind(view.state.value), view)
@@ -123,6 +146,16 @@ class _Screen:
         notice = NOTICES.get(error.code)
         text = notice.cashier_text[self._language] if notice else error.code
         self._console.print(Text(text, style="yellow"))
+
+    def _show_ways(self, view: SaleView) -> None:
+        asked = None if view.answer is None else view.answer.confirmation
+        if asked is None:
+            return
+        until = datetime.fromtimestamp(asked.confirm_by_ms / 1000).astimezone().strftime("%H:%M:%S")
+        self._console.print(Text(asked.cashier_text.get(self._language, asked.code), style="yellow"))
+        for way in asked.ways:
+            hint = _WAY_HINTS[self._language][way]
+            self._console.print(hint.format(sale_id=view.sale_id, until=until))
 
     def _text(self, kind: SaleEventKind, view: SaleView) -> str:
         amount = f"{format_minor(view.amount_minor, find_currency(view.currency))} {view.currency}"

@@ -12,10 +12,12 @@ from terminal.errors import SaleRefused
 from wire.errors import WireError
 from wire.messages.base import dump_message, parse_message
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
-from wire.messages.till import DaemonView, SaleEvent, SaleRequest, SaleView
+from wire.messages.till import DaemonView, PinEntry, SaleEvent, SaleRequest, SaleView
 
 REPLY_BYTES_MAX: Final = 256 * 1024
 REPLY_TIMEOUT_S: Final = 10.0
+PIN_TIMEOUT_S: Final = 130.0
+"""The daemon's own patience with the gateway, `sale.answer_deadline_ms`, is two minutes at most."""
 SILENCE_S_MAX: Final = 30.0
 """The daemon sends a heartbeat every ten seconds; after this long without one it is gone."""
 
@@ -63,6 +65,11 @@ class TillClient:
     async def cancel_sale(self, sale_id: str) -> SaleView:
         """Cancel a sale; errors as `start_sale`."""
         return _parse(await self._ask("DELETE", f"/v1/sales/{sale_id}"), SaleView)
+
+    async def enter_pin(self, sale_id: str, pin: str) -> SaleView:
+        """Have a holder's PIN judged; errors as `start_sale`, with the gateway's code."""
+        body = dump_message(PinEntry(pin=pin))
+        return _parse(await self._ask("POST", f"/v1/sales/{sale_id}/pin", body, PIN_TIMEOUT_S), SaleView)
 
     async def reverse_sale(self, sale_id: str) -> SaleView:
         """Have a sale's attempt taken back whose outcome is unknown; errors as `start_sale`."""
@@ -112,10 +119,18 @@ class TillClient:
         except (aiohttp.ClientError, TimeoutError, OSError):
             raise DaemonGone from None
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _ask(
+        self, method: str, path: str, body: bytes | None = None, timeout_s: float = REPLY_TIMEOUT_S
+    ) -> bytes:
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            async with self._open().request(method, self._url + path, data=body, headers=headers) as response:
+            async with self._open().request(
+                method,
+                self._url + path,
+                data=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+            ) as response:
                 content = await response.content.read(REPLY_BYTES_MAX)
         except (aiohttp.ClientError, TimeoutError, OSError):
             raise DaemonGone from None

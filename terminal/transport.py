@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,19 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Give up what is open; may be called twice."""
+
+
+@runtime_checkable
+class EventTransport(Protocol):
+    """What a way to the gateway has that can also listen; one without it is asked again and again instead."""
+
+    def listen(
+        self, uri: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a stream of server-sent events and yield its lines, each with its line break.
+
+        The stream ends, or raises, when the gateway falls silent for longer than its heartbeats allow.
+
+        Raises:
+            GatewayUnreachable: on entering: no stream was opened; while reading: it broke.
+        """

@@ -590,6 +590,7 @@ def _problems() -> list[Notice]:
         ("too_many_watchers", True, "Too many screens watch this till already. Close one.", "查看该收银机的连接过多，请关闭一个。"),
         ("sale_submitting", False, "The payment is already on its way. Wait for its answer.", "付款正在处理中，请等待结果。"),
         ("sale_finished", False, "This sale is over.", "该笔收款已结束。"),
+        ("sale_not_confirming", False, "This sale does not wait for a PIN.", "该笔收款无需输入密码。"),
         ("attempt_reversing", False, "This payment is being taken back already.", "该笔付款已在撤销中。"),
         ("till_not_enrolled", False, "This daemon is not enrolled: run `tapscan-terminal enrol`.", "本终端未登记，请先登记。"),
         ("journal_unwritable", True, "The till can't write its journal: free disk space.", "收银机无法写入流水，请清理磁盘。"),

@@ -31,7 +31,9 @@ HANDS_AWAY_S: Final = 0.8
 """How long a till is left alone after a card or phone was taken away. Stock pcscd notices a removal up
 to 0.4 s late and nfcpy 0.2 s (readers.md, sections 1 and 2): a faster hand looks like the same card."""
 
-_OPEN_STATES: Final = frozenset({SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING})
+_OPEN_STATES: Final = frozenset(
+    {SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING, SaleState.CONFIRMING}
+)
 
 
 class Checkout:

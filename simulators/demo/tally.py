@@ -93,6 +93,8 @@ _WITHOUT_RESULT: Final = frozenset(
         SaleEventKind.ARMED,
         SaleEventKind.READING,
         SaleEventKind.SUBMITTING,
+        SaleEventKind.CONFIRMING,
+        SaleEventKind.PIN_REFUSED,
         SaleEventKind.KEPT,
         SaleEventKind.REVERSING,
     }

@@ -63,6 +63,7 @@ async def run_attempt(
     *,
     deadline_ms: int,
     now_ms: Callable[[], int],
+    sale_id: str = "",
     on_stored: Callable[[], None],
     run_blocking: RunBlocking,
 ) -> AttemptOutcome:
@@ -76,10 +77,11 @@ async def run_attempt(
 
     Args:
         now_ms: unix milliseconds, for the journal.
+        sale_id: whose attempt it is, for the journal.
         on_stored: called when the attempt is on disk and just before it is sent.
     """
     try:
-        await run_blocking(partial(journal.record_attempt, request, at_ms=now_ms()))
+        await run_blocking(partial(journal.record_attempt, request, at_ms=now_ms(), sale_id=sale_id))
     except JournalUnwritable as error:
         log.error("attempt_not_stored", attempt_id=request.attempt_id, reason=str(error))
         return NotStored()
@@ -96,12 +98,20 @@ async def run_attempt(
 
 async def settle_attempt(
     journal: Journal, answer: PaymentAnswer, *, at_ms: int, run_blocking: RunBlocking
-) -> None:
-    """Write an answer to the journal; if that fails, the attempt is asked about again later."""
+) -> bool:
+    """Write an answer to the journal; if the disk fails, the attempt is asked about again later.
+
+    Returns:
+        Whether this answer may be told; False where the journal knows better: another word came first, or the
+        attempt is being taken back.
+    """
+    is_waiting = answer.outcome == "requires_confirmation"
+    write = journal.record_confirmation if is_waiting else journal.record_answer
     try:
-        await run_blocking(partial(journal.record_answer, answer, at_ms=at_ms))
+        return await ask_blocking(run_blocking, partial(write, answer, at_ms=at_ms))
     except JournalUnwritable as error:
         log.error("answer_not_stored", attempt_id=answer.attempt_id, reason=str(error))
+        return True
 
 
 async def _store_refusal(

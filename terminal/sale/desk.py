@@ -47,6 +47,9 @@ class SaleDesk:
         self._loop = asyncio.get_running_loop()
         self._is_stopping = False
         self._on_order: Callable[[], None] = lambda: None
+        for record in ports.journal.unresolved():
+            if record.sale_id:
+                self._sales[record.sale_id] = SaleSession.restore(record, ports)
 
     def start_sale(self, request: SaleRequest) -> SaleView:
         """Start a sale and arm the readers.
@@ -82,8 +85,34 @@ class SaleDesk:
         session.cancel()
         return session.view
 
+    async def give_up_sale(self, sale_id: str) -> SaleView:
+        """Cancel a sale whose readers wait, or have the payment taken back whose holder is waited for.
+
+        Raises:
+            SaleRefused: `not_found`, `sale_submitting`, `sale_finished`.
+            JournalUnwritable: nothing has changed.
+        """
+        if self._find(sale_id).view.state is SaleState.CONFIRMING:
+            return await self.reverse_sale(sale_id)
+        return self.cancel_sale(sale_id)
+
+    async def enter_pin(self, sale_id: str, pin: str) -> SaleView:
+        """Have the PIN judged that a holder typed, and return the sale after it.
+
+        Raises:
+            SaleRefused: `not_found`, `sale_not_confirming`, `sale_submitting`,
+                `confirmation_way_not_allowed`.
+            GatewayRefused: `pin_wrong`, `pin_is_locked` and others; the sale waits on.
+            GatewayUnreachable: nobody answered; the same PIN may be tried again.
+        """
+        session = self._find(sale_id)
+        await session.enter_pin(pin)
+        return session.view
+
     async def reverse_sale(self, sale_id: str) -> SaleView:
-        """Take back the attempt of a sale whose outcome is unknown; the order is on disk when this returns.
+        """Take back the attempt of a sale whose outcome is unknown or whose holder is waited for.
+
+        The order is on disk when this returns.
 
         Raises:
             SaleRefused: `not_found`, `sale_submitting`, `sale_finished`.
@@ -156,10 +185,12 @@ class SaleDesk:
         self._is_stopping = True
         if self._open is not None:
             await self._open.stop(STOP_GRACE_MS)
+        for session in self._sales.values():
+            session.stop_waiting()
 
     async def _order_attempt(self, attempt_id: str, stage: AttemptStage) -> None:
         session = next((one for one in self._sales.values() if one.view.attempt_id == attempt_id), None)
-        if session is not None and session.view.state in (SaleState.UNKNOWN, SaleState.REVERSING):
+        if session is not None and session.is_waiting_for_word:
             is_reversal = stage is AttemptStage.REVERSING
             await (session.order_reversal() if is_reversal else session.order_keeping())
             self._on_order()

@@ -2,6 +2,7 @@
 
     PAYING      ask; never seen: send it again, for `resend_ms`; still never seen then: take it back
     UNKNOWN     the same, and after `reverse_after_ms` take it back whatever became of it
+    CONFIRMING  ask; take it back where the gateway still waits so long after its own deadline
     KEPT        ask; never seen: send it again, for as long as it takes
     REVERSING   take it back
 
@@ -22,11 +23,11 @@ from typing import Final
 import structlog
 
 from terminal.errors import TerminalError
-from terminal.gateway_client import GatewayClient
+from terminal.gateway_client import GatewayClient, is_about, is_consistent
 from terminal.journal import Journal
 from terminal.journal_records import AttemptRecord
 from terminal.sale.attempt import RunBlocking, ask_blocking
-from wire.messages.payments import PaymentAnswer
+from wire.messages.payments import Confirmation, PaymentAnswer
 from wire.messages.till import UNRESOLVED_SHOWN_MAX, AttemptStage, UnresolvedAttempt
 
 RESEND_DEADLINE_MS: Final = 10_000
@@ -144,17 +145,34 @@ class AttemptResolver:
         return [self._describe(record) for record in self._journal.unresolved()[:UNRESOLVED_SHOWN_MAX]]
 
     async def take(self, answer: PaymentAnswer) -> bool:
-        """Write an answer to the journal and tell of it, if it is the final word on an open attempt.
+        """Write an answer to the journal and tell of it, if it says something new of an open attempt.
 
         Raises:
             JournalUnwritable: the attempt stays open, and is asked about again.
         """
-        write = partial(self._journal.record_answer, answer, at_ms=self._now_ms())
-        if not await ask_blocking(self._run_blocking, write):
+        confirmation = answer.confirmation
+        if confirmation is not None and self._is_no_news(answer.attempt_id, confirmation):
+            return False
+        record = self._journal.record_answer if confirmation is None else self._journal.record_confirmation
+        if not await ask_blocking(self._run_blocking, partial(record, answer, at_ms=self._now_ms())):
             return False
         log.info("attempt_resolved", attempt_id=answer.attempt_id, outcome=answer.outcome)
         self._on_answer(answer)
         return True
+
+    async def hear(self, answer: PaymentAnswer) -> bool:
+        """Take what the gateway tells of a payment unasked; False where it is not about an open attempt.
+
+        Raises:
+            JournalUnwritable: as `take`.
+        """
+        record = self._journal.find(answer.attempt_id)
+        if not isinstance(record, AttemptRecord):
+            return False
+        if not (is_about(answer, record.request) and is_consistent(answer)):
+            log.warning("event_not_believed", attempt_id=answer.attempt_id)
+            return False
+        return await self.take(answer)
 
     def _schedule_of(self, record: AttemptRecord) -> _Schedule:
         schedule = self._schedules.get(record.attempt_id)
@@ -186,6 +204,8 @@ class AttemptResolver:
         if record.stage is AttemptStage.REVERSING or (is_over and await self._give_up(record)):
             return await self._gateway.reverse(record.request)
         answer = await self._gateway.find_by_attempt(record.request)
+        if self._waits_for_too_long(record, answer) and await self._give_up(record):
+            return await self._gateway.reverse(record.request)
         if answer is not None:
             return answer
         if not self._may_be_sent(record):
@@ -214,10 +234,23 @@ class AttemptResolver:
         self._on_given_up(record.attempt_id)
         return True
 
+    def _waits_for_too_long(self, record: AttemptRecord, answer: PaymentAnswer | None) -> bool:
+        """Say whether a payment still waits for its holder long after the gateway should have ended that."""
+        if answer is None or answer.confirmation is None or record.stage is AttemptStage.KEPT:
+            return False
+        return self._now_ms() >= answer.confirmation.confirm_by_ms + self._times.reverse_after_ms
+
+    def _is_no_news(self, attempt_id: str, confirmation: Confirmation) -> bool:
+        """Say whether it is known that a holder is waited for, or the time for that is over."""
+        known = self._journal.find(attempt_id)
+        is_known = isinstance(known, AttemptRecord) and known.stage is AttemptStage.CONFIRMING
+        return is_known or confirmation.confirm_by_ms <= self._now_ms()
+
     def _may_be_sent(self, record: AttemptRecord) -> bool:
         # Read again: while the gateway was asked, the till may have ordered that it be taken back.
         now = self._journal.find(record.attempt_id)
-        if not isinstance(now, AttemptRecord) or now.stage is AttemptStage.REVERSING:
+        never_sent = (AttemptStage.REVERSING, AttemptStage.CONFIRMING)
+        if not isinstance(now, AttemptRecord) or now.stage in never_sent:
             return False
         return now.stage is AttemptStage.KEPT or self._now_ms() < record.at_ms + self._times.resend_ms
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from functools import partial
 from typing import Final, TypedDict, Unpack
 
 import msgspec
 import structlog
 
-from terminal.errors import JournalUnwritable, SaleRefused
+from terminal.errors import GatewayRefused, GatewayUnreachable, SaleRefused
+from terminal.journal_records import AttemptRecord
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
 from terminal.sale.attempt import (
     Answered,
@@ -22,12 +22,12 @@ from terminal.sale.attempt import (
     NotStored,
     Refused,
     Unanswered,
-    ask_blocking,
     run_attempt,
-    settle_attempt,
 )
+from terminal.sale.attempt_book import AttemptBook
+from terminal.sale.confirmation import HolderConfirmation
 from terminal.sale.ports import SaleFacts, SalePorts
-from terminal.sale.states import OPEN, SaleStep, next_state
+from terminal.sale.states import OPEN, READERS_ON, SaleStep, next_state
 from terminal.sale.wording import make_decline, make_refusal
 from wire.cards.payment_terms import NONCE_BYTES, PaymentTerms
 from wire.ids import ENTROPY_BYTES, make_ulid
@@ -40,6 +40,7 @@ from wire.messages.till import (
     SaleState,
     SaleView,
 )
+from wire.money import Money, find_currency
 
 ATTEMPTS_MAX: Final = 5
 """Attempts in one sale; after the last decline a cashier should look up and start again."""
@@ -67,6 +68,7 @@ class SaleSession:
     def __init__(self, facts: SaleFacts, ports: SalePorts) -> None:
         self._facts = facts
         self._ports = ports
+        self._book = AttemptBook(ports)
         self._state = SaleState.ARMED
         self._attempt_count = 0
         self._attempt_id: str | None = None
@@ -76,7 +78,30 @@ class SaleSession:
         self._tried: set[bytes] = set()
         self._deadline: asyncio.TimerHandle | None = None
         self._is_overdue = False
+        self._has_left_till = False
         self._submission: asyncio.Task[None] | None = None
+        self._request: PaymentRequest | None = None
+        self._confirmation: HolderConfirmation | None = None
+
+    @classmethod
+    def restore(cls, record: AttemptRecord, ports: SalePorts) -> SaleSession:
+        """Return the sale of an attempt that was open when the daemon ended; it goes on where it was.
+
+        Nothing is published: whoever watches has been told, and is told the end.
+        """
+        request = record.request
+        amount = Money(request.amount_minor, find_currency(request.currency))
+        session = cls(SaleFacts(record.sale_id, request.order_id, amount, record.at_ms, record.at_ms), ports)
+        session._request, session._attempt_id, session._attempt_count = request, record.attempt_id, 1
+        session._has_left_till = session._is_overdue = True
+        session._reverses_ms = ports.times.reverses_ms(record)
+        session._state = SaleState.UNKNOWN
+        if record.stage is AttemptStage.REVERSING:
+            session._state = SaleState.REVERSING
+        elif record.stage is AttemptStage.CONFIRMING and record.answer is not None:
+            session._state, session._answer = SaleState.CONFIRMING, record.answer
+            session._confirmation = session._await_holder(record.answer)
+        return session
 
     @property
     def view(self) -> SaleView:
@@ -101,6 +126,11 @@ class SaleSession:
         return self._state in OPEN
 
     @property
+    def is_waiting_for_word(self) -> bool:
+        """Whether the gateway's final word on its attempt is still to come, and not on its way."""
+        return self._state in (SaleState.UNKNOWN, SaleState.REVERSING, SaleState.CONFIRMING)
+
+    @property
     def facts(self) -> SaleFacts:
         """What is sold."""
         return self._facts
@@ -114,8 +144,7 @@ class SaleSession:
         """Arm the readers and begin to wait."""
         wait_ms = self._facts.deadline_ms - self._facts.created_ms
         self._deadline = asyncio.get_running_loop().call_later(wait_ms / 1000, self._pass_deadline)
-        self._armed_ns = self._ports.monotonic_ns()
-        self._ports.readers.arm(self.make_terms)
+        self._arm()
         self._publish(SaleEventKind.ARMED)
 
     def make_terms(self) -> PaymentTerms:
@@ -145,11 +174,30 @@ class SaleSession:
             SaleRefused: `sale_submitting` or `sale_finished`.
         """
         if next_state(self._state, SaleStep.CANCELLED) is None:
-            raise SaleRefused(code="sale_submitting" if self.is_open else "sale_finished")
+            raise SaleRefused(code=self._why_not())
         self._step(SaleStep.CANCELLED, SaleEventKind.CANCELLED)
 
+    async def enter_pin(self, pin: str) -> None:
+        """Have the holder's PIN judged; the gateway's word was taken when this returns.
+
+        Raises:
+            SaleRefused: `sale_not_confirming`; and as HolderConfirmation.enter_pin.
+            GatewayRefused, GatewayUnreachable: as there; the sale waits on.
+        """
+        if self._confirmation is None or self._state is not SaleState.CONFIRMING:
+            raise SaleRefused(code="sale_not_confirming")
+        try:
+            await self._confirmation.enter_pin(pin)
+        except (GatewayRefused, GatewayUnreachable) as error:
+            if next_state(self._state, SaleStep.PIN_REFUSED) is not None:
+                refusal = make_refusal("", error.code)
+                self._step(SaleStep.PIN_REFUSED, SaleEventKind.PIN_REFUSED, refusal=refusal)
+            raise
+
     async def order_reversal(self) -> None:
-        """Have the attempt whose outcome is unknown taken back; it is on disk when this returns.
+        """Have the attempt taken back whose outcome is unknown or whose holder is waited for.
+
+        It is on disk when this returns.
 
         Raises:
             SaleRefused: `sale_submitting`: wait for the answer. `sale_finished`: its outcome is known.
@@ -168,8 +216,7 @@ class SaleSession:
 
     def settle_late(self, answer: PaymentAnswer) -> None:
         """Take the final word on the attempt whose outcome was unknown; others are ignored."""
-        is_awaited = self._state in (SaleState.UNKNOWN, SaleState.REVERSING)
-        if is_awaited and answer.attempt_id == self._attempt_id:
+        if self.is_waiting_for_word and answer.attempt_id == self._attempt_id:
             self._take_answer(answer, _Details())
 
     def note_given_up(self, attempt_id: str) -> None:
@@ -184,24 +231,31 @@ class SaleSession:
         """
         if next_state(self._state, SaleStep.CANCELLED) is not None:
             self.cancel()
+        self.stop_waiting()
         submission = self._submission
         if submission is None or submission.done():
             return
         await asyncio.wait({submission}, timeout=grace_ms / 1000)
         submission.cancel()
         await asyncio.wait({submission})
-        if self.is_open:
+        if self._state is SaleState.SUBMITTING:
             await self._store_unknown()
             self._step(SaleStep.UNANSWERED, SaleEventKind.UNKNOWN)
+
+    def stop_waiting(self) -> None:
+        """Wait for no holder any more, because the daemon stops; the journal knows that one is waited for."""
+        if self._confirmation is not None:
+            self._confirmation.stop()
 
     async def _order(self, stage: AttemptStage, step: SaleStep, kind: SaleEventKind) -> None:
         if self._state is SaleState.REVERSING and stage is AttemptStage.KEPT:
             raise SaleRefused(code="attempt_reversing")
-        if next_state(self._state, step) is None:
-            raise SaleRefused(code="sale_submitting" if self.is_open else "sale_finished")
+        is_judging = self._confirmation is not None and self._confirmation.is_judging
+        if next_state(self._state, step) is None or is_judging:
+            raise SaleRefused(code=self._why_not())
         assert self._attempt_id is not None, "an unknown outcome is an attempt's"
         # On disk before the cashier is told: what was promised holds through a power loss.
-        if not await self._store_stage(self._attempt_id, stage):
+        if not await self._book.store_stage(self._attempt_id, stage):
             raise SaleRefused(code="sale_finished")
         if stage is AttemptStage.KEPT:
             self._reverses_ms = None
@@ -209,21 +263,14 @@ class SaleSession:
         if next_state(self._state, step) is not None:
             self._step(step, kind)
 
-    async def _store_unknown(self) -> None:
-        """Write that the cashier is about to be told: from then on the attempt is taken back in the end."""
-        assert self._attempt_id is not None, "an unknown outcome is an attempt's"
-        told_ms = self._ports.now_ms()
-        try:
-            if await self._store_stage(self._attempt_id, AttemptStage.UNKNOWN, told_ms):
-                self._reverses_ms = told_ms + self._ports.times.reverse_after_ms
-        except JournalUnwritable as error:
-            # It is asked about all the same, and can be taken back by an order.
-            log.error("unknown_not_stored", attempt_id=self._attempt_id, reason=str(error))
+    def _why_not(self) -> str:
+        return "sale_submitting" if self.is_open else "sale_finished"
 
-    async def _store_stage(self, attempt_id: str, stage: AttemptStage, at_ms: int | None = None) -> bool:
-        moment_ms = self._ports.now_ms() if at_ms is None else at_ms
-        write = partial(self._ports.journal.change_stage, attempt_id, stage, at_ms=moment_ms)
-        return await ask_blocking(self._ports.run_blocking, write)
+    async def _store_unknown(self) -> bool:
+        """Store that the cashier is about to be told so; False where that must not be told any more."""
+        assert self._attempt_id is not None, "an unknown outcome is an attempt's"
+        is_open, self._reverses_ms = await self._book.store_unknown(self._attempt_id)
+        return is_open
 
     def _notice(self, event: Noticed) -> None:
         if self._state is SaleState.ARMED:
@@ -248,7 +295,7 @@ class SaleSession:
         self._change_state(SaleStep.PRESENTED)
         self._tried.add(digest)
         request = self._make_request(presented)
-        self._attempt_id = request.attempt_id
+        self._attempt_id, self._request = request.attempt_id, request
         self._submission = asyncio.create_task(self._run_attempt(request, presented, digest))
 
     def _make_request(self, presented: Presented) -> PaymentRequest:
@@ -273,20 +320,22 @@ class SaleSession:
                 self._ports.gateway,
                 deadline_ms=self._ports.answer_deadline_ms,
                 now_ms=self._ports.now_ms,
+                sale_id=self._facts.sale_id,
                 on_stored=lambda: self._announce_submission(presented),
                 run_blocking=self._ports.run_blocking,
             )
         except Exception:
             # Whatever broke, the till must not stay in SUBMITTING; the outcome is unknown.
             log.exception("attempt_failed", attempt_id=request.attempt_id)
-        if isinstance(outcome, Unanswered):
-            await self._store_unknown()
+        if isinstance(outcome, Unanswered) and not await self._store_unknown():
+            word = self._book.find_word(request.attempt_id)
+            outcome = outcome if word is None else Answered(word)
         self._conclude(outcome, presented, digest)
-        if isinstance(outcome, Answered):
-            ports = self._ports
-            await settle_attempt(
-                ports.journal, outcome.answer, at_ms=ports.now_ms(), run_blocking=ports.run_blocking
-            )
+        if isinstance(outcome, Answered) and not await self._book.settle(outcome.answer):
+            # Told of by an event before the answer itself came.
+            word = self._book.find_word(request.attempt_id)
+            if word is not None:
+                self.settle_late(word)
 
     def _announce_submission(self, presented: Presented) -> None:
         self._attempt_count += 1
@@ -316,6 +365,9 @@ class SaleSession:
             self._pass_deadline()
 
     def _take_answer(self, answer: PaymentAnswer, details: _Details) -> None:
+        if answer.outcome == "requires_confirmation":
+            self._ask_holder(answer, details)
+            return
         self._answer = answer
         if answer.decline is None:
             self._step(SaleStep.APPROVED, SaleEventKind.APPROVED, **details)
@@ -327,11 +379,35 @@ class SaleSession:
         step = SaleStep.DECLINED_FOR_NOW if self._can_go_on(answer.decline) else SaleStep.DECLINED
         self._step(step, SaleEventKind.DECLINED, **details)
 
+    def _ask_holder(self, answer: PaymentAnswer, details: _Details) -> None:
+        if next_state(self._state, SaleStep.CONFIRMATION_ASKED) is None:
+            return
+        self._answer = answer
+        self._change_state(SaleStep.CONFIRMATION_ASKED)
+        self._confirmation = self._await_holder(answer)
+        self._publish(SaleEventKind.CONFIRMING, **details)
+
+    def _await_holder(self, answer: PaymentAnswer) -> HolderConfirmation:
+        assert self._request is not None, "a confirmation is an attempt's"
+        return HolderConfirmation(
+            self._request, answer, self._ports, on_word=self._hear, on_silence=self._lose_holder
+        )
+
+    async def _hear(self, answer: PaymentAnswer) -> None:
+        # In the journal first: what is being taken back must not be told as approved.
+        if await self._book.settle(answer):
+            self.settle_late(answer)
+
+    async def _lose_holder(self) -> None:
+        if await self._store_unknown() and next_state(self._state, SaleStep.UNANSWERED) is not None:
+            self._step(SaleStep.UNANSWERED, SaleEventKind.UNKNOWN)
+
     def _can_go_on(self, decline: Decline) -> bool:
         return (
             next_state(self._state, SaleStep.DECLINED_FOR_NOW) is not None
             and self._attempt_count < ATTEMPTS_MAX
             and not self._is_overdue
+            and not self._has_left_till
             and decline.code not in _ORDER_DECLINES
         )
 
@@ -347,12 +423,23 @@ class SaleSession:
     def _change_state(self, step: SaleStep) -> None:
         after = next_state(self._state, step)
         assert after is not None, f"{step} is impossible in {self._state}"
-        self._state = after
-        if after not in OPEN:
+        before, self._state = self._state, after
+        if before in READERS_ON and after not in READERS_ON:
             # At once, before anybody is told: a tap on a result screen must not be taken for a payment.
             self._ports.readers.disarm()
+        elif after in READERS_ON and before not in READERS_ON:
+            self._arm()
+        if before is SaleState.CONFIRMING is not after and self._confirmation is not None:
+            self._confirmation.stop()
+        if after not in OPEN:
+            # From now on another sale may have the till, and this one must leave its readers alone.
+            self._has_left_till = True
             if self._deadline is not None:
                 self._deadline.cancel()
+
+    def _arm(self) -> None:
+        self._armed_ns = self._ports.monotonic_ns()
+        self._ports.readers.arm(self.make_terms)
 
     def _publish(self, kind: SaleEventKind, **details: Unpack[_Details]) -> None:
         log.info("sale", sale_id=self._facts.sale_id, what=kind.value, attempt_id=self._attempt_id)

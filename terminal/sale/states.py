@@ -28,6 +28,10 @@ class SaleStep(StrEnum):
     """The attempt was declined; another instrument may be presented."""
     DECLINED = "declined"
     """The attempt was declined or refused, and no further one is possible in this sale."""
+    CONFIRMATION_ASKED = "confirmation_asked"
+    """The gateway waits for the holder's yes, by PIN or phone."""
+    PIN_REFUSED = "pin_refused"
+    """A PIN was wrong or could not be judged; the holder may still agree."""
     APPROVED = "approved"
     UNANSWERED = "unanswered"
     """The answer deadline passed: whether the attempt was paid is unknown."""
@@ -63,12 +67,24 @@ TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
         SaleStep.REFUSED: SaleState.ARMED,
         SaleStep.DECLINED_FOR_NOW: SaleState.ARMED,
         SaleStep.DECLINED: SaleState.DECLINED,
+        SaleStep.CONFIRMATION_ASKED: SaleState.CONFIRMING,
         SaleStep.APPROVED: SaleState.APPROVED,
         SaleStep.CLOSED: SaleState.CLOSED,
         SaleStep.UNANSWERED: SaleState.UNKNOWN,
     },
+    # Readers are off: it is about what was presented. To cancel it is to have it taken back.
+    SaleState.CONFIRMING: {
+        SaleStep.PIN_REFUSED: SaleState.CONFIRMING,
+        SaleStep.DECLINED_FOR_NOW: SaleState.ARMED,
+        SaleStep.DECLINED: SaleState.DECLINED,
+        SaleStep.APPROVED: SaleState.APPROVED,
+        SaleStep.CLOSED: SaleState.CLOSED,
+        SaleStep.UNANSWERED: SaleState.UNKNOWN,
+        SaleStep.GIVEN_UP: SaleState.REVERSING,
+    },
     # Readers are off; the gateway's late word changes it, or an order of the till's.
     SaleState.UNKNOWN: {
+        SaleStep.CONFIRMATION_ASKED: SaleState.CONFIRMING,
         SaleStep.APPROVED: SaleState.APPROVED,
         SaleStep.DECLINED: SaleState.DECLINED,
         SaleStep.CLOSED: SaleState.CLOSED,
@@ -87,8 +103,9 @@ TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
     SaleState.TIMED_OUT: {},
 }
 
-OPEN: Final = frozenset({SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING})
-"""While a sale is in one of these its readers are on, and its till can't start another."""
+READERS_ON: Final = frozenset({SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING})
+OPEN: Final = READERS_ON | {SaleState.CONFIRMING}
+"""While a sale is in one of these, its till can't start another."""
 
 _DIAGRAM_HEAD: Final = """\
 # The states of a sale

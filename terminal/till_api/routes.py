@@ -22,7 +22,7 @@ from terminal.till_api.guards import (
 )
 from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
 from wire.messages.payments import PaymentAnswer
-from wire.messages.till import DaemonView, SaleRequest, SaleView
+from wire.messages.till import DaemonView, PinEntry, SaleRequest, SaleView
 
 PNG_CONTENT_TYPE: Final = "image/png"
 
@@ -58,7 +58,12 @@ class TillApi:
 
     async def cancel_sale(self, request: web.Request) -> web.Response:
         """DELETE /v1/sales/{sale_id}."""
-        return _json(self.desk.cancel_sale(request.match_info["sale_id"]))
+        return _json(await self.desk.give_up_sale(request.match_info["sale_id"]))
+
+    async def enter_pin(self, request: web.Request) -> web.Response:
+        """POST /v1/sales/{sale_id}/pin."""
+        entry = parse_message(await request.read(), PinEntry)
+        return _json(await self.desk.enter_pin(request.match_info["sale_id"], entry.pin))
 
     async def reverse_sale(self, request: web.Request) -> web.Response:
         """POST /v1/sales/{sale_id}/reverse: the customer left, or paid otherwise."""
@@ -130,6 +135,7 @@ def make_till_app(api: TillApi, *, host: str, access_key: str | None) -> web.App
             web.get("/v1/sales/{sale_id}", api.show_sale),
             web.delete("/v1/sales/{sale_id}", api.cancel_sale),
             web.get("/v1/sales/{sale_id}/receipt", api.show_receipt),
+            web.post("/v1/sales/{sale_id}/pin", api.enter_pin),
             web.post("/v1/sales/{sale_id}/reverse", api.reverse_sale),
             web.post("/v1/sales/{sale_id}/keep", api.keep_sale),
             web.get("/v1/attempts", api.list_attempts),

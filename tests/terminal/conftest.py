@@ -47,6 +47,9 @@ from wire.ids import make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.payments import (
+    Confirmation,
+    ConfirmationWay,
+    ConfirmRequest,
     Decline,
     PaymentAnswer,
     PaymentRequest,
@@ -59,6 +62,7 @@ from wire.messages.payments import (
 )
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
 from wire.messages.sessions import SessionAnswer, SessionRequest
+from wire.messages.terminals import TerminalEvents, TerminalNotice
 from wire.messages.till import (
     DaemonView,
     ReaderState,
@@ -175,6 +179,26 @@ def take_back(reversal: ReversalRequest, known: PaymentAnswer | None) -> Payment
     )
 
 
+def ask_for_confirmation(
+    answer: PaymentAnswer, ways: tuple[ConfirmationWay, ...], confirm_by_ms: int
+) -> PaymentAnswer:
+    """Turn an approval into a payment that waits for its holder."""
+    notice = find_notice("confirm_above_limit")
+    return msgspec.structs.replace(
+        answer,
+        outcome="requires_confirmation",
+        state=PaymentState.REQUIRES_CONFIRMATION,
+        receipt=None,
+        confirmation=Confirmation(
+            code=notice.code,
+            ways=ways,
+            confirm_by_ms=confirm_by_ms,
+            cashier_text=notice.cashier_text,
+            holder_text=notice.holder_text,
+        ),
+    )
+
+
 def make_problem(code: str, status: int, headers: dict[str, str] | None = None) -> web.Response:
     notice = find_notice(code)
     problem = Problem(
@@ -224,6 +248,16 @@ class GatewayStandIn:
         self.faults: deque[Fault] = deque()
         self.find_faults: deque[Fault] = deque()
         self.reversal_faults: deque[Fault] = deque()
+        self.confirm_faults: deque[Fault] = deque()
+        self.confirms: deque[tuple[ConfirmationWay, ...]] = deque()
+        """Ways of the next payments that require confirmation; empty for none."""
+        self.confirm_ms = 60_000
+        self.pin = "2468"
+        self.events: list[TerminalNotice] = []
+        self.happened = asyncio.Condition()
+        self.streams = True
+        self.listeners: list[str | None] = []
+        """The Last-Event-ID of every stream that was opened."""
         self.decline_codes: deque[str | None] = deque()
         self.received: list[Received] = []
         self.booked: dict[str, tuple[bytes, PaymentAnswer]] = {}
@@ -250,6 +284,9 @@ class GatewayStandIn:
                 web.post("/v1/payments", self._pay),
                 web.get("/v1/payments", self._find),
                 web.post("/v1/reversals", self._reverse),
+                web.post("/v1/payments/{payment_id}/confirmations", self._confirm),
+                web.get("/v1/terminals/events", self._list_events),
+                web.get("/v1/terminals/events/stream", self._stream_events),
                 web.post("/v1/terminals/enrol", self._enrol),
                 web.post("/v1/terminals/sessions", self._open_session),
                 web.get("/health/live", self._live),
@@ -291,6 +328,8 @@ class GatewayStandIn:
             return known[1]
         decline_code = self.decline_codes.popleft() if self.decline_codes else None
         answer = make_answer(payment, decline_code)
+        if self.confirms:
+            answer = ask_for_confirmation(answer, self.confirms.popleft(), now_ms() + self.confirm_ms)
         self.booked[payment.attempt_id] = (body, answer)
         return answer
 
@@ -301,6 +340,72 @@ class GatewayStandIn:
             return await self.find_faults.popleft()(self, request, lambda: self.booked[attempt_id][1])
         known = self.booked.get(attempt_id)
         return make_json(known[1], 200) if known else make_problem("not_found", 404)
+
+    async def _confirm(self, request: web.Request) -> web.StreamResponse:
+        entry = parse_message(await self._receive(request), ConfirmRequest)
+        if request.headers["Idempotency-Key"] != entry.confirmation_id:
+            self.complaints.append("the idempotency key is not the confirmation id")
+        (answer,) = [
+            one for _, one in self.booked.values() if one.payment_id == request.match_info["payment_id"]
+        ]
+        if answer.outcome not in ("requires_confirmation", "approved"):
+            return make_problem("payment_not_open", 409)
+        if entry.pin != self.pin:
+            return make_problem("pin_wrong", 403)
+
+        def process() -> PaymentAnswer:
+            return self.decide(answer.attempt_id)
+
+        if self.confirm_faults:
+            return await self.confirm_faults.popleft()(self, request, process)
+        return make_json(process(), 200)
+
+    def decide(self, attempt_id: str, decline_code: str | None = None, outcome: str = "") -> PaymentAnswer:
+        """Let a payment that waits be confirmed, or end it for a reason."""
+        body, waiting = self.booked[attempt_id]
+        request = parse_message(body, PaymentRequest)
+        answer = msgspec.structs.replace(make_answer(request, decline_code), payment_id=waiting.payment_id)
+        if outcome == "closed":
+            answer = msgspec.structs.replace(answer, outcome="closed", state=PaymentState.EXPIRED)
+        self.booked[attempt_id] = (body, answer)
+        return answer
+
+    async def tell(self, answer: PaymentAnswer) -> None:
+        """Tell the terminal of one of its payments."""
+        async with self.happened:
+            self.events.append(TerminalNotice(sequence=len(self.events) + 1, payment=answer))
+            self.happened.notify_all()
+
+    async def _list_events(self, request: web.Request) -> web.StreamResponse:
+        await self._receive(request)
+        after = request.query.get("after")
+        events = [] if after is None else self.events[int(after) :]
+        return make_json(TerminalEvents(events=events, last=len(self.events)), 200)
+
+    async def _stream_events(self, request: web.Request) -> web.StreamResponse:
+        await self._receive(request)
+        if not self.streams:
+            return make_problem("not_ready", 503)
+        self.listeners.append(request.headers.get("Last-Event-ID"))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b": listening\n\n")
+        told = int(request.headers["Last-Event-ID"])
+        while self.streams:
+            async with self.happened:
+                while len(self.events) <= told and self.streams:
+                    await self.happened.wait()
+            for notice in self.events[told:]:
+                text = b"id: %d\nevent: payment\ndata: %s\n\n"
+                await response.write(text % (notice.sequence, dump_message(notice)))
+            told = len(self.events)
+        return response
+
+    async def stop_streams(self) -> None:
+        """End every stream and open none any more."""
+        async with self.happened:
+            self.streams = False
+            self.happened.notify_all()
 
     async def _reverse(self, request: web.Request) -> web.StreamResponse:
         body = await self._receive(request)
@@ -513,6 +618,7 @@ async def gateway() -> AsyncIterator[GatewayStandIn]:
     stand_in.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield stand_in
     stand_in.release.set()
+    await stand_in.stop_streams()
     await runner.cleanup()
     assert stand_in.complaints == []
 
@@ -524,7 +630,13 @@ def make_config(tmp_path: Path) -> Callable[..., TerminalConfig]:
     def make(**changes: object) -> TerminalConfig:
         config = TerminalConfig(
             data_folder=str(tmp_path / "till"),
-            gateway=GatewaySettings(try_timeout_ms=400, retry_delay_ms=5, retry_delay_ms_max=40),
+            gateway=GatewaySettings(
+                try_timeout_ms=400,
+                retry_delay_ms=5,
+                retry_delay_ms_max=40,
+                event_poll_ms=20,
+                event_poll_ms_max=100,
+            ),
             till_api=TillApiSettings(port=0),
             sale=SaleSettings(deadline_ms=30_000, answer_deadline_ms=600),
             resolver=ResolverSettings(retry_delay_ms=10, retry_delay_ms_max=50),

@@ -13,9 +13,9 @@ import msgspec
 
 from terminal.errors import GatewayUnreachable
 from terminal.transport import Reply
-from tests.terminal.conftest import make_answer, take_back
+from tests.terminal.conftest import ask_for_confirmation, make_answer, take_back
 from wire.messages.base import dump_message, parse_message
-from wire.messages.payments import PaymentAnswer, PaymentRequest, ReversalRequest
+from wire.messages.payments import ConfirmationWay, PaymentAnswer, PaymentRequest, ReversalRequest
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
 
 
@@ -94,8 +94,18 @@ class CrashGateway:
     def __init__(self) -> None:
         self.decided: dict[str, PaymentAnswer] = {}
         self.charge_count = 0
+        self.asks_holder = False
+        """Whether payments wait for their holder, who says yes by `agree`."""
+        self.requests: dict[str, PaymentRequest] = {}
         self.sends: list[str] = []
         """`pay` and `reverse`, in the order in which they arrived."""
+
+    def agree(self) -> None:
+        """Have every holder who is asked say yes, on a phone."""
+        for attempt_id, answer in self.decided.items():
+            if answer.outcome == "requires_confirmation":
+                paid = make_answer(self.requests[attempt_id])
+                self.decided[attempt_id] = msgspec.structs.replace(paid, payment_id=answer.payment_id)
 
     def handle(self, method: str, uri: str, body: bytes) -> object | None:
         """Return the answer to a request, None for not found."""
@@ -112,6 +122,11 @@ class CrashGateway:
             known = self.decided.get(request.attempt_id)
             self.charge_count += known is None
             answer = known or make_answer(request)
+            if known is None and self.asks_holder:
+                answer = ask_for_confirmation(
+                    answer, (ConfirmationWay.DEVICE,), request.presented_ms + 30_000
+                )
+            self.requests[request.attempt_id] = request
         self.decided[answer.attempt_id] = answer
         return answer
 

@@ -22,6 +22,7 @@ from tests.terminal.conftest import (
     make_presentation,
     reset_unread,
 )
+from wire.messages.payments import ConfirmationWay
 from wire.messages.till import SaleEventKind
 
 PROGRAM = str(Path(sys.executable).parent / "tapscan-terminal")
@@ -50,6 +51,7 @@ async def run_command(config_path: Path) -> AsyncIterator[Run]:
             "--config",
             str(config_path),
             *arguments,
+            stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
             env=os.environ | {"COLUMNS": "160", "FORCE_COLOR": "1"},
@@ -208,6 +210,27 @@ async def test_unknown_outcome_is_taken_back_or_kept_on_the_command_line(
     assert (code, "is being taken back" in out) == (0, True)
     code, _, err = await finish(await run_command("journal", "keep", attempt_id))
     assert (code, "taken back already" in err) == (1, True)
+
+
+async def test_customer_confirms_by_pin_on_the_command_line(
+    start_till: StartTill, run_command: Run, gateway: GatewayStandIn
+) -> None:
+    till = await start_till()
+    gateway.confirms.append((ConfirmationWay.PIN, ConfirmationWay.DEVICE))
+    process = await run_command("sale", "12.50")
+    await till.wait_for(SaleEventKind.ARMED)
+    till.readers.present(make_presentation())
+    sale_id = (await till.wait_for(SaleEventKind.CONFIRMING)).sale.sale_id
+    for pin, shown in (("1111", "The PIN is wrong"), (gateway.pin, "approved")):
+        entering = await run_command("pin", sale_id)
+        out, err = await entering.communicate(f"{pin}\n".encode())
+        assert shown in (out + err).decode()
+        assert pin.encode() not in out + err
+    code, out, _ = await finish(process)
+    assert code == 0
+    assert "Above the limit without confirmation" in out
+    assert f"tapscan-terminal pin {sale_id}" in out
+    assert "APPROVED" in out
 
 
 async def test_command_without_a_daemon_says_so(run_command: Run, tmp_path: Path) -> None:

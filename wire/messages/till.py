@@ -15,6 +15,7 @@ from wire.messages.payments import (
     EntryMode,
     OrderId,
     PaymentAnswer,
+    Pin,
     UlidText,
     UnixMs,
 )
@@ -32,6 +33,8 @@ class SaleState(StrEnum):
     """Something is being read; keep it there."""
     SUBMITTING = "submitting"
     """The attempt is in the journal and on its way to the gateway."""
+    CONFIRMING = "confirming"
+    """Its holder has to agree, by PIN or phone: the answer's `confirmation` says why, how and until when."""
     APPROVED = "approved"
     DECLINED = "declined"
     """The last attempt was declined and no further one is possible in this sale."""
@@ -55,6 +58,12 @@ class SaleRequest(Message, frozen=True):
     """How long readers stay armed, in milliseconds from now."""
 
 
+class PinEntry(Message, frozen=True):
+    """The PIN that a holder typed at the till; it is passed on and kept nowhere."""
+
+    pin: Pin
+
+
 class SaleEventKind(StrEnum):
     """What happened in a sale; also the `event:` name of the server-sent event."""
 
@@ -63,6 +72,9 @@ class SaleEventKind(StrEnum):
     REFUSED = "refused"
     """What was presented can't be used here; the sale goes on."""
     SUBMITTING = "submitting"
+    CONFIRMING = "confirming"
+    PIN_REFUSED = "pin_refused"
+    """The PIN was not accepted, or could not be judged; the sale still waits for its holder."""
     DECLINED = "declined"
     APPROVED = "approved"
     UNKNOWN = "unknown"
@@ -82,6 +94,8 @@ class AttemptStage(StrEnum):
     UNKNOWN = "unknown"
     """The cashier was told that its outcome is unknown. It asks, sends it again while that makes sense, and
     takes it back in the end."""
+    CONFIRMING = "confirming"
+    """The gateway waits for its holder. It asks, and never sends it again."""
     KEPT = "kept"
     """It asks and sends it again, and never takes it back: the goods were handed over."""
     REVERSING = "reversing"

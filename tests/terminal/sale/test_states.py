@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from terminal.sale.states import OPEN, TRANSITIONS, SaleStep, dump_diagram, next_state
+from terminal.sale.states import OPEN, READERS_ON, TRANSITIONS, SaleStep, dump_diagram, next_state
 from wire.messages.till import SaleState
 
 ROOT = Path(__file__).parents[3]
@@ -18,6 +18,7 @@ ENDS = {
     SaleState.CANCELLED,
     SaleState.TIMED_OUT,
 }
+AT_THE_TILL = {SaleState.SUBMITTING, SaleState.CONFIRMING}
 READERS_WAIT = {SaleState.ARMED, SaleState.READING}
 
 
@@ -31,15 +32,21 @@ def expected_state(state: SaleState, step: SaleStep) -> SaleState | None:
             SaleStep.CANCELLED: SaleState.CANCELLED,
             SaleStep.DEADLINE_PASSED: SaleState.TIMED_OUT,
         }.get(step)
-    if state is SaleState.SUBMITTING and step in (SaleStep.REFUSED, SaleStep.DECLINED_FOR_NOW):
+    if state in AT_THE_TILL and step is SaleStep.DECLINED_FOR_NOW:
         return SaleState.ARMED
-    if state is SaleState.SUBMITTING and step is SaleStep.UNANSWERED:
+    if state is SaleState.SUBMITTING and step is SaleStep.REFUSED:
+        return SaleState.ARMED
+    if state in AT_THE_TILL and step is SaleStep.UNANSWERED:
         return SaleState.UNKNOWN
+    if state in (SaleState.SUBMITTING, SaleState.UNKNOWN) and step is SaleStep.CONFIRMATION_ASKED:
+        return SaleState.CONFIRMING
+    if state is SaleState.CONFIRMING and step in (SaleStep.PIN_REFUSED, SaleStep.GIVEN_UP):
+        return SaleState.CONFIRMING if step is SaleStep.PIN_REFUSED else SaleState.REVERSING
     if state is SaleState.UNKNOWN and step in (SaleStep.KEPT, SaleStep.GIVEN_UP):
         return SaleState.UNKNOWN if step is SaleStep.KEPT else SaleState.REVERSING
     if state is SaleState.REVERSING and step is SaleStep.APPROVED:
         return None
-    if state in (SaleState.SUBMITTING, SaleState.UNKNOWN, SaleState.REVERSING):
+    if state in {*AT_THE_TILL, SaleState.UNKNOWN, SaleState.REVERSING}:
         return {
             SaleStep.APPROVED: SaleState.APPROVED,
             SaleStep.DECLINED: SaleState.DECLINED,
@@ -67,6 +74,10 @@ def test_an_end_stays_an_end_and_only_open_states_hold_the_till() -> None:
 def test_what_is_on_its_way_cannot_be_cancelled_or_time_out() -> None:
     steps = TRANSITIONS[SaleState.SUBMITTING]
     assert not steps.keys() & {SaleStep.CANCELLED, SaleStep.DEADLINE_PASSED, SaleStep.PRESENTED}
+
+
+def test_readers_are_on_only_where_something_may_be_presented_or_is_on_its_way() -> None:
+    assert OPEN - {SaleState.CONFIRMING} == READERS_ON
 
 
 def test_the_committed_diagram_is_current() -> None:

@@ -56,6 +56,7 @@ class Life:
 
     def __init__(self, town: Town, power: Power, loses: Loses = lambda _, __: "") -> None:
         self.town = town
+        self.power = power
         self.disk = CrashDisk(power, town.files)
         town.files = self.disk.files
         self.journal = Journal(self.disk)
@@ -103,9 +104,10 @@ class Life:
         """Present something in a sale and wait for what comes of it; returns the sale's id."""
         sale = self.desk.start_sale(SaleRequest(amount_minor=1_250))
         moment_ns = self.town.now_ms * 1_000_000
+        before = asyncio.all_tasks()
         self.desk.present(Presented("hand", make_presentation(), moment_ns, moment_ns, None))
-        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        await asyncio.gather(*running)
+        # The attempt, and not the wait for a holder that may follow it.
+        await asyncio.gather(*(asyncio.all_tasks() - before))
         return sale.sale_id
 
     async def resolve(self) -> None:
@@ -257,3 +259,36 @@ async def test_word_that_comes_after_the_order_to_take_it_back_does_not_stand() 
     assert late.outcome == "approved"
     assert not await life.resolver.take(late)
     assert life.desk.find_sale(sale_id).state is SaleState.REVERSING
+
+
+@pytest.mark.parametrize("off_ms", [0, 10 * TIMES.reverse_after_ms])
+@pytest.mark.parametrize("ends", ["cancelled", "agreed", "nobody cares"])
+async def test_power_loss_while_a_holder_is_waited_for_leads_to_one_end(ends: str, off_ms: int) -> None:
+    step = 0
+    power = Power()
+    while not step or power.is_lost:
+        step += 1
+        town, power = Town(), Power(step)
+        town.gateway.asks_holder = True
+        with suppress(PowerLost):
+            life = Life(town, power)
+            sale_id = await life.sell()
+            assert life.desk.find_sale(sale_id).state is SaleState.CONFIRMING
+            if ends == "cancelled":
+                await life.desk.give_up_sale(sale_id)
+            elif ends == "agreed":
+                town.gateway.agree()
+            await life.resolve()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        told_waiting = SaleEventKind.CONFIRMING in town.told
+        if ends == "agreed":
+            town.gateway.agree()
+        town.now_ms += off_ms
+        again = Life(town, Power())
+        stages = {one.attempt_id: one.stage for one in again.journal.unresolved()}
+        sends_before = len(town.gateway.sends)
+        await again.resolve()
+        check_end(town, again.journal, stages, town.gateway.sends[sends_before:], f"step {step}")
+        if told_waiting and ends == "agreed":
+            assert [entry.outcome for entry in again.journal.list()] == ["approved"], step

@@ -254,6 +254,7 @@ EXAMPLES: list[Message] = [
         unresolved=[_UNRESOLVED],
     ),
     _UNRESOLVED,
+    till.PinEntry(pin="2468"),
 ]
 
 
