@@ -39,6 +39,8 @@ app = typer.Typer(
 
 journal = typer.Typer(help="Payment attempts on disk: list, reverse, keep.", rich_markup_mode=None)
 app.add_typer(journal, name="journal")
+offline = typer.Typer(help="Payments accepted without a connection.", rich_markup_mode=None)
+app.add_typer(offline, name="offline")
 
 AttemptArgument = Annotated[str, typer.Argument(help="The attempt's id, as `journal list` shows it.")]
 
@@ -79,7 +81,10 @@ def sale(
     order: Annotated[str | None, typer.Option(help="Your own reference of the order.")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Take a payment through the running daemon; Ctrl-C cancels. Exits 0 only when it was approved."""
+    """Take a payment through the running daemon; Ctrl-C cancels.
+
+    Exits 0 only when it was approved or accepted offline.
+    """
     from terminal.sale_screen import sell
     from wire.messages.till import SaleState
 
@@ -89,7 +94,7 @@ def sale(
     )
     if state is SaleState.UNKNOWN:
         raise typer.Exit(EXIT_UNKNOWN)
-    if state is not SaleState.APPROVED:
+    if state not in (SaleState.APPROVED, SaleState.ACCEPTED_OFFLINE):
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -118,6 +123,36 @@ def readers(config: ConfigOption = DEFAULT_CONFIG) -> None:
             print_readers((await client.find_daemon()).readers)
 
     asyncio.run(ask(_client(_load(config))))
+
+
+@offline.command("status")
+def show_offline(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Show whether payments are judged here, what waits to be handed in, and what went wrong."""
+    from terminal.tables import print_offline
+
+    async def ask(client: TillClient) -> None:
+        async with client:
+            print_offline(await client.find_offline(), language=settings.language)
+
+    settings = _load(config)
+    asyncio.run(ask(_client(settings)))
+
+
+@offline.command("drain")
+def drain_offline(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Hand in what was accepted offline now; exits 0 only when nothing waits any more."""
+
+    async def drain(client: TillClient) -> int:
+        async with client:
+            drained = await client.drain_offline()
+        typer.echo(
+            f"handed in {drained.settled_count}, still waiting {drained.waiting_count}, "
+            f"of these unreadable to the gateway {drained.set_aside_count}"
+        )
+        return drained.waiting_count
+
+    if asyncio.run(drain(_client(_load(config)))):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @journal.callback(invoke_without_command=True)

@@ -28,6 +28,10 @@ from terminal.gateway_events import EventFollower
 from terminal.http_transport import HttpTransport
 from terminal.identity import Identity, is_enrolled, load_identity, prepare_enrolment_key, store_identity
 from terminal.journal import Journal, read_journal
+from terminal.offline.desk import OfflineDesk
+from terminal.offline.gateway import OfflineGatewayClient
+from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
+from terminal.offline.queue import OfflineQueue
 from terminal.presentations import PresentationEvent, TermsSource
 from terminal.receipt_desk import ReceiptDesk
 from terminal.sale.desk import SaleDesk
@@ -123,19 +127,30 @@ async def run_daemon(
         disk = FolderDisk(folder)
         journal = Journal(disk)
         stack.callback(journal.close)
-        gateway = await stack.enter_async_context(_make_client(config, identity, surroundings))
+        exchanges = _ExchangeRelay()
+        gateway = await stack.enter_async_context(
+            _make_client(config, identity, surroundings, exchanges.note)
+        )
         parts = _Parts(config, identity, disk, journal, gateway, surroundings)
+        offline = parts.open_offline()
+        if offline is not None:
+            exchanges.tell_to(offline.desk.note_exchange)
+            stack.callback(offline.queue.close)
+            for work in (offline.desk.uploader.run(), offline.keep_in_sync()):
+                _start_task(work, stack)
         readers = (make_readers or _supervise(config, surroundings))(parts.deliver)
         desk = parts.open_desk(readers)
         stack.push_async_callback(asyncio.to_thread, readers.stop)
         stack.push_async_callback(parts.receipts.stop)
         readers.start()
-        api = TillApi(desk, parts.board, parts.receipts.makers, lambda: parts.describe(readers))
+        api = TillApi(
+            desk, parts.board, parts.receipts.makers, lambda: parts.describe(readers), parts.offline
+        )
         url = await _listen(config, api, stack)
         stack.callback(parts.board.close)
         resolver = parts.make_resolver(desk)
         follower = parts.make_follower(resolver)
-        for work in (resolver.run(), follower.run(), _probe_forever(gateway), gateway.keep_session()):
+        for work in (resolver.run(), follower.run(), parts.probe_forever(), gateway.keep_session()):
             _start_task(work, stack)
         stack.push_async_callback(desk.stop)
         lock.publish_address(url)
@@ -229,6 +244,7 @@ class _Parts:
         surroundings: Surroundings,
     ) -> None:
         self._config = config
+        self._identity = identity
         self._enrolment = identity.enrolment
         self._disk = disk
         self._journal = journal
@@ -236,6 +252,7 @@ class _Parts:
         self._surroundings = surroundings
         self._desk: SaleDesk | None = None
         self._resolver: AttemptResolver | None = None
+        self.offline: OfflineDesk | None = None
         self._times = UnknownTimes(
             resend_ms=config.unknown.resend_ms, reverse_after_ms=config.unknown.reverse_after_ms
         )
@@ -246,6 +263,34 @@ class _Parts:
         """Take what a device's thread has; before the desk is open there is no sale to take it to."""
         if self._desk is not None:
             self._desk.present_from_thread(event)
+
+    def open_offline(self) -> OfflineWork | None:
+        """Open what payments without a connection need; None where they are switched off."""
+        if not self._config.offline.enabled:
+            return None
+        around = self._surroundings
+        work = open_offline(
+            self._config.offline,
+            self._identity,
+            self._disk,
+            OfflineGatewayClient(self._gateway),
+            OfflineSurroundings(around.now_ms, around.entropy, around.jitter),
+            self.board.publish,
+        )
+        self.offline = work.desk
+        return work
+
+    async def probe_forever(self) -> None:
+        """Ask now and again whether the gateway is there; more often while payments are judged here."""
+        changed = asyncio.Event() if self.offline is None else self.offline.mode_changed
+        while True:
+            changed.clear()
+            await self._gateway.probe()
+            is_offline = self.offline is not None and self.offline.is_offline
+            pause_ms = self._config.offline.probe_interval_ms if is_offline else PROBE_INTERVAL_MS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_ms / 1000):
+                    await changed.wait()
 
     def open_desk(self, readers: ReaderSet) -> SaleDesk:
         """Make the desk over these readers."""
@@ -260,6 +305,7 @@ class _Parts:
             entropy=self._surroundings.entropy,
             answer_deadline_ms=self._config.sale.answer_deadline_ms,
             times=self._times,
+            offline=self.offline,
         )
         self._desk = SaleDesk(ports, deadline_ms=self._config.sale.deadline_ms)
         return self._desk
@@ -309,6 +355,7 @@ class _Parts:
             unresolved_attempt_count=len(self._journal.unresolved()),
             readers=readers.views(),
             unresolved=[] if self._resolver is None else self._resolver.describe(),
+            offline=None if self.offline is None else self.offline.describe(with_results=False),
         )
 
     def _publish(self, event: SaleEvent) -> None:
@@ -341,16 +388,40 @@ def _supervise(config: TerminalConfig, surroundings: Surroundings) -> MakeReader
     return lambda deliver: Supervisor(devices, deliver, now_ms=surroundings.now_ms)
 
 
-def _make_client(config: TerminalConfig, identity: Identity, surroundings: Surroundings) -> GatewayClient:
+class _ExchangeRelay:
+    """Hands on how exchanges went to whoever is there by then; the client is made before all others."""
+
+    def __init__(self) -> None:
+        self._take: Callable[[int | None], None] = lambda _: None
+
+    def note(self, duration_ms: int | None) -> None:
+        """Hand on one exchange's duration, None for no answer."""
+        self._take(duration_ms)
+
+    def tell_to(self, take: Callable[[int | None], None]) -> None:
+        """Hand on to this from now on."""
+        self._take = take
+
+
+def _make_client(
+    config: TerminalConfig,
+    identity: Identity,
+    surroundings: Surroundings,
+    on_exchange: Callable[[int | None], None],
+) -> GatewayClient:
     url = check_gateway_url(
         config.gateway.url or identity.gateway_url,
         plain_http_allowed=config.gateway.plain_http_allowed,
     )
-    return _make_client_for(config, url, identity.private_key, surroundings)
+    return _make_client_for(config, url, identity.private_key, surroundings, on_exchange)
 
 
 def _make_client_for(
-    config: TerminalConfig, url: str, key: es256.PrivateKey, surroundings: Surroundings
+    config: TerminalConfig,
+    url: str,
+    key: es256.PrivateKey,
+    surroundings: Surroundings,
+    on_exchange: Callable[[int | None], None] = lambda _: None,
 ) -> GatewayClient:
     transport = HttpTransport(
         connect_timeout_ms=config.gateway.connect_timeout_ms, try_timeout_ms=config.gateway.try_timeout_ms
@@ -367,6 +438,7 @@ def _make_client_for(
         now_ms=surroundings.now_ms,
         entropy=surroundings.entropy,
         jitter=surroundings.jitter,
+        on_exchange=on_exchange,
     )
 
 
@@ -375,6 +447,14 @@ def _check_may_enrol(folder: Path, *, again: bool) -> None:
         return
     if not again:
         raise ConfigurationError("this terminal is already enrolled; --again gives it a new identity")
+    identity = load_identity(folder)
+    queue = OfflineQueue(FolderDisk(folder), identity.private_key)
+    queue.close()
+    if queue.depth:
+        # They are sealed by the key that would be replaced, and nobody else could hand them in.
+        raise ConfigurationError(
+            f"{queue.depth} payments accepted offline wait: run the daemon, `tapscan-terminal offline drain`"
+        )
     if any(entry.outcome == "unresolved" for entry in read_journal(FolderDisk(folder))):
         # The gateway would not tell a new terminal what became of another one's attempts.
         raise ConfigurationError("attempts of the present identity have no outcome yet: run the daemon first")
@@ -389,9 +469,3 @@ def _start_task(work: Coroutine[None, None, None], stack: AsyncExitStack) -> Non
             await task
 
     stack.push_async_callback(stop)
-
-
-async def _probe_forever(gateway: GatewayClient) -> None:
-    while True:
-        await gateway.probe()
-        await asyncio.sleep(PROBE_INTERVAL_MS / 1000)

@@ -78,6 +78,7 @@ class GatewayClient:
         now_ms: Callable[[], int],
         entropy: Callable[[int], bytes],
         jitter: Callable[[], float],
+        on_exchange: Callable[[int | None], None] = lambda _: None,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
@@ -87,6 +88,8 @@ class GatewayClient:
             now_ms: unix milliseconds.
             entropy: returns that many random bytes, for nonces and the keys of sessions.
             jitter: returns a number in [0, 1), to spread the resends of many tills.
+            on_exchange: told how many milliseconds the gateway's answer took, favourable or not; None where
+                none came.
         """
         self._url = url
         self._signer = RequestSigner(private_key, now_ms, entropy)
@@ -95,6 +98,7 @@ class GatewayClient:
         self._now_ms = now_ms
         self._entropy = entropy
         self._jitter = jitter
+        self._on_exchange = on_exchange
         self.is_reachable = False
         """Whether the last thing sent was answered by the gateway, favourably or not."""
 
@@ -295,11 +299,10 @@ class GatewayClient:
     async def probe(self) -> bool:
         """Ask whether the gateway is there, for the till's display; never raises for its absence."""
         try:
-            reply = await self._exchange("GET", f"{self._url}/health/live", b"", {})
+            await self._exchange("GET", f"{self._url}/health/live", b"", {}, _is_alive)
         except GatewayUnreachable:
             return False
-        self.is_reachable = reply.status == 200
-        return self.is_reachable
+        return True
 
     async def _deliver(self, delivery: _Delivery, request: PaymentRequest, sends_max: int) -> PaymentAnswer:
         body = dump_message(request)
@@ -345,22 +348,42 @@ class GatewayClient:
     ) -> Reply:
         uri = self._url + target
         headers = self._signer.sign(method, uri, body, idempotency_key, session)
-        reply = await self._exchange(method, uri, body, headers)
+        reply = await self._exchange(method, uri, body, headers, _is_an_answer)
         if reply.content_type == PROBLEM_CONTENT_TYPE:
             raise read_problem(reply, now_ms=self._now_ms())
-        if reply.status not in (200, 201) or reply.content_type != JSON_CONTENT_TYPE:
-            self.is_reachable = False
-            raise GatewayUnreachable(f"HTTP status {reply.status} without an answer of the gateway")
         return reply
 
-    async def _exchange(self, method: str, uri: str, body: bytes, headers: dict[str, str]) -> Reply:
+    async def _exchange(
+        self,
+        method: str,
+        uri: str,
+        body: bytes,
+        headers: dict[str, str],
+        is_of_gateway: Callable[[Reply], bool],
+    ) -> Reply:
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
         try:
             reply = await self._transport.exchange(method, uri, body, headers)
+            if not is_of_gateway(reply):
+                raise GatewayUnreachable(f"HTTP status {reply.status} without an answer of the gateway")
         except GatewayUnreachable:
             self.is_reachable = False
+            self._on_exchange(None)
             raise
         self.is_reachable = True
+        self._on_exchange(int((loop.time() - started_s) * 1000))
         return reply
+
+
+def _is_an_answer(reply: Reply) -> bool:
+    if reply.content_type == PROBLEM_CONTENT_TYPE:
+        return True
+    return reply.status in (200, 201) and reply.content_type == JSON_CONTENT_TYPE
+
+
+def _is_alive(reply: Reply) -> bool:
+    return reply.status == 200
 
 
 class _Delivery:

@@ -10,8 +10,7 @@ import structlog
 
 from terminal.config import PrinterSettings
 from terminal.errors import TerminalError
-from terminal.till_api.routes import ReceiptMakers
-from wire.messages.payments import PaymentAnswer
+from terminal.till_api.routes import Receiptable, ReceiptMakers
 from wire.messages.till import SaleEvent, SaleEventKind
 
 STOP_GRACE_MS: Final = 3_000
@@ -33,11 +32,15 @@ class ReceiptDesk:
         return ReceiptMakers(text=self._make_text, png=self._make_png)
 
     def take(self, event: SaleEvent) -> None:
-        """Print the receipt of a sale that has just been approved, in the background."""
-        answer = event.sale.answer
-        if self._printer is None or event.kind is not SaleEventKind.APPROVED or answer is None:
+        """Print the receipt of a sale just approved or accepted offline, in the background."""
+        paid: Receiptable | None = None
+        if event.kind is SaleEventKind.APPROVED:
+            paid = event.sale.answer
+        elif event.kind is SaleEventKind.ACCEPTED_OFFLINE:
+            paid = event.sale.offline
+        if self._printer is None or paid is None:
             return
-        task = asyncio.create_task(self._print(answer, self._printer.device))
+        task = asyncio.create_task(self._print(paid, self._printer.device))
         self._printing.add(task)
         task.add_done_callback(self._printing.discard)
 
@@ -46,21 +49,21 @@ class ReceiptDesk:
         if self._printing:
             await asyncio.wait(self._printing, timeout=STOP_GRACE_MS / 1000)
 
-    async def _print(self, answer: PaymentAnswer, device: str) -> None:
+    async def _print(self, paid: Receiptable, device: str) -> None:
         try:
-            await asyncio.to_thread(_print_receipt, answer, device)
+            await asyncio.to_thread(_print_receipt, paid, device)
         except TerminalError as error:
             # Paper runs out and cables fall out; the payment stands, and the till can show the receipt.
-            log.warning("receipt_not_printed", payment_id=answer.payment_id, reason=str(error))
+            log.warning("receipt_not_printed", attempt_id=paid.attempt_id, reason=str(error))
         except Exception:
-            log.exception("receipt_not_printed", payment_id=answer.payment_id)
+            log.exception("receipt_not_printed", attempt_id=paid.attempt_id)
 
-    def _make_text(self, answer: PaymentAnswer) -> str:
+    def _make_text(self, answer: Receiptable) -> str:
         from terminal.receipts.text import format_receipt
 
         return format_receipt(answer, self._language)
 
-    def _make_png(self, answer: PaymentAnswer) -> bytes:
+    def _make_png(self, answer: Receiptable) -> bytes:
         from terminal.receipts.raster import render_receipt
 
         buffer = io.BytesIO()
@@ -68,7 +71,7 @@ class ReceiptDesk:
         return buffer.getvalue()
 
 
-def _print_receipt(answer: PaymentAnswer, device: str) -> None:
+def _print_receipt(answer: Receiptable, device: str) -> None:
     # Imported here: a till without a printer never loads an imaging library.
     from terminal.receipts.printer import print_receipt
     from terminal.receipts.raster import render_receipt

@@ -31,6 +31,7 @@ _OVER: Final = frozenset(SaleState) - {
 }
 _STYLES: Final = {
     SaleState.APPROVED: "bold white on green",
+    SaleState.ACCEPTED_OFFLINE: "bold black on green",
     SaleState.UNKNOWN: "bold black on yellow",
     SaleState.REVERSING: "bold black on yellow",
 }
@@ -43,6 +44,7 @@ _PROMPTS: Final = {
         SaleEventKind.CANCELLED: "CANCELLED",
         SaleEventKind.TIMED_OUT: "NOTHING WAS PRESENTED IN TIME",
         SaleEventKind.APPROVED: "APPROVED  {amount}",
+        SaleEventKind.ACCEPTED_OFFLINE: "ACCEPTED OFFLINE  {amount}\nCharged when the connection is back.",
         SaleEventKind.DECLINED: "DECLINED  {amount}",
         SaleEventKind.UNKNOWN: (
             "OUTCOME UNKNOWN  {amount}\n"
@@ -61,6 +63,7 @@ _PROMPTS: Final = {
         SaleEventKind.CANCELLED: "已取消",
         SaleEventKind.TIMED_OUT: "超时：未出示任何付款方式",
         SaleEventKind.APPROVED: "收款成功  {amount}",
+        SaleEventKind.ACCEPTED_OFFLINE: "离线受理  {amount}\n恢复联网后扣款。",
         SaleEventKind.DECLINED: "收款失败  {amount}",
         SaleEventKind.UNKNOWN: "结果未知  {amount}\n请勿重复收款：收银机会继续查询结果。",
         SaleEventKind.CONFIRMING: "等待顾客确认  {amount}",
@@ -111,7 +114,7 @@ async def sell(
         request = SaleRequest(amount_minor=minor, currency=code, order_id=order_id)
         view = await _follow(client, request, screen)
         screen.show_result(view)
-        if view.state is SaleState.APPROVED:
+        if view.state in (SaleState.APPROVED, SaleState.ACCEPTED_OFFLINE):
             screen.show_receipt(await client.find_receipt(view.sale_id))
     return view.state
 

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from terminal.journal_records import JournalEntry
-from wire.messages.till import ReaderState, ReaderView
+from wire.messages.till import OfflineView, ReaderState, ReaderView
 from wire.money import find_currency, format_minor
+from wire.notices import NOTICES
 
 _READER_STYLES: Final = {
     ReaderState.READY: "green",
@@ -57,3 +58,40 @@ def print_journal(entries: Sequence[JournalEntry]) -> None:
 
 def _format_time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def print_offline(view: OfflineView, *, language: str) -> None:
+    """Print how payments without a connection stand, and each that did not plainly end well.
+
+    Args:
+        language: of the texts, `en` or `zh-Hans`.
+    """
+    currency = find_currency(view.currency)
+    facts = Table("Offline payments", "")
+    facts.add_row("mode", f"{view.mode} since {_format_time(view.since_ms)} UTC")
+    facts.add_row(
+        "waiting", f"{view.waiting_count}, {format_minor(view.waiting_minor, currency)} {currency.code}"
+    )
+    facts.add_row("oldest", "" if view.oldest_ms is None else f"{_format_time(view.oldest_ms)} UTC")
+    facts.add_row("last synced", "never" if view.synced_ms is None else f"{_format_time(view.synced_ms)} UTC")
+    facts.add_row(
+        "can't accept because", NOTICES[view.refusal].cashier_text[language] if view.refusal else ""
+    )
+    facts.add_row("unreadable to the gateway", str(view.set_aside_count))
+    facts.add_row("declined, in conflict", f"{view.declined_count}, {view.conflict_count}")
+    facts.add_row("the shop's loss", f"{format_minor(view.merchant_loss_minor, currency)} {currency.code}")
+    Console().print(facts)
+    if not view.results:
+        return
+    table = Table("Time (UTC)", "Order", "Amount", "Outcome", "Loss borne by", "Why")
+    for result in view.results:
+        amount = format_minor(result.amount_minor, find_currency(result.currency))
+        table.add_row(
+            _format_time(result.accepted_ms),
+            Text(result.order_id),
+            Text(f"{amount} {result.currency}", justify="right"),
+            Text(result.outcome, style="red"),
+            result.loss_bearer or "",
+            Text(result.cashier_text.get(language, result.code)),
+        )
+    Console().print(table)

@@ -12,16 +12,28 @@ from terminal.errors import SaleRefused
 from wire.errors import WireError
 from wire.messages.base import dump_message, parse_message
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
-from wire.messages.till import DaemonView, PinEntry, SaleEvent, SaleRequest, SaleView
+from wire.messages.till import (
+    DaemonView,
+    OfflineDrained,
+    OfflineView,
+    PinEntry,
+    SaleEvent,
+    SaleEventKind,
+    SaleRequest,
+    SaleView,
+)
 
 REPLY_BYTES_MAX: Final = 256 * 1024
 REPLY_TIMEOUT_S: Final = 10.0
 PIN_TIMEOUT_S: Final = 130.0
 """The daemon's own patience with the gateway, `sale.answer_deadline_ms`, is two minutes at most."""
+DRAIN_TIMEOUT_S: Final = 600.0
 SILENCE_S_MAX: Final = 30.0
 """The daemon sends a heartbeat every ten seconds; after this long without one it is gone."""
 
 T = TypeVar("T")
+
+_SALE_EVENTS: Final = frozenset(kind.value for kind in SaleEventKind)
 
 
 class DaemonGone(SaleRefused):
@@ -91,6 +103,14 @@ class TillClient:
         """Return an approved sale's receipt as text; errors as `start_sale`."""
         return (await self._ask("GET", f"/v1/sales/{sale_id}/receipt")).decode("utf-8")
 
+    async def find_offline(self) -> OfflineView:
+        """Return how payments without a connection stand; errors as `start_sale`."""
+        return _parse(await self._ask("GET", "/v1/offline"), OfflineView)
+
+    async def drain_offline(self) -> OfflineDrained:
+        """Have what was accepted offline handed in now; errors as `start_sale`."""
+        return _parse(await self._ask("POST", "/v1/offline/drain", b"", DRAIN_TIMEOUT_S), OfflineDrained)
+
     async def find_daemon(self) -> DaemonView:
         """Return who the daemon is; errors as `start_sale`."""
         return _parse(await self._ask("GET", "/v1/daemon"), DaemonView)
@@ -113,8 +133,12 @@ class TillClient:
                 if response.status != 200:
                     raise _read_problem(response, await response.content.read(REPLY_BYTES_MAX))
                 yield None
+                name = ""
                 async for line in response.content:
-                    if line.startswith(b"data: "):
+                    if line.startswith(b"event: "):
+                        name = line[len(b"event: ") :].decode("utf-8", "replace").strip()
+                    # What happens at the till outside a sale has other names.
+                    elif line.startswith(b"data: ") and name in _SALE_EVENTS:
                         yield _parse(line[len(b"data: ") :], SaleEvent)
         except (aiohttp.ClientError, TimeoutError, OSError):
             raise DaemonGone from None

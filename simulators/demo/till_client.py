@@ -11,13 +11,14 @@ import aiohttp
 
 from simulators.errors import ProcessFailed
 from wire.messages.base import dump_message, parse_message
-from wire.messages.till import DaemonView, SaleEvent, SaleRequest, SaleView
+from wire.messages.till import DaemonView, SaleEvent, SaleEventKind, SaleRequest, SaleView
 
 EVENTS_MAX: Final = 1_000
 """Most events of one till that wait to be read; more means that nobody reads them."""
 JSON_TYPE: Final = "application/json"
 REPLY_TIMEOUT_S: Final = 15.0
 RESUME_DELAY_S: Final = 0.2
+_SALE_EVENTS: Final = frozenset(kind.value for kind in SaleEventKind)
 
 
 class TillClient:
@@ -70,7 +71,9 @@ class TillClient:
         url = f"{self._url}/v1/events"
         async with self._session.get(url, headers=headers, timeout=timeout) as answer:
             answer.raise_for_status()
-            async for data in _read_events(answer.content):
+            async for name, data in _read_events(answer.content):
+                if name not in _SALE_EVENTS:
+                    continue
                 event = parse_message(data, SaleEvent)
                 self._last_sequence = event.sequence
                 self.events.put_nowait(event)
@@ -92,13 +95,15 @@ class TillClient:
         return content
 
 
-async def _read_events(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Yield the data of each server-sent event (HTML standard, 9.2.6); ids and names are in the data too."""
-    data: list[bytes] = []
+async def _read_events(stream: aiohttp.StreamReader) -> AsyncIterator[tuple[str, bytes]]:
+    """Yield name and data of each server-sent event (HTML standard, 9.2.6); ids are in the data too."""
+    name, data = "", list[bytes]()
     async for raw in stream:
         line = raw.rstrip(b"\r\n")
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"event:"):
+            name = line[6:].strip().decode("utf-8", "replace")
         elif not line and data:
-            yield b"\n".join(data)
+            yield name, b"\n".join(data)
             data.clear()

@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from wire.messages.payments import EntryMode, PaymentAnswer
+from wire.messages.till import OfflinePayment
 from wire.money import Money, find_currency
 from wire.notices import CHINESE, ENGLISH
 
 FACT_CHARS_MAX: Final = 120
 """Longest fact printed; a longer one, which only a broken gateway sends, is cut."""
 RECEIPT_QR_PREFIX: Final = "R1:"
+OFFLINE_QR_PREFIX: Final = "RO1:"
+"""Then the attempt id: the payment has no id of the gateway's yet."""
 
 _TIME_S_MAX: Final = 253_402_300_799
 """The end of the year 9999, after which a calendar of Python has no dates; ids go on to 10889."""
@@ -59,6 +62,12 @@ class ReceiptContent:
 
 _PAID: Final = Wording("PAID", "已付款")
 _NOT_PAID: Final = Wording("NOT PAID", "未付款")
+_ACCEPTED_OFFLINE: Final = Wording("ACCEPTED OFFLINE", "离线受理")
+_CHARGED_LATER: Final = Wording(
+    "Accepted without a connection: charged when it is back.", "离线受理：恢复联网后扣款。"
+)
+_RECORD: Final = Wording("Record", "离线序号")
+_ATTEMPT: Final = Wording("Attempt", "付款请求号")
 _THANKS: Final = Wording("Thank you", "谢谢惠顾")
 _PAID_WITH: Final = Wording("Paid with", "付款工具")
 _PRESENTED_BY: Final = Wording("Presented by", "付款方式")
@@ -77,11 +86,36 @@ _ENTRY_MODES: Final = {
 }
 
 
-def make_content(answer: PaymentAnswer) -> ReceiptContent:
-    """Return what the receipt of this answer says.
+def make_content(answer: PaymentAnswer | OfflinePayment) -> ReceiptContent:
+    """Return what the receipt of this answer, or of what was accepted without asking, says.
 
     Texts from outside lose their control characters: a printer would obey them.
     """
+    return _accepted_content(answer) if isinstance(answer, OfflinePayment) else _answer_content(answer)
+
+
+def _accepted_content(payment: OfflinePayment) -> ReceiptContent:
+    headings = (payment.merchant_name, payment.location_name)
+    return ReceiptContent(
+        headings=tuple(_printable(heading) for heading in headings if heading.strip()),
+        is_paid=True,
+        verdict=_ACCEPTED_OFFLINE,
+        amount=str(Money(payment.amount_minor, find_currency(payment.currency))),
+        reason=_CHARGED_LATER,
+        rows=(
+            Row(_PRESENTED_BY, _ENTRY_MODES[EntryMode.NFC_APP]),
+            Row(_TIME, _fact(_format_time(payment.accepted_ms))),
+            Row(_ORDER, _fact(payment.order_id)),
+            Row(_TERMINAL, _fact(payment.terminal_id)),
+            Row(_RECORD, _fact(str(payment.sequence))),
+            Row(_ATTEMPT, _fact(payment.attempt_id)),
+        ),
+        closing=_THANKS,
+        qr_text=f"{OFFLINE_QR_PREFIX}{payment.attempt_id}",
+    )
+
+
+def _answer_content(answer: PaymentAnswer) -> ReceiptContent:
     facts = answer.receipt
     is_paid = answer.outcome == "approved"
     headings = (facts.merchant_name, facts.location_name) if facts else ()
@@ -112,10 +146,9 @@ def make_qr_text(answer: PaymentAnswer) -> str:
 
 
 def _rows(answer: PaymentAnswer) -> list[Row]:
-    at = datetime.fromtimestamp(min(answer.decided_ms // 1000, _TIME_S_MAX), UTC)
     rows = [
         Row(_PRESENTED_BY, _ENTRY_MODES[answer.entry_mode]),
-        Row(_TIME, _fact(at.strftime("%Y-%m-%d %H:%M UTC"))),
+        Row(_TIME, _fact(_format_time(answer.decided_ms))),
         Row(_ORDER, _fact(answer.order_id)),
         Row(_TERMINAL, _fact(answer.terminal_id)),
         Row(_PAYMENT, _fact(answer.payment_id)),
@@ -127,6 +160,10 @@ def _rows(answer: PaymentAnswer) -> list[Row]:
         Row(_PAID_WITH, _fact(answer.receipt.instrument_label)),
         *rows,
     ]
+
+
+def _format_time(at_ms: int) -> str:
+    return datetime.fromtimestamp(min(at_ms // 1000, _TIME_S_MAX), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _reason(answer: PaymentAnswer) -> Wording | None:

@@ -15,6 +15,7 @@ from qrcode.main import QRCode
 from terminal.receipts.content import ReceiptContent, Row, Wording, make_content
 from terminal.receipts.fonts import ReceiptFont, find_receipt_font
 from wire.messages.payments import PaymentAnswer
+from wire.messages.till import OfflinePayment
 
 WIDTH_PX_MIN: Final = 320
 WIDTH_PX_MAX: Final = 576
@@ -37,11 +38,11 @@ _VERDICT_PX: Final = 40
 _AMOUNT_PX: Final = 56
 
 
-def render_receipt(answer: PaymentAnswer, *, width_px: int = 384) -> Image.Image:
+def render_receipt(answer: PaymentAnswer | OfflinePayment, *, width_px: int = 384) -> Image.Image:
     """Draw the receipt of an answer, approved or declined.
 
     Args:
-        answer: what the gateway decided.
+        answer: what the gateway decided, or what was accepted without asking it.
         width_px: dots of the printer's line, WIDTH_PX_MIN to WIDTH_PX_MAX.
 
     Returns:

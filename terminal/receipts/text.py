@@ -7,16 +7,20 @@ from typing import Final
 
 from terminal.receipts.content import ReceiptContent, Row, make_content
 from wire.messages.payments import PaymentAnswer
+from wire.messages.till import OfflinePayment
 
 WIDTH_CHARS_MIN: Final = 24
 """A narrower paper is treated as this wide; below it no row holds a label and a fact."""
 
 
-def format_receipt(answer: PaymentAnswer, language: str = "en", width_chars: int = 32) -> str:
+def format_receipt(
+    answer: PaymentAnswer | OfflinePayment, language: str = "en", width_chars: int = 32
+) -> str:
     """Write the receipt of an answer as text.
 
     Args:
-        answer: approved or declined; a declined one reads NOT PAID and says why.
+        answer: approved or declined; a declined one reads NOT PAID and says why. What was accepted offline
+            says so.
         language: `zh` and its kinds give Chinese, everything else English.
         width_chars: columns of the paper or screen; 32 is a 58 mm printer's.
 

@@ -6,16 +6,20 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from terminal.errors import SaleRefused
-from wire.messages.till import SaleEvent
+from wire.messages.till import DaemonEvent, SaleEvent
 
 EVENTS_KEPT_MAX: Final = 512
 """How far back a watcher can resume, and how far one may fall behind before it is dropped."""
 SUBSCRIBERS_MAX: Final = 32
+
+
+TillEvent = SaleEvent | DaemonEvent
+AnyEvent = TypeVar("AnyEvent", SaleEvent, DaemonEvent)
 
 
 class SubscriberTooSlow(Exception):
@@ -32,13 +36,13 @@ class EventBoard:
             first_sequence: of the first event. The daemon gives its start time in unix milliseconds, so
                 that a watcher's position in an earlier run is never taken for one in this.
         """
-        self._events: deque[SaleEvent] = deque(maxlen=EVENTS_KEPT_MAX)
+        self._events: deque[TillEvent] = deque(maxlen=EVENTS_KEPT_MAX)
         self._next_sequence = first_sequence
         self._watchers: set[Subscription] = set()
 
-    def publish(self, event: SaleEvent) -> SaleEvent:
+    def publish(self, event: AnyEvent) -> AnyEvent:
         """Number an event, keep it, and wake every watcher; never blocks."""
-        numbered = msgspec.structs.replace(event, sequence=self._next_sequence)
+        numbered: AnyEvent = msgspec.structs.replace(event, sequence=self._next_sequence)
         self._next_sequence += 1
         self._events.append(numbered)
         self._wake()
@@ -66,7 +70,7 @@ class EventBoard:
             watcher.is_closed = True
         self._wake()
 
-    def find(self, sequence: int) -> SaleEvent | None:
+    def find(self, sequence: int) -> TillEvent | None:
         """Return the event with this number; None if it has not happened yet.
 
         Raises:
@@ -100,7 +104,7 @@ class Subscription:
         self._woken = asyncio.Event()
         self.is_closed = False
 
-    async def next(self, timeout_ms: int) -> SaleEvent | None:
+    async def next(self, timeout_ms: int) -> TillEvent | None:
         """Return the next event; None if none came in time or the daemon stops (`is_closed`).
 
         Raises:
@@ -117,7 +121,7 @@ class Subscription:
         """Tell the watcher that something happened."""
         self._woken.set()
 
-    async def _wait(self, timeout_ms: int) -> SaleEvent | None:
+    async def _wait(self, timeout_ms: int) -> TillEvent | None:
         self._woken.clear()
         try:
             async with asyncio.timeout(timeout_ms / 1000):

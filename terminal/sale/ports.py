@@ -11,6 +11,7 @@ from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
 from terminal.presentations import TermsSource
 from terminal.sale.attempt import RunBlocking
+from terminal.sale.offline_tap import OfflineDoor
 from terminal.sale.resolver import DEFAULT_TIMES, UnknownTimes
 from wire.messages.enrolment import EnrolmentAnswer
 from wire.messages.till import SaleEvent
@@ -42,6 +43,8 @@ class SalePorts:
     entropy: Callable[[int], bytes]
     answer_deadline_ms: int
     run_blocking: RunBlocking = asyncio.to_thread
+    offline: OfflineDoor | None = None
+    """None where payments without a connection are not taken."""
     times: UnknownTimes = DEFAULT_TIMES
     """Must be the resolver's own."""
 

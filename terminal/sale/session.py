@@ -26,14 +26,16 @@ from terminal.sale.attempt import (
 )
 from terminal.sale.attempt_book import AttemptBook
 from terminal.sale.confirmation import HolderConfirmation
+from terminal.sale.offline_tap import accept_offline, is_for_offline
 from terminal.sale.ports import SaleFacts, SalePorts
 from terminal.sale.states import OPEN, READERS_ON, SaleStep, next_state
 from terminal.sale.wording import make_decline, make_refusal
-from wire.cards.payment_terms import NONCE_BYTES, PaymentTerms
+from wire.cards.payment_terms import NONCE_BYTES, QUALIFIERS_OFFLINE, QUALIFIERS_ONLINE, PaymentTerms
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.payments import Decline, EntryMode, PaymentAnswer, PaymentRequest, entry_mode_of
 from wire.messages.till import (
     AttemptStage,
+    OfflinePayment,
     Refusal,
     SaleEvent,
     SaleEventKind,
@@ -74,6 +76,7 @@ class SaleSession:
         self._attempt_id: str | None = None
         self._answer: PaymentAnswer | None = None
         self._reverses_ms: int | None = None
+        self._offline: OfflinePayment | None = None
         self._armed_ns = 0
         self._tried: set[bytes] = set()
         self._deadline: asyncio.TimerHandle | None = None
@@ -116,6 +119,7 @@ class SaleSession:
             deadline_ms=self._facts.deadline_ms,
             attempt_count=self._attempt_count,
             answer=self._answer,
+            offline=self._offline,
             attempt_id=self._attempt_id,
             reverses_ms=self._reverses_ms if self._state is SaleState.UNKNOWN else None,
         )
@@ -146,6 +150,11 @@ class SaleSession:
         self._deadline = asyncio.get_running_loop().call_later(wait_ms / 1000, self._pass_deadline)
         self._arm()
         self._publish(SaleEventKind.ARMED)
+        door = self._ports.offline
+        code = door.refusal_before_tap(self._facts.amount) if door is not None and door.is_offline else None
+        if code is not None:
+            # Said before anybody holds out a phone in vain; the connection may still come back.
+            self._refuse("", code)
 
     def make_terms(self) -> PaymentTerms:
         """Return terms for one SELECT, with a fresh nonce; called in the readers' own threads."""
@@ -155,7 +164,12 @@ class SaleSession:
             merchant_id=self._ports.enrolment.merchant_id,
             terminal_id=self._ports.enrolment.terminal_id,
             at_s=self._ports.now_ms() // 1000,
+            qualifiers=QUALIFIERS_OFFLINE if self._is_offline else QUALIFIERS_ONLINE,
         )
+
+    @property
+    def _is_offline(self) -> bool:
+        return self._ports.offline is not None and self._ports.offline.is_offline
 
     def present(self, event: PresentationEvent) -> None:
         """Take what a reader tells; what does not fit the state is ignored."""
@@ -238,8 +252,8 @@ class SaleSession:
         await asyncio.wait({submission}, timeout=grace_ms / 1000)
         submission.cancel()
         await asyncio.wait({submission})
-        if self._state is SaleState.SUBMITTING:
-            await self._store_unknown()
+        is_unanswered = self._state is SaleState.SUBMITTING and self._attempt_id is not None
+        if is_unanswered and await self._store_unknown():
             self._step(SaleStep.UNANSWERED, SaleEventKind.UNKNOWN)
 
     def stop_waiting(self) -> None:
@@ -285,10 +299,39 @@ class SaleSession:
         digest = hashlib.sha256(msgspec.json.encode(presented.presentation)).digest()
         if next_state(self._state, SaleStep.PRESENTED) is None or presented.complete_ns < self._armed_ns:
             return
-        if digest not in self._tried:
-            self._submit(presented, digest)
-        else:
+        if digest in self._tried:
             self._refuse(presented.reader, "already_presented")
+        elif is_for_offline(presented, self._ports.offline):
+            self._change_state(SaleStep.PRESENTED)
+            self._submission = asyncio.create_task(self._accept_offline(presented))
+        else:
+            self._submit(presented, digest)
+
+    async def _accept_offline(self, presented: Presented) -> None:
+        door = self._ports.offline
+        assert door is not None, "it said that this is for it"
+        # An id of its own: what was sent to the gateway under another is never accepted here.
+        accepted = await accept_offline(
+            presented,
+            door,
+            attempt_id=make_ulid(self._ports.now_ms(), self._ports.entropy(ENTROPY_BYTES)),
+            order_id=self._facts.order_id,
+            amount=self._facts.amount,
+            enrolment=self._ports.enrolment,
+            run_blocking=self._ports.run_blocking,
+        )
+        details = _Details(reader=presented.reader, entry_mode=entry_mode_of(presented.presentation))
+        if isinstance(accepted, str):
+            details["refusal"] = make_refusal(presented.reader, accepted)
+            self._step(SaleStep.REFUSED, SaleEventKind.REFUSED, **details)
+            if self._is_overdue:
+                self._pass_deadline()
+            return
+        self._attempt_count += 1
+        self._attempt_id, self._offline = accepted.attempt_id, accepted
+        details["tap_to_answer_ms"] = self._since_ms(presented.noticed_ns)
+        self._step(SaleStep.ACCEPTED_OFFLINE, SaleEventKind.ACCEPTED_OFFLINE, **details)
+        door.note_accepted()
 
     def _submit(self, presented: Presented, digest: bytes) -> None:
         # The state changes before anything is awaited: a second presentation finds it SUBMITTING.

@@ -33,6 +33,8 @@ class SaleStep(StrEnum):
     PIN_REFUSED = "pin_refused"
     """A PIN was wrong or could not be judged; the holder may still agree."""
     APPROVED = "approved"
+    ACCEPTED_OFFLINE = "accepted_offline"
+    """Judged by this till's own rules, sealed and stored; nothing was sent."""
     UNANSWERED = "unanswered"
     """The answer deadline passed: whether the attempt was paid is unknown."""
     CLOSED = "closed"
@@ -69,6 +71,7 @@ TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
         SaleStep.DECLINED: SaleState.DECLINED,
         SaleStep.CONFIRMATION_ASKED: SaleState.CONFIRMING,
         SaleStep.APPROVED: SaleState.APPROVED,
+        SaleStep.ACCEPTED_OFFLINE: SaleState.ACCEPTED_OFFLINE,
         SaleStep.CLOSED: SaleState.CLOSED,
         SaleStep.UNANSWERED: SaleState.UNKNOWN,
     },
@@ -97,6 +100,7 @@ TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
         SaleStep.CLOSED: SaleState.CLOSED,
     },
     SaleState.APPROVED: {},
+    SaleState.ACCEPTED_OFFLINE: {},
     SaleState.DECLINED: {},
     SaleState.CLOSED: {},
     SaleState.CANCELLED: {},

@@ -1,4 +1,4 @@
-"""Sale events as server-sent events: resumable by Last-Event-ID, with a heartbeat, dropped when too slow."""
+"""Events as server-sent events: resumable by Last-Event-ID, with a heartbeat, dropped when too slow."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from terminal.sale.events import EventBoard, SubscriberTooSlow, Subscription
+from terminal.sale.events import EventBoard, SubscriberTooSlow, Subscription, TillEvent
 from wire.errors import WireError
 from wire.messages.base import dump_message
-from wire.messages.till import SaleEvent
 
 HEARTBEAT_MS: Final = 10_000
 WRITE_TIMEOUT_MS: Final = 5_000
@@ -62,7 +61,7 @@ async def _write(response: web.StreamResponse, chunk: bytes) -> None:
         await response.write(chunk)
 
 
-def _dump_event(event: SaleEvent) -> bytes:
+def _dump_event(event: TillEvent) -> bytes:
     # JSON has no raw line break, so one data line is enough.
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (
         event.sequence,

@@ -14,6 +14,8 @@ STATUS_OF: Final = {
     "malformed": 400,
     "unauthorised": 401,
     "host_not_allowed": 403,
+    "offline_not_offered": 403,
+    "terminal_revoked": 403,
     "pin_wrong": 403,
     "pin_is_locked": 403,
     "not_found": 404,

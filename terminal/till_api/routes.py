@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from terminal.errors import SaleRefused
+from terminal.offline.desk import OfflineDesk
 from terminal.sale.desk import SaleDesk
 from terminal.sale.events import EventBoard
 from terminal.till_api.event_stream import stream_events
@@ -22,17 +23,20 @@ from terminal.till_api.guards import (
 )
 from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
 from wire.messages.payments import PaymentAnswer
-from wire.messages.till import DaemonView, PinEntry, SaleRequest, SaleView
+from wire.messages.till import DaemonView, OfflinePayment, PinEntry, SaleRequest, SaleView
 
 PNG_CONTENT_TYPE: Final = "image/png"
 
 
+Receiptable = PaymentAnswer | OfflinePayment
+
+
 @dataclass(frozen=True, slots=True)
 class ReceiptMakers:
-    """How an approved answer becomes a receipt; both block for a moment."""
+    """How an approved answer, or what was accepted offline, becomes a receipt; both block for a moment."""
 
-    text: Callable[[PaymentAnswer], str]
-    png: Callable[[PaymentAnswer], bytes]
+    text: Callable[[Receiptable], str]
+    png: Callable[[Receiptable], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class TillApi:
     board: EventBoard
     receipts: ReceiptMakers
     describe_daemon: Callable[[], DaemonView]
+    offline: OfflineDesk | None = None
 
     async def start_sale(self, request: web.Request) -> web.Response:
         """POST /v1/sales."""
@@ -88,14 +93,29 @@ class TillApi:
         return web.Response(status=204)
 
     async def show_receipt(self, request: web.Request) -> web.Response:
-        """GET /v1/sales/{sale_id}/receipt; only an approved sale has one."""
-        answer = self._find(request).answer
-        if answer is None or answer.outcome != "approved":
+        """GET /v1/sales/{sale_id}/receipt; only what was approved or accepted offline has one."""
+        sale = self._find(request)
+        is_paid = sale.answer is not None and sale.answer.outcome == "approved"
+        paid = sale.answer if is_paid else sale.offline
+        if paid is None:
             raise SaleRefused("there is no receipt of this sale", code="not_found")
         if _wants_png(request):
-            image = await asyncio.to_thread(self.receipts.png, answer)
+            image = await asyncio.to_thread(self.receipts.png, paid)
             return web.Response(body=image, content_type=PNG_CONTENT_TYPE)
-        return web.Response(text=self.receipts.text(answer), content_type="text/plain")
+        return web.Response(text=self.receipts.text(paid), content_type="text/plain")
+
+    async def show_offline(self, _: web.Request) -> web.Response:
+        """GET /v1/offline."""
+        return _json(self._open_offline().describe())
+
+    async def drain_offline(self, _: web.Request) -> web.Response:
+        """POST /v1/offline/drain; its progress is told by events."""
+        return _json(await self._open_offline().drain())
+
+    def _open_offline(self) -> OfflineDesk:
+        if self.offline is None:
+            raise SaleRefused("payments without a connection are not switched on", code="offline_not_offered")
+        return self.offline
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/events."""
@@ -141,6 +161,8 @@ def make_till_app(api: TillApi, *, host: str, access_key: str | None) -> web.App
             web.get("/v1/attempts", api.list_attempts),
             web.post("/v1/attempts/{attempt_id}/reverse", api.reverse_attempt),
             web.post("/v1/attempts/{attempt_id}/keep", api.keep_attempt),
+            web.get("/v1/offline", api.show_offline),
+            web.post("/v1/offline/drain", api.drain_offline),
             web.get("/v1/events", api.watch),
             web.get("/v1/daemon", api.show_daemon),
             web.get("/v1/readers", api.show_readers),

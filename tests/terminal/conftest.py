@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -36,7 +37,13 @@ from terminal.http_transport import HttpTransport
 from terminal.identity import Identity, prepare_enrolment_key, store_identity
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain, TermsSource
 from wire import es256
+<<<<<<< HEAD
 from wire.errors import SignatureError
+=======
+from wire.cards.dialogue import hold_dialogue
+from wire.cards.presentation_dialogue import OfflineTap, read_presentation
+from wire.errors import CardError
+>>>>>>> 0aca39a (Take taps while the gateway is away, by this till's own rules, and say what became of them)
 from wire.http_signatures import (
     SignatureTag,
     parse_signed_request,
@@ -51,6 +58,7 @@ from wire.messages.payments import (
     ConfirmationWay,
     ConfirmRequest,
     Decline,
+    NfcAppPresentation,
     PaymentAnswer,
     PaymentRequest,
     PaymentState,
@@ -64,6 +72,8 @@ from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
 from wire.messages.sessions import SessionAnswer, SessionRequest
 from wire.messages.terminals import TerminalEvents, TerminalNotice
 from wire.messages.till import (
+    DaemonEvent,
+    DaemonEventKind,
     DaemonView,
     ReaderState,
     ReaderView,
@@ -266,6 +276,10 @@ class GatewayStandIn:
         self.sessions: dict[bytes, bytes] = {}
         self.session_lifetime_ms = 3_600_000
         self.opens_sessions = True
+        self.is_down = False
+        """Whether every connection is reset before anything is read."""
+        self.answer_offline: Callable[[web.Request, bytes], web.StreamResponse] | None = None
+        """Answers what is asked under /v1/offline."""
         self.held = asyncio.Event()
         self.release = asyncio.Event()
 
@@ -290,12 +304,17 @@ class GatewayStandIn:
                 web.post("/v1/terminals/enrol", self._enrol),
                 web.post("/v1/terminals/sessions", self._open_session),
                 web.get("/health/live", self._live),
+                web.route("*", "/v1/offline/{what}", self._offline),
             ]
         )
         return app
 
     @web.middleware
     async def _refuse_repeats(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.is_down:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
         try:
             return await handler(request)
         except RepeatedRequest:
@@ -449,6 +468,23 @@ class GatewayStandIn:
             )
         )
 
+    async def _offline(self, request: web.Request) -> web.StreamResponse:
+        body = await self._receive(request)
+        return (
+            make_problem("not_found", 404)
+            if self.answer_offline is None
+            else self.answer_offline(request, body)
+        )
+
+    async def go_down(self) -> None:
+        """Answer nobody any more, and break what is open."""
+        self.is_down = True
+        await self.stop_streams()
+
+    async def come_back(self) -> None:
+        """Answer again."""
+        self.is_down, self.streams = False, True
+
     async def _live(self, _: web.Request) -> web.StreamResponse:
         return web.Response(text="ok")
 
@@ -503,6 +539,16 @@ async def be_busy(_: GatewayStandIn, __: web.Request, ___: Process) -> web.Strea
     return make_problem("gateway_busy", 503, {"Retry-After": "0"})
 
 
+class TapCard(Protocol):
+    """A simulated card."""
+
+    def power_on(self) -> None:
+        """Come into the field."""
+
+    def transmit(self, command: bytes) -> bytes:
+        """Answer one command."""
+
+
 class HandReaders:
     """Readers that present what the test says, through the same contract as the supervisor."""
 
@@ -539,6 +585,21 @@ class HandReaders:
         done_ns = noticed_ns if complete_ns is None else complete_ns
         self._deliver(Presented(READER, presentation, noticed_ns, done_ns, 12))
 
+    def tap(self, card: TapCard) -> None:
+        """Hold the whole dialogue with a card, as a reader's thread does."""
+        assert self.terms is not None, "armed"
+        noticed_ns = time.monotonic_ns()
+        self._deliver(Noticed(READER, noticed_ns))
+        card.power_on()
+        try:
+            read = hold_dialogue(read_presentation(self.terms), card.transmit)
+        except CardError as error:
+            self._deliver(PresentedInVain(READER, error.code, noticed_ns))
+            return
+        credential = read.credential if isinstance(read, OfflineTap) else None
+        tapped = NfcAppPresentation(token=read.token) if isinstance(read, OfflineTap) else read
+        self._deliver(Presented(READER, tapped, noticed_ns, time.monotonic_ns(), 12, credential))
+
     def refuse(self, code: str) -> None:
         noticed_ns = time.monotonic_ns()
         self._deliver(Noticed(READER, noticed_ns))
@@ -557,6 +618,18 @@ class Till:
     stack: AsyncExitStack
     watcher: asyncio.Task[None] | None = None
     events: asyncio.Queue[SaleEvent] = field(default_factory=asyncio.Queue)
+    daemon_events: asyncio.Queue[DaemonEvent] = field(default_factory=asyncio.Queue)
+
+    def take_event(self, event: SaleEvent | DaemonEvent) -> None:
+        (self.events if isinstance(event, SaleEvent) else self.daemon_events).put_nowait(event)
+
+    async def wait_for_daemon(self, kind: DaemonEventKind) -> DaemonEvent:
+        """Return the next event of this kind outside sales."""
+        async with asyncio.timeout(EVENT_TIMEOUT_S):
+            while True:
+                event = await self.daemon_events.get()
+                if event.kind is kind:
+                    return event
 
     async def start_sale(self, amount_minor: int = 1250, **fields: object) -> SaleView:
         body = dump_message(SaleRequest(amount_minor=amount_minor, **fields))
@@ -602,10 +675,14 @@ async def watch(
 ) -> None:
     """Read server-sent events until the daemon ends them."""
     async with session.get("/v1/events") as response:
+        name = b""
         async for line in response.content:
             ready.set()
+            if line.startswith(b"event: "):
+                name = line[7:].strip()
             if line.startswith(b"data: "):
-                put(parse_message(line[6:], SaleEvent))
+                is_of_daemon = name.decode() in set(DaemonEventKind)
+                put(parse_message(line[6:], DaemonEvent if is_of_daemon else SaleEvent))
 
 
 @pytest.fixture
@@ -684,7 +761,7 @@ async def start_till(
         session = aiohttp.ClientSession(daemon.url, headers=headers)
         till = Till(daemon.url, config.data_path, config, made[0], session, stack)
         ready = asyncio.Event()
-        till.watcher = asyncio.create_task(watch(session, ready, till.events.put_nowait))
+        till.watcher = asyncio.create_task(watch(session, ready, till.take_event))
 
         await ready.wait()
         tills.append(till)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from terminal.config import SaleSettings, TerminalConfig
+from terminal.config import OfflineSettings, SaleSettings, TerminalConfig
 from tests.terminal.conftest import (
     GatewayStandIn,
     Till,
@@ -47,10 +47,10 @@ async def run_command(config_path: Path) -> AsyncIterator[Run]:
     async def run(command: str, *arguments: str) -> Process:
         process = await asyncio.create_subprocess_exec(
             PROGRAM,
-            command,
+            *[command, *arguments[:1]] if command == "offline" else [command],
             "--config",
             str(config_path),
-            *arguments,
+            *arguments[1:] if command == "offline" else arguments,
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
@@ -231,6 +231,16 @@ async def test_customer_confirms_by_pin_on_the_command_line(
     assert "Above the limit without confirmation" in out
     assert f"tapscan-terminal pin {sale_id}" in out
     assert "APPROVED" in out
+
+
+async def test_offline_payments_are_shown_and_handed_in_on_the_command_line(
+    start_till: StartTill, run_command: Run, gateway: GatewayStandIn
+) -> None:
+    await start_till(offline=OfflineSettings(enabled=True))
+    code, out, _ = await finish(await run_command("offline", "status"))
+    assert (code, "online since" in out, "needs" in out or "must be online" in out) == (0, True, True)
+    code, out, _ = await finish(await run_command("offline", "drain"))
+    assert (code, out) == (0, "handed in 0, still waiting 0, of these unreadable to the gateway 0\n")
 
 
 async def test_command_without_a_daemon_says_so(run_command: Run, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from wire.messages.base import Message
 from wire.messages.payments import (
     AmountMinor,
+    AmountOrNothing,
     CurrencyCode,
     Decline,
     EntryMode,
@@ -20,6 +21,7 @@ from wire.messages.payments import (
     UnixMs,
 )
 
+RESULTS_SHOWN_MAX: Final = 20
 UNRESOLVED_SHOWN_MAX: Final = 20
 """So many attempts without an outcome are told one by one; their count is exact."""
 
@@ -36,6 +38,8 @@ class SaleState(StrEnum):
     CONFIRMING = "confirming"
     """Its holder has to agree, by PIN or phone: the answer's `confirmation` says why, how and until when."""
     APPROVED = "approved"
+    ACCEPTED_OFFLINE = "accepted_offline"
+    """Accepted without asking, sealed and stored: it is charged when the connection is back."""
     DECLINED = "declined"
     """The last attempt was declined and no further one is possible in this sale."""
     UNKNOWN = "unknown"
@@ -77,6 +81,7 @@ class SaleEventKind(StrEnum):
     """The PIN was not accepted, or could not be judged; the sale still waits for its holder."""
     DECLINED = "declined"
     APPROVED = "approved"
+    ACCEPTED_OFFLINE = "accepted_offline"
     UNKNOWN = "unknown"
     KEPT = "kept"
     """The cashier said to go on asking and not to take the attempt back."""
@@ -128,6 +133,22 @@ class Refusal(Message, frozen=True):
     reader: str
 
 
+class OfflinePayment(Message, frozen=True):
+    """A payment that was accepted without asking; what a receipt of it states."""
+
+    attempt_id: UlidText
+    """The gateway charges it under this id, once."""
+    order_id: OrderId
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    accepted_ms: UnixMs
+    sequence: Annotated[int, msgspec.Meta(ge=1)]
+    """Of the sealed record on this till."""
+    terminal_id: str
+    merchant_name: str
+    location_name: str
+
+
 class SaleView(Message, frozen=True):
     """A sale as its till sees it."""
 
@@ -141,6 +162,8 @@ class SaleView(Message, frozen=True):
     attempt_count: int = 0
     answer: PaymentAnswer | None = None
     """The gateway's answer to the last attempt, once there is one."""
+    offline: OfflinePayment | None = None
+    """What was accepted without asking."""
     attempt_id: UlidText | None = None
     """Of the last attempt."""
     reverses_ms: UnixMs | None = None
@@ -161,6 +184,77 @@ class SaleEvent(Message, frozen=True):
     decline: Decline | None = None
     tap_to_answer_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """From the moment the reader noticed the card or code to the gateway's answer."""
+
+
+class OfflineResult(Message, frozen=True):
+    """What became of a payment that was accepted offline and did not plainly end well."""
+
+    attempt_id: UlidText
+    order_id: OrderId
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    accepted_ms: UnixMs
+    outcome: Literal["settled", "declined", "conflict"]
+    code: str
+    cashier_text: dict[str, str]
+    loss_minor: AmountOrNothing = 0
+    """What nobody's allowance or wallet covered."""
+    loss_bearer: Literal["operator", "merchant"] | None = None
+
+
+class OfflineView(Message, frozen=True):
+    """Payments without a connection: whether they are taken, what waits, and what went wrong."""
+
+    mode: Literal["online", "offline"]
+    since_ms: UnixMs
+    """When the mode began."""
+    waiting_count: int
+    waiting_minor: int
+    """Sum of what waits to be handed in."""
+    currency: CurrencyCode
+    oldest_ms: UnixMs | None = None
+    """When the oldest of what waits was accepted."""
+    synced_ms: UnixMs | None = None
+    """When the gateway last said whom to believe and how far."""
+    refusal: str = ""
+    """Code of why no tap at all could be accepted now; empty where the smallest one could."""
+    set_aside_count: int = 0
+    """Records the gateway could not read; they are tried again after all others."""
+    conflict_count: int = 0
+    declined_count: int = 0
+    merchant_loss_minor: int = 0
+    results: Annotated[list[OfflineResult], msgspec.Meta(max_length=RESULTS_SHOWN_MAX)] = msgspec.field(
+        default_factory=list
+    )
+    """The newest of what did not plainly end well."""
+
+
+class OfflineDrained(Message, frozen=True):
+    """How far a drain has come."""
+
+    settled_count: int
+    waiting_count: int
+    set_aside_count: int
+
+
+class DaemonEventKind(StrEnum):
+    """What happened at this till outside a sale; also the `event:` name of the server-sent event."""
+
+    WENT_OFFLINE = "went_offline"
+    """The gateway does not answer: taps are judged and stored here, codes are refused."""
+    WENT_ONLINE = "went_online"
+    OFFLINE_PROGRESS = "offline_progress"
+    OFFLINE_RESULT = "offline_result"
+
+
+class DaemonEvent(Message, frozen=True):
+    """One such thing; numbered together with the events of sales."""
+
+    sequence: int
+    at_ms: UnixMs
+    kind: DaemonEventKind
+    progress: OfflineDrained | None = None
+    result: OfflineResult | None = None
 
 
 class ReaderState(StrEnum):
@@ -198,3 +292,5 @@ class DaemonView(Message, frozen=True):
         msgspec.field(default_factory=list)
     )
     """The oldest of the attempts without an outcome."""
+    offline: OfflineView | None = None
+    """None where payments without a connection are not switched on; its `results` are told by themselves."""

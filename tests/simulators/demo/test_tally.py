@@ -62,6 +62,7 @@ def test_every_kind_of_event_either_ends_the_wait_with_a_code_or_does_not() -> N
         SaleEventKind.REFUSED: "uid_only_card",
         SaleEventKind.DECLINED: "insufficient_funds",
         SaleEventKind.APPROVED: "approved",
+        SaleEventKind.ACCEPTED_OFFLINE: "accepted_offline",
         SaleEventKind.UNKNOWN: "unknown",
         SaleEventKind.CONFIRMING: None,
         SaleEventKind.PIN_REFUSED: None,

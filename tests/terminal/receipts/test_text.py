@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from terminal.receipts.content import make_content
 from terminal.receipts.text import WIDTH_CHARS_MIN, format_receipt, wrap_columns
 from wire.messages.payments import EntryMode, PaymentAnswer, PaymentState, ReceiptFacts
+from wire.messages.till import OfflinePayment
 
 
 def _columns(line: str) -> int:
@@ -115,3 +117,24 @@ def test_wrapping_loses_no_character(word: str, width: int) -> None:
 def test_wrapping_breaks_latin_at_blanks_and_chinese_anywhere() -> None:
     assert wrap_columns("Ask for another way to pay.", 12) == ["Ask for", "another way", "to pay."]
     assert wrap_columns("该卡片或设备已停用", 8) == ["该卡片或", "设备已停", "用"]
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "ACCEPTED OFFLINE"), ("zh-Hans", "离线受理")])
+def test_receipt_of_what_was_accepted_offline_says_so(language: str, words: str) -> None:
+    payment = OfflinePayment(
+        attempt_id="01ARYZ6S410000000000000001",
+        order_id="table-7",
+        amount_minor=1_250,
+        currency="EUR",
+        accepted_ms=1_800_000_000_000,
+        sequence=7,
+        terminal_id="TERM0001",
+        merchant_name="Corner Shop",
+        location_name="High Street",
+    )
+    text = format_receipt(payment, language)
+    assert words in text
+    assert "12.50 EUR" in text
+    assert "table-7" in text
+    assert ("PAID" in text) is False
+    assert make_content(payment).qr_text == "RO1:01ARYZ6S410000000000000001"

@@ -13,6 +13,7 @@ from wire.messages.till import SaleState
 ROOT = Path(__file__).parents[3]
 ENDS = {
     SaleState.APPROVED,
+    SaleState.ACCEPTED_OFFLINE,
     SaleState.DECLINED,
     SaleState.CLOSED,
     SaleState.CANCELLED,
@@ -34,8 +35,8 @@ def expected_state(state: SaleState, step: SaleStep) -> SaleState | None:
         }.get(step)
     if state in AT_THE_TILL and step is SaleStep.DECLINED_FOR_NOW:
         return SaleState.ARMED
-    if state is SaleState.SUBMITTING and step is SaleStep.REFUSED:
-        return SaleState.ARMED
+    if state is SaleState.SUBMITTING and step in (SaleStep.REFUSED, SaleStep.ACCEPTED_OFFLINE):
+        return SaleState.ARMED if step is SaleStep.REFUSED else SaleState.ACCEPTED_OFFLINE
     if state in AT_THE_TILL and step is SaleStep.UNANSWERED:
         return SaleState.UNKNOWN
     if state in (SaleState.SUBMITTING, SaleState.UNKNOWN) and step is SaleStep.CONFIRMATION_ASKED:

@@ -127,6 +127,32 @@ _UNRESOLVED = till.UnresolvedAttempt(
     trouble="gateway_unreachable",
     next_try_ms=1_784_000_030_000,
 )
+_OFFLINE_RESULT = till.OfflineResult(
+    attempt_id=_ULID,
+    order_id="ORDER-17",
+    amount_minor=1_250,
+    currency="EUR",
+    accepted_ms=1_784_000_000_000,
+    outcome="conflict",
+    code="offline_record_conflict",
+    cashier_text={"en": "No."},
+    loss_minor=1_250,
+    loss_bearer="merchant",
+)
+_DRAINED = till.OfflineDrained(settled_count=16, waiting_count=1, set_aside_count=1)
+_OFFLINE = till.OfflineView(
+    mode="offline",
+    since_ms=1,
+    waiting_count=1,
+    waiting_minor=1_250,
+    currency="EUR",
+    oldest_ms=1_784_000_000_000,
+    synced_ms=1_784_000_000_000,
+    refusal="offline_store_full",
+    conflict_count=1,
+    merchant_loss_minor=1_250,
+    results=[_OFFLINE_RESULT],
+)
 _ISSUER_KEY = offline.IssuerKey(key_id=bytes(8), public_key=b"\x02" + bytes(32))
 _RULES = offline.OfflineRules(
     currency="EUR",
@@ -254,6 +280,27 @@ EXAMPLES: list[Message] = [
         unresolved=[_UNRESOLVED],
     ),
     _UNRESOLVED,
+    _OFFLINE_RESULT,
+    _DRAINED,
+    _OFFLINE,
+    till.OfflinePayment(
+        attempt_id=_ULID,
+        order_id="ORDER-17",
+        amount_minor=1_250,
+        currency="EUR",
+        accepted_ms=1_784_000_000_000,
+        sequence=7,
+        terminal_id="TERMNA01",
+        merchant_name="最佳咖啡",
+        location_name="Main Street",
+    ),
+    till.DaemonEvent(
+        sequence=8,
+        at_ms=1,
+        kind=till.DaemonEventKind.OFFLINE_RESULT,
+        progress=_DRAINED,
+        result=_OFFLINE_RESULT,
+    ),
     till.PinEntry(pin="2468"),
 ]
 
