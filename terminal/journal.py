@@ -177,11 +177,6 @@ class Journal:
         with self._lock:
             return list(self._unresolved.values())
 
-    def is_unresolved(self, attempt_id: str) -> bool:
-        """Say whether an attempt has no final word at this moment."""
-        with self._lock:
-            return attempt_id in self._unresolved
-
     def list(self) -> list[JournalEntry]:
         """Return every attempt kept, unresolved first, then the newest first."""
         with self._lock:

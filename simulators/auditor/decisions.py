@@ -18,6 +18,7 @@ from simulators.auditor.evidence import Asked, Evidence, Payer, Presented
 from simulators.auditor.ledger import LedgerModel
 
 CODE: Final = "code_numeric"
+ATTEMPT_REVERSED: Final = "attempt_reversed"
 LINK: Final = "nfc_sdm"
 OVERTAKING_MS_MAX: Final = 60_000
 """By how much a request that was sent earlier may arrive later."""
@@ -99,6 +100,10 @@ def judge(payment: StoredPayment, standing: Standing) -> Iterator[Finding]:
     asked = standing.evidence.asked.get((payment.terminal_id, payment.attempt_id))
     if asked is None:
         yield Finding("nobody_asked", payment.attempt_id)
+        return
+    if payment.decline_code == ATTEMPT_REVERSED:
+        if (payment.terminal_id, payment.attempt_id) not in standing.evidence.reversing:
+            yield Finding("reversed_by_nobody", payment.attempt_id)
         return
     if asked.presented is None:
         yield Finding("nobody_presented", payment.attempt_id)

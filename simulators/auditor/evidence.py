@@ -78,6 +78,8 @@ class Evidence:
     frozen: dict[str, int] = field(default_factory=dict)
     codes_asked_ms: dict[str, list[int]] = field(default_factory=dict)
     """When a phone asked for a numeric code, whether or not it got one: each ends the ones before."""
+    reversing: set[tuple[str, str]] = field(default_factory=set)
+    """Attempts, by terminal, that their till began to take back; from then on they may be."""
     contradictions: list[tuple[str, str]] = field(default_factory=list)
     """A code and where: what one till was told does not go together."""
 
@@ -90,6 +92,11 @@ class Evidence:
         promise = asked.promise
         self.asked.setdefault((promise.terminal_id, promise.attempt_id), asked)
         self.order_amounts.setdefault((asked.merchant_id, asked.order_id), promise.amount_minor)
+
+    def take_back(self, asked: Asked) -> None:
+        """Note that a till began to take an attempt back, whether or not it was ever sent."""
+        self.reversing.add((asked.promise.terminal_id, asked.promise.attempt_id))
+        self.ask(asked)
 
     def tell(self, terminal_id: str, attempt_id: str, told: Told) -> None:
         """Note that a till was told a decision."""

@@ -1,7 +1,7 @@
 """The daemon's repair worker: attempts whose outcome is unknown, one by one, until each has its final word.
 
     PAYING      ask; never seen: send it again, for `resend_ms`; still never seen then: take it back
-    UNKNOWN     the same, and after `reverse_after_ms` take it back whatever became of it
+    UNKNOWN     the same; where nobody answers, after `reverse_after_ms` take it back whatever became of it
     CONFIRMING  ask; take it back where the gateway still waits so long after its own deadline
     KEPT        ask; never seen: send it again, for as long as it takes
     REVERSING   take it back
@@ -130,15 +130,15 @@ class AttemptResolver:
         unresolved = self._journal.unresolved()
         waiting = {record.attempt_id for record in unresolved}
         self._schedules = {key: value for key, value in self._schedules.items() if key in waiting}
-        for record in sorted(unresolved, key=lambda one: one.stage is not AttemptStage.REVERSING):
+        for seen in sorted(unresolved, key=lambda one: one.stage is not AttemptStage.REVERSING):
+            # Its sale may have had the final word, or its till an order, while others were asked about: an
+            # attempt that the cashier was told is refused would be booked if it were sent again now.
+            record = self._journal.find(seen.attempt_id)
+            if not isinstance(record, AttemptRecord) or self._is_on_its_way(record.attempt_id):
+                continue
             schedule = self._schedule_of(record)
-            if self._is_on_its_way(record.attempt_id) or self._monotonic_ns() < schedule.due_ns:
-                continue
-            if not self._journal.is_unresolved(attempt_id):
-                # Its sale had the final word while others were asked about: sent again now, an attempt that
-                # the cashier was told is refused would be booked.
-                continue
-            await self._resolve(record, schedule)
+            if self._monotonic_ns() >= schedule.due_ns:
+                await self._resolve(record, schedule)
 
     def describe(self) -> list[UnresolvedAttempt]:
         """Return the oldest of the attempts without an outcome, and what is being done about them."""
@@ -209,8 +209,9 @@ class AttemptResolver:
         if answer is not None:
             return answer
         if not self._may_be_sent(record):
-            # Never seen, so nobody was told that it was paid; it may still be on some way, and come late.
-            is_stale = record.stage is AttemptStage.PAYING
+            # Never seen and not to be sent again, so nobody was or will be told that it was paid. It may
+            # still be on some way and come late: only taking it back makes that certain.
+            is_stale = record.stage in (AttemptStage.PAYING, AttemptStage.UNKNOWN)
             is_given_up = is_stale and await self._give_up(record)
             return await self._gateway.reverse(record.request) if is_given_up else None
         # Once: every further send is decided anew, since the till may order it to be taken back.

@@ -31,7 +31,7 @@ from simulators.faults.plan import (
     GatewayFaults,
     NetworkFaults,
 )
-from terminal import gateway_client, journal
+from terminal import gateway_client
 from terminal.sale import attempt, resolver, session
 from tests.simulation import inline_store
 from tests.simulation.run import run_seed
@@ -239,7 +239,7 @@ def send_unstored(patch: Patch) -> None:
 class NoJournal:
     """Stores nothing."""
 
-    def record_attempt(self, request: Any, *, at_ms: int) -> None:
+    def record_attempt(self, request: Any, *, at_ms: int, sale_id: str) -> None:
         """Forget it."""
 
     def record_refusal(self, attempt_id: str, code: str, *, at_ms: int) -> None:
@@ -299,7 +299,14 @@ def believe_a_lost_store(patch: Patch) -> None:
 
 
 def ask_about_the_refused(patch: Patch) -> None:
-    patch.setattr(journal.Journal, "is_unresolved", lambda self, attempt_id: True)
+    async def resolve_stale(self: Any) -> None:
+        for record in self._journal.unresolved():
+            schedule = self._schedule_of(record)
+            if not self._is_on_its_way(record.attempt_id) and self._monotonic_ns() >= schedule.due_ns:
+                await self._resolve(record, schedule)
+
+    patch.setattr(resolver.AttemptResolver, "resolve_due", resolve_stale)
+    patch.setattr(resolver.AttemptResolver, "_may_be_sent", lambda *_: True)
 
 
 def keep_a_wrong_session(patch: Patch) -> None:

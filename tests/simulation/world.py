@@ -31,7 +31,7 @@ from tests.simulation.till_node import TillNode
 from tests.simulation.town import START_MS, Town
 from tests.simulation.trace import Trace
 from wire.messages.base import parse_message
-from wire.messages.payments import PaymentRequest
+from wire.messages.payments import PaymentRequest, ReversalRequest
 from wire.messages.till import SaleEvent, SaleEventKind
 from wire.notices import NOTICES, NoticeKind
 
@@ -188,6 +188,8 @@ class World:
 
     def _note_sent(self, till: TillNode, call: SignedCall) -> None:
         self.trace.note(till.name, f"sends {call.method} {call.raw_path[:40]}")
+        if (call.method, call.raw_path) == ("POST", "/v1/reversals"):
+            self._note_reversal(till, parse_message(call.body, ReversalRequest))
         if (call.method, call.raw_path) != ("POST", "/v1/payments"):
             return
         request = parse_message(call.body, PaymentRequest)
@@ -204,6 +206,12 @@ class World:
         )
         if request.attempt_id.encode() not in till.disk.synced(ATTEMPTS_FILE):
             self._object("sent_unstored", request.attempt_id)
+
+    def _note_reversal(self, till: TillNode, reversal: ReversalRequest) -> None:
+        promise = Promise(till.terminal_id, reversal.attempt_id, reversal.amount_minor)
+        self.evidence.take_back(
+            Asked(promise, till.enrolment.merchant_id, reversal.order_id, self.true_ms(), None)
+        )
 
     def _note_event(self, till: TillNode, event: SaleEvent) -> None:
         self.told[event.kind.value] += 1
@@ -287,7 +295,13 @@ class World:
             else:
                 answer = settled.answer
                 decline = None if answer.decline is None else answer.decline.code
-                told = Told(answer.payment_id, answer.outcome == "approved", decline)
+                # What is closed was approved when it was decided; what closed it came later.
+                is_closed = answer.outcome == "closed"
+                told = Told(
+                    answer.payment_id,
+                    answer.outcome == "approved" or is_closed,
+                    None if is_closed else decline,
+                )
                 if (settled.outcome, settled.code) != (answer.outcome, decline or ""):
                     self._object("journal_contradicts_itself", settled.attempt_id)
                 self.evidence.tell(till.terminal_id, settled.attempt_id, told)

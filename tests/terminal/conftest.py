@@ -37,13 +37,9 @@ from terminal.http_transport import HttpTransport
 from terminal.identity import Identity, prepare_enrolment_key, store_identity
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain, TermsSource
 from wire import es256
-<<<<<<< HEAD
-from wire.errors import SignatureError
-=======
 from wire.cards.dialogue import hold_dialogue
 from wire.cards.presentation_dialogue import OfflineTap, read_presentation
-from wire.errors import CardError
->>>>>>> 0aca39a (Take taps while the gateway is away, by this till's own rules, and say what became of them)
+from wire.errors import CardError, SignatureError
 from wire.http_signatures import (
     SignatureTag,
     parse_signed_request,
