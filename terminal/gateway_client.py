@@ -254,7 +254,13 @@ class GatewayClient:
         return _believe_enrolment(reply)
 
     async def call(
-        self, method: str, target: str, body: bytes = b"", idempotency_key: str | None = None
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        idempotency_key: str | None = None,
+        *,
+        own_key: bool = False,
     ) -> Reply:
         """Send one signed request, once, and return the gateway's answer to it: status 200 or 201, JSON.
 
@@ -265,12 +271,13 @@ class GatewayClient:
             target: path and query, already encoded.
             body: JSON, empty for none.
             idempotency_key: a ULID; repeat it to repeat the request.
+            own_key: sign by the terminal's own key in any case, where the till's word is evidence afterwards.
 
         Raises:
             GatewayRefused: it answered with a problem, and has done nothing.
             GatewayUnreachable: no answer that makes sense; it may have done what was asked.
         """
-        session = self._signer.session
+        session = None if own_key else self._signer.session
         try:
             return await self._send_signed(method, target, body, idempotency_key, session)
         except GatewayRefused as refusal:

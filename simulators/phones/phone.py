@@ -75,7 +75,9 @@ class Phone:
         return self._counter.value
 
     def hold_credential(self, credential: bytes) -> OfflineAllowance:
-        """Take a credential the gateway issued; it begins with nothing spent.
+        """Take a credential the gateway issued; a new one begins with nothing spent.
+
+        One that it holds already, because its answer was lost and it asked again, keeps its running total.
 
         Raises:
             TokenError: it is no credential.
@@ -84,8 +86,9 @@ class Phone:
         allowance = OfflineAllowance(credential)
         if allowance.claims.device_key_id != self.key_id:
             raise SimulatorError("the credential is about another device")
-        self.allowance = allowance
-        return allowance
+        if self.allowance is None or self.allowance.claims.credential_id != allowance.claims.credential_id:
+            self.allowance = allowance
+        return self.allowance
 
     def mint_token(self, now_ms: int, cap: Money, life_s: int = TOKEN_LIFE_S) -> bytes:
         """Sign a token that pays up to the cap.

@@ -36,6 +36,7 @@ class Line:
         self._open: set[asyncio.StreamWriter] = set()
         self.lost_count = 0
         """Answers that were on their way and did not arrive."""
+        self._lost = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
@@ -66,6 +67,12 @@ class Line:
         self._state = state
         if state is LineState.CUT:
             self._break_all()
+
+    async def wait_for_losses(self, count: int) -> None:
+        """Return once so many more answers were lost than now."""
+        enough = self.lost_count + count
+        async with self._lost:
+            await self._lost.wait_for(lambda: self.lost_count >= enough)
 
     def _break_all(self) -> None:
         for writer in list(self._open):
@@ -99,7 +106,9 @@ class Line:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(CHUNK_BYTES):
                 if self._state is LineState.LOSES_ANSWERS:
-                    self.lost_count += 1
+                    async with self._lost:
+                        self.lost_count += 1
+                        self._lost.notify_all()
                     break
                 writer.write(chunk)
                 await writer.drain()

@@ -49,6 +49,10 @@ class Shopfront:
     http: aiohttp.ClientSession
     notes: dict[str, Any] = field(default_factory=dict)
 
+    def now_ms(self) -> int:
+        """Unix milliseconds, as every process here has them."""
+        return _now_ms()
+
     async def start_gateway(self) -> None:
         """Start the gateway, and lead the line to it."""
         self.line.lead_to(await self.gateway.start())
