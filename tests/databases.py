@@ -30,10 +30,14 @@ class Database:
     """One database of one kind."""
 
     kind: str
+    place: Path | str
+    """As an audit is told it."""
     open_store: Callable[[], Awaitable[Any]]
     """Opens it once more; whoever opened a store closes it."""
     read: Callable[[Sequence[str]], Awaitable[list[Rows]]]
     """Runs queries behind the stores' back, all on one snapshot, and returns the rows of each."""
+    write: Callable[[Sequence[str]], Awaitable[None]]
+    """Runs statements behind the stores' back, in one transaction."""
 
     async def read_books(self) -> Books:
         """Return the books as they stand."""
@@ -47,7 +51,10 @@ def sqlite_database(path: Path) -> Database:
     async def read(queries: Sequence[str]) -> list[Rows]:
         return read_sqlite(path, queries)
 
-    return Database("sqlite", lambda: open_sqlite_store(path), read)
+    async def write(statements: Sequence[str]) -> None:
+        write_sqlite(path, statements)
+
+    return Database("sqlite", path, lambda: open_sqlite_store(path), read, write)
 
 
 def postgres_database(url: str) -> Database:
@@ -56,7 +63,10 @@ def postgres_database(url: str) -> Database:
     async def read(queries: Sequence[str]) -> list[Rows]:
         return await read_postgres(url, queries)
 
-    return Database("postgres", lambda: open_postgres_store(url), read)
+    async def write(statements: Sequence[str]) -> None:
+        await write_postgres(url, statements)
+
+    return Database("postgres", url, lambda: open_postgres_store(url), read, write)
 
 
 async def read_postgres(url: str, queries: Sequence[str]) -> list[Rows]:
@@ -65,6 +75,17 @@ async def read_postgres(url: str, queries: Sequence[str]) -> list[Rows]:
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return [[tuple(row) for row in await connection.fetch(query)] for query in queries]
+    finally:
+        await connection.close()
+
+
+async def write_postgres(url: str, statements: Sequence[str]) -> None:
+    """Run statements in one transaction on a database, which gateways may be using."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            for statement in statements:
+                await connection.execute(statement)
     finally:
         await connection.close()
 
@@ -91,3 +112,12 @@ async def open_linked_sqlite_store(path: Path) -> Store:
 
     store.close = close_both_ends  # type: ignore[method-assign]
     return store
+
+
+def write_sqlite(path: Path, statements: Sequence[str]) -> None:
+    """Run statements in one transaction on a file, which a gateway may be using."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("COMMIT")

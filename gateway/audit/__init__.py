@@ -1,10 +1,12 @@
 """The audit: recompute the books from their transfers, and name the first thing that is not so.
 
 It shares no arithmetic with the code that books. Walking the groups in order (`walk.py`), it checks the hash
-chain, that every payment has its one group and every group of a payment its payment, that holds are ended
-once and by no more than they held, that receipts are numbered without a gap, and that no account ever went
-below what it may (`accounts.py`). Then the counters and states stored beside the transfers must be what the
-transfers add up to, and orders, days and token uses what the payments add up to (`totals.py`).
+chain, that every payment, step and refund has its one group and every group of a payment its row
+(`matching.py`), that holds are ended once and by no more than they held, that receipts are numbered without a
+gap, and that no account ever went below what it may (`accounts.py`). Then the counters and states stored
+beside the transfers must be what the transfers add up to, the steps of each payment must lead from its
+decision to where it stands (`lives.py`), and orders and days must be what payments and steps add up to
+(`totals.py`).
 
 Memory grows with the number of accounts, merchants and open holds: nothing is kept per payment, per group or
 per hold that ended. `codes.py` lists everything it can find.

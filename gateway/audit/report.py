@@ -9,7 +9,7 @@ from typing import TypeAlias
 from gateway.audit.codes import BreakCode
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Told what is being read (`groups`, `orders`, `days`, `tokens`), how much of it was, and of how much;
+"""Told what is being read (`groups`, `payments`, `orders`, `days`), how much of it was, and of how much;
 None where that is not known before the end."""
 
 
@@ -29,7 +29,7 @@ class AuditReport:
     transfer_count: int
     account_count: int
     payment_count: int
-    """Approved payments whose group was walked."""
+    """Payments that were charged or held, whose group was walked."""
     chain_head: bytes
     """Hash of the last group that held; noted elsewhere, it later proves that nothing before it changed."""
     first_break: AuditBreak | None

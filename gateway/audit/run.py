@@ -6,9 +6,10 @@ from pathlib import Path
 
 from gateway.audit.accounts import AccountTable
 from gateway.audit.codes import BreakCode
+from gateway.audit.lives import check_payments
 from gateway.audit.report import AuditBreak, AuditReport, Broken, Progress, ignore_progress
 from gateway.audit.sources import open_source
-from gateway.audit.totals import check_days, check_orders, check_token_uses
+from gateway.audit.totals import check_days, check_orders
 from gateway.audit.walk import GroupWalk
 from gateway.errors import StoreUnavailable
 from gateway.storage.audit_source import AuditSource
@@ -57,6 +58,6 @@ def _check_books(source: AuditSource, accounts: AccountTable, walk: GroupWalk, p
     accounts.check_counters(source.accounts())
     walk.check_holds()
     walk.check_receipts()
-    check_token_uses(source, walk.payment_count, progress)
+    check_payments(source, walk.payment_count, progress)
     check_orders(source, progress)
     check_days(source, progress)

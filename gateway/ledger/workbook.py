@@ -93,6 +93,10 @@ class Workbook:
         """How many groups were booked so far: the next one's index in the batch."""
         return len(self._groups)
 
+    def find_pending(self, pending_id: bytes) -> Pending | None:
+        """Return a pending transfer among the facts or booked here, with what became of it, or None."""
+        return self._pendings.get(pending_id)
+
     def book_group(self, group: TransferGroup, now_ms: int) -> GroupOutcome:
         """Book one group, all or nothing, and answer it as `LedgerBook.book` does.
 

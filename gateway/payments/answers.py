@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.payments.life import Changed
+from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentRecord
 from wire.messages.payments import (
     OUTCOME_OF,

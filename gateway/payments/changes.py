@@ -111,6 +111,8 @@ class SpendChange(msgspec.Struct):
     """Of the last payment: its time divided by VELOCITY_WINDOW_MS."""
     recent_count: int
     """How many of the batch's fell into that window."""
+    recent_before_max: int | None = None
+    """How many may have fallen into it before, so that none of these had to be confirmed for their number."""
 
 
 class CardChange(msgspec.Struct):

@@ -224,7 +224,8 @@ class Register:
             return "tip_margin_exceeded"
         order = self._facts.orders.get((booking.order_id, booking.merchant_id))
         if order is None:
-            return None
+            # One that is larger than the order it begins.
+            return "order_amount_differs" if booking.goods_minor > booking.order_amount_minor else None
         if booking.terms.order_amount_minor not in (0, order.amount_minor):
             return "order_amount_differs"
         is_covered = order.taken_minor + booking.goods_minor <= order.amount_minor
@@ -322,13 +323,11 @@ class Register:
         if payer.tier is not None:
             facts.wallet_spent_minor[wallet_key] = facts.wallet_spent_minor.get(wallet_key, 0) + amount_minor
             self.changes.wallet_days.add(wallet_key)
-        window = _window_of(booking)
-        last_window, count = self._recent_of(booking, payer)
-        facts.recent[key] = (window, count + 1 if window == last_window else 1)
         change = self.changes.spent_days.get(key)
         if change is None:
-            change = SpendChange(0, 0, 0, booking.entry_mode, 0, window, 0)
+            change = SpendChange(0, 0, 0, booking.entry_mode, 0, _window_of(booking), 0)
             self.changes.spent_days[key] = change
+        self._count_recent(booking, payer, change, is_confirmed=is_confirmed)
         change.spent_minor += amount_minor
         change.largest_minor = max(change.largest_minor, amount_minor)
         if not is_confirmed:
@@ -336,8 +335,21 @@ class Register:
         if WEAKNESS[booking.entry_mode] > WEAKNESS[change.weakest_entry_mode]:
             change.weakest_entry_mode = booking.entry_mode
         change.payment_count += 1
-        change.recent_count = change.recent_count + 1 if change.recent_window == window else 1
-        change.recent_window = window
+
+    def _count_recent(
+        self, booking: PaymentBooking, payer: Payer, change: SpendChange, *, is_confirmed: bool
+    ) -> None:
+        window, most = _window_of(booking), booking.terms.payments_per_window_max
+        last_window, count = self._recent_of(booking, payer)
+        key = (utc_day_of(booking.now_ms), payer.instrument_id)
+        self._facts.recent[key] = (window, count + 1 if window == last_window else 1)
+        if change.recent_window != window:
+            change.recent_window, change.recent_count, change.recent_before_max = window, 0, None
+        if most and not is_confirmed:
+            before_max = most - 1 - change.recent_count
+            known_max = change.recent_before_max
+            change.recent_before_max = before_max if known_max is None else min(known_max, before_max)
+        change.recent_count += 1
 
     def _take_receipt(self, site: Site) -> int:
         count = self.changes.receipts.get(site.merchant_id, 0) + 1

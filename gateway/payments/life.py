@@ -7,8 +7,6 @@ gives back whole: money, the order's amount and the day's limit go together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -18,8 +16,10 @@ from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.model import AccountKind, TransferGroup
 from gateway.ledger.outcomes import Outcome
 from gateway.ledger.workbook import Workbook
+from gateway.payments.life_changes import Changed, LifeChanges, LifeFacts, RefundRecord, StepChange
 from gateway.payments.model import Life, PaymentRecord
 from gateway.payments.settlement import (
+    HOLD_GRACE_MS,
     Parties,
     capture,
     fee_of,
@@ -27,6 +27,8 @@ from gateway.payments.settlement import (
     receipt_number_text,
     refund,
     release,
+    reversal,
+    transfer_id_of,
 )
 from gateway.payments.states import PaymentStep, next_state
 from wire.messages.payments import CaptureMode, ConfirmationWay, PaymentState
@@ -65,7 +67,7 @@ class Confirm(msgspec.Struct, frozen=True, tag=True, array_like=True):
     payment_id: str
     way: ConfirmationWay
     capture_by_ms: int
-    """Until when it is held, should it be captured later."""
+    """Until when it is held, should it be captured later; never beyond what it was booked for."""
 
 
 class Refuse(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -95,83 +97,6 @@ class Refund(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 PaymentChange = Capture | Void | Reverse | Confirm | Refuse | Expire | Refund
-
-
-class RefundRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A refund as it is stored for ever."""
-
-    refund_id: str
-    payment_id: str
-    terminal_id: str
-    amount_minor: int
-    total_minor: int
-    """Refunded of the payment in all, once this was."""
-    fee_minor: int
-    """What of the fee went back to the merchant with it."""
-    reason: str
-    staff_id: str
-    refunded_ms: int
-
-
-class Changed(msgspec.Struct, frozen=True, array_like=True):
-    """A payment after a change, or as it was where there was nothing to change."""
-
-    payment: PaymentRecord
-    refund: RefundRecord | None = None
-    """Of a refund: the one that reached the total, this one or an earlier one."""
-
-
-@dataclass(frozen=True, slots=True)
-class LifeFacts:
-    """What is stored about one payment, read under the lock under which the change is written."""
-
-    record: PaymentRecord
-    parties: Parties
-    fee_basis_points: int
-    merchant_receipt_count: int
-    last_request_id: str | None
-    """Of the last step."""
-    refunds: Sequence[RefundRecord] = ()
-    """In the order in which they were made."""
-    refunded_today_minor: int = 0
-    """By the terminal that asks, over all payments."""
-    refund_limit_minor: int = 0
-    """Of that terminal, for a day of UTC."""
-
-
-class StepChange(msgspec.Struct, frozen=True):
-    """A step to be appended; the payment must stand where it stood when this was decided."""
-
-    payment_id: str
-    step_index: int
-    """From 1."""
-    step: PaymentStep
-    state_before: PaymentState
-    state: PaymentState
-    at_ms: int
-    request_id: str | None = None
-    code: str | None = None
-    charged_minor: int = 0
-    tip_minor: int = 0
-    fee_minor: int = 0
-    order_released_minor: int = 0
-    day_released_minor: int = 0
-    receipt_number: int | None = None
-    is_grouped: bool = False
-    """Whether the one group of this change is its own."""
-    due_ms: int | None = None
-    """While the payment stays open: its new deadline."""
-
-
-@dataclass(slots=True)
-class LifeChanges:
-    """What a change writes beside the ledger; nothing at all where it is a repeat."""
-
-    step: StepChange | None = None
-    refund: RefundRecord | None = None
-    resets_pin_tries: bool = False
-    terminal_is_told: bool = False
-    answer: Changed = field(init=False)
 
 
 def decide_change(facts: LifeFacts, change: PaymentChange, workbook: Workbook, now_ms: int) -> LifeChanges:
@@ -219,7 +144,7 @@ class _Decision:
     def capture(self, change: Capture) -> None:
         """Charge the hold, and let go of the rest of it."""
         record, charged_minor = self._record, change.goods_minor + change.tip_minor
-        if self._facts.last_request_id == change.capture_id:
+        if self._facts.capture_id == change.capture_id:
             if (self._life.charged_minor, self._life.tip_minor) != (charged_minor, change.tip_minor):
                 raise PaymentRefused(code="idempotency_conflict")
             return
@@ -262,7 +187,7 @@ class _Decision:
         self._changes.resets_pin_tries = change.way is ConfirmationWay.PIN
         self._changes.terminal_is_told = True
         if is_held:
-            self._append(step, due_ms=change.capture_by_ms)
+            self._append(step, due_ms=min(change.capture_by_ms, self._hold_until_ms))
         else:
             self._charge(step, self._record.amount_minor)
 
@@ -283,6 +208,8 @@ class _Decision:
 
     def refund(self, change: Refund) -> None:
         """Give back what is missing to the total; nothing if it is reached."""
+        if self._facts.payment_of_refund_id not in (None, change.payment_id):
+            raise PaymentRefused("another payment has that refund", code="idempotency_conflict")
         known = next((one for one in self._facts.refunds if one.refund_id == change.refund_id), None)
         if known is not None and known.total_minor != change.total_minor:
             raise PaymentRefused(code="idempotency_conflict")
@@ -325,6 +252,14 @@ class _Decision:
     @property
     def _is_over(self) -> bool:
         return self._life.due_ms is not None and self._life.due_ms <= self._now_ms
+
+    @property
+    def _hold_until_ms(self) -> int:
+        """The latest deadline that leaves the ledger's own expiry of the hold a day behind it."""
+        hold = self._workbook.find_pending(transfer_id_of(self._record.payment_id, 0))
+        assert hold is not None, "what is open holds money"
+        assert hold.transfer.expires_ms is not None, "a hold has an end"
+        return hold.transfer.expires_ms - HOLD_GRACE_MS
 
     def _refund_that_reached(self, total_minor: int) -> RefundRecord | None:
         return next((one for one in self._facts.refunds if one.total_minor == total_minor), None)
@@ -387,7 +322,7 @@ class _Decision:
         if rest_minor:
             fee_minor = life.fee_minor - self._fee_returned(life.refunded_minor)
             self._book(
-                refund(
+                reversal(
                     record.payment_id,
                     self._facts.parties,
                     record.currency,

@@ -15,7 +15,8 @@ from gateway.merchants.model import EnrolledTerminal, StaffRole
 from gateway.merchants.staff import StaffService
 from gateway.payments.answers import answer_of, refund_answer_of
 from gateway.payments.bell import TerminalBell
-from gateway.payments.life import Capture, Changed, Confirm, PaymentChange, Refund, Refuse, Reverse, Void
+from gateway.payments.life import Capture, Confirm, PaymentChange, Refund, Refuse, Reverse, Void
+from gateway.payments.life_changes import Changed
 from gateway.payments.model import ATTEMPT_REVERSED, PaymentBooking, PaymentRecord, Refused
 from gateway.pins import PinHasher
 from gateway.storage.store import PIN_TRIES_MAX, Store

@@ -157,7 +157,36 @@ def refund(
     Args:
         refunded_minor: of the payment before this.
     """
-    refund_bytes = ulid_to_bytes(refund_id)
+    return _give_back(b"refund", refund_id, parties, currency, amount_minor, fee_minor, refunded_minor)
+
+
+def reversal(
+    payment_id: str,
+    parties: Parties,
+    currency: str,
+    *,
+    amount_minor: int,
+    fee_minor: int,
+    refunded_minor: int = 0,
+) -> TransferGroup:
+    """Return the transfers that give back the rest of a payment; as `refund`, under the payment's own id.
+
+    Its ids are no refund's: whoever calls a refund as a payment is called must not keep that one from being
+    reversed.
+    """
+    return _give_back(b"reversal", payment_id, parties, currency, amount_minor, fee_minor, refunded_minor)
+
+
+def _give_back(
+    use: bytes,
+    ulid: str,
+    parties: Parties,
+    currency: str,
+    amount_minor: int,
+    fee_minor: int,
+    refunded_minor: int,
+) -> TransferGroup:
+    of = ulid_to_bytes(ulid)
     lost_minor = min(amount_minor, max(0, parties.lost_minor - refunded_minor))
     moves = (
         (1, parties.fees_account_id, parties.merchant_account_id, fee_minor),
@@ -165,7 +194,7 @@ def refund(
         (0, parties.merchant_account_id, parties.wallet_account_id, amount_minor - lost_minor),
     )
     legs = tuple(
-        Transfer(_derived_id(b"refund", refund_bytes, index), _SINGLE, debit, credit, minor, currency)
+        Transfer(_derived_id(use, of, index), _SINGLE, debit, credit, minor, currency)
         for index, debit, credit, minor in moves
         if minor
     )

@@ -27,19 +27,44 @@ TransferRow: TypeAlias = tuple[
 pending_id, expires_ms; then of the row of `pendings` with this transfer's own id: state, expires_ms, which
 are None where there is none."""
 
-BookedPaymentRow: TypeAlias = tuple[int, str, str, int, str, bytes | None, str, int | None]
+BookedPaymentRow: TypeAlias = tuple[int, str, str, int, str, bytes | None, str, int | None, int]
 """group_sequence, payment_id, outcome, amount_minor, currency, the account of the wallet of its instrument
-(None where the instrument or its wallet is missing), merchant_id, receipt_number."""
+(None where the instrument or its wallet is missing), merchant_id, receipt_number, fee_minor."""
 
-PaymentRow: TypeAlias = tuple[str, str, str, int | None, bool]
-"""payment_id, outcome, entry_mode, group_sequence, and whether its terminal (one of its merchant's), its
-instrument, if it names one, and its entry mode exist; true or false may be 1 or 0."""
+BookedStepRow: TypeAlias = tuple[
+    int, str, str, int, int, int | None, str | None, bytes | None, str | None, int | None, int
+]
+"""group_sequence, payment_id, step, charged_minor, fee_minor; then of its payment: amount_minor, currency,
+the account of the wallet of its instrument, merchant_id (all None where it is missing); then the step's
+receipt_number, and how much of the payment its refunds returned in all."""
+
+BookedRefundRow: TypeAlias = tuple[int, str, str, int, int, str | None, bytes | None, str | None]
+"""group_sequence, payment_id, refund_id, amount_minor, fee_minor; then of its payment, as above: currency,
+wallet account, merchant_id."""
+
+PaymentRow: TypeAlias = tuple[str, str, str, int | None, bool, int, int, int, bool]
+"""payment_id, outcome, entry_mode, group_sequence, whether its terminal (one of its merchant's), its
+instrument, if it names one, and its entry mode exist, amount_minor, tip_max_minor, fee_minor, is_manual; true
+or false may be 1 or 0."""
+
+StepRow: TypeAlias = tuple[
+    str, int, str, str, int, int, int, int, int, int | None, int | None, int | None, int, int | None
+]
+"""payment_id, step_index, step, state, charged_minor, tip_minor, fee_minor, order_released_minor,
+day_released_minor, receipt_number, group_sequence, due_ms, at_ms; and where it has no group of its own, when
+its payment's hold was over if that is not posted or voided, else None."""
+
+RefundRow: TypeAlias = tuple[str, str, int, int, int, int, int]
+"""payment_id, refund_id, day, amount_minor, total_minor, fee_minor, refunded_ms."""
+
+OpenPaymentRow: TypeAlias = tuple[str, str, int, int | None]
+"""payment_id, state, due_ms, and when its hold is over, None where it has none."""
 
 OrderRow: TypeAlias = tuple[str, str, int, int]
 """order_id, merchant_id, taken_minor, amount_minor."""
 
 OrderSumRow: TypeAlias = tuple[str, str, int]
-"""order_id, merchant_id, what its approved payments sum to."""
+"""order_id, merchant_id, what its payments took of it, less what their steps gave back."""
 
 DayRow: TypeAlias = tuple[int, str, int]
 """day (decided_ms divided by 86,400,000, rounded down), instrument_id, minor units."""
@@ -48,9 +73,9 @@ DayRow: TypeAlias = tuple[int, str, int]
 class AuditSource(Protocol):
     """One consistent snapshot of the books; every iterator streams, in memory that does not grow.
 
-    Several iterators are open side by side: transfers and booked payments beside the groups, and each
-    stored total beside what it should be. All of them raise StoreUnavailable when what is stored can't be
-    read, which an auditor reports as damage.
+    Several iterators are open side by side: transfers, booked payments, steps and refunds beside the groups,
+    steps, refunds and open payments beside the payments, and each stored total beside what it should be. All
+    of them raise StoreUnavailable when what is stored can't be read, which an auditor reports as damage.
     """
 
     def count_groups(self) -> int:
@@ -71,11 +96,26 @@ class AuditSource(Protocol):
     def booked_payments(self) -> Iterator[BookedPaymentRow]:
         """Yield all payments that name a group, by group_sequence, whatever their outcome."""
 
+    def booked_steps(self) -> Iterator[BookedStepRow]:
+        """Yield all steps that name a group, by group_sequence."""
+
+    def booked_refunds(self) -> Iterator[BookedRefundRow]:
+        """Yield all refunds by group_sequence."""
+
     def count_pendings(self) -> int:
         """Return how many rows `pendings` has."""
 
     def payments(self) -> Iterator[PaymentRow]:
         """Yield all payments by id."""
+
+    def steps(self) -> Iterator[StepRow]:
+        """Yield all steps by payment_id and step_index."""
+
+    def refunds(self) -> Iterator[RefundRow]:
+        """Yield all refunds by payment_id and total_minor."""
+
+    def open_payments(self) -> Iterator[OpenPaymentRow]:
+        """Yield all rows of `open_payments` by payment_id."""
 
     def token_payment_ids(self) -> Iterator[tuple[str]]:
         """Yield the payment_id of every row of `token_uses`, in order."""
@@ -84,10 +124,10 @@ class AuditSource(Protocol):
         """Yield all orders by order_id and merchant_id."""
 
     def order_sums(self) -> Iterator[OrderSumRow]:
-        """Yield what was approved for each order, computed from the payments, in the order of `orders`."""
+        """Yield what is taken of each order, computed from payments and steps, in the order of `orders`."""
 
     def days(self) -> Iterator[DayRow]:
         """Yield all rows of `spent_days` by day and instrument_id."""
 
     def day_sums(self) -> Iterator[DayRow]:
-        """Yield what was approved for each instrument and day, computed from the payments, in that order."""
+        """Yield what each instrument spent on each day, computed from payments and steps, in that order."""

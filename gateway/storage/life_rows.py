@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.errors import NotFound
 from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.model import AccountKind
-from gateway.payments.life import LifeFacts, PaymentChange, Refund, RefundRecord, StepChange
+from gateway.payments.life import Capture, PaymentChange, Refund, Reverse, Void
+from gateway.payments.life_changes import LifeFacts, RefundRecord, StepChange
 from gateway.payments.model import PaymentRecord
 from gateway.payments.settlement import Parties, transfer_id_of, utc_day_of
 from gateway.payments.states import OPEN
@@ -16,12 +17,18 @@ from gateway.storage.records import Row, read_payment, read_refund
 
 Values = Mapping[str, Any]
 
+_ASKED_BY_TERMINALS: Final = (Capture, Void, Reverse, Refund)
+
 
 def asked_terminal(change: PaymentChange, now_ms: int) -> Values | None:
-    """Return by whom and when a refund is asked, as find_refunding_terminal wants it; None if it is none."""
-    if not isinstance(change, Refund):
+    """Return who asks and when, as find_asking_terminal wants it; None if it is no terminal."""
+    if not isinstance(change, _ASKED_BY_TERMINALS):
         return None
-    return {"terminal_id": change.terminal_id, "day": utc_day_of(now_ms)}
+    return {
+        "terminal_id": change.terminal_id,
+        "day": utc_day_of(now_ms),
+        "refund_id": change.refund_id if isinstance(change, Refund) else None,
+    }
 
 
 def read_life_facts(
@@ -30,12 +37,12 @@ def read_life_facts(
     """Return what is stored about the payment of a change.
 
     Raises:
-        NotFound: there is no such payment, or it is not of the merchant of the terminal that refunds.
+        NotFound: there is no such payment, or it is not of the merchant of the terminal that asks.
     """
     if payment is None:
         raise NotFound("there is no such payment")
-    is_refund = isinstance(change, Refund)
-    if is_refund and (terminal is None or terminal["merchant_id"] != payment["merchant_id"]):
+    is_asked = isinstance(change, _ASKED_BY_TERMINALS)
+    if is_asked and (terminal is None or terminal["merchant_id"] != payment["merchant_id"]):
         raise NotFound("there is no such payment of this terminal's merchant")
     record = read_payment(payment)
     return LifeFacts(
@@ -49,10 +56,11 @@ def read_life_facts(
         ),
         fee_basis_points=payment["fee_basis_points"],
         merchant_receipt_count=payment["receipt_count"],
-        last_request_id=payment["last_request_id"],
+        capture_id=payment["capture_id"],
         refunds=[read_refund(row) for row in refunds],
         refunded_today_minor=terminal["refunded_today_minor"] if terminal is not None else 0,
         refund_limit_minor=terminal["refund_limit_minor"] if terminal is not None else 0,
+        payment_of_refund_id=terminal["payment_of_refund_id"] if terminal is not None else None,
     )
 
 

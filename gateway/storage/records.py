@@ -28,7 +28,7 @@ from gateway.merchants.model import (
     Terminal,
     TerminalStatus,
 )
-from gateway.payments.life import RefundRecord
+from gateway.payments.life_changes import RefundRecord
 from gateway.payments.model import STATE_WHEN_DECIDED, Life, PaymentRecord
 from gateway.payments.settlement import receipt_number_text
 from gateway.storage.store import WalletBalance

@@ -34,7 +34,8 @@ from gateway.merchants.model import (
     Terminal,
 )
 from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, SealedPayment, SettledRecord
-from gateway.payments.life import Changed, PaymentChange
+from gateway.payments.life import PaymentChange
+from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 
 KEYS_PER_CALL_MAX = 256

@@ -3,28 +3,46 @@
 History is booked a second time, group by group, in the model of the ledger: what the real ledger let
 through, the model must let through too, and at the end the counters must be the same. Beside that stand
 the few sentences money is trusted for, each checked by itself: what is debited is credited, nobody's
-balance is below what is allowed, a hold ends once, a payment has its group, an order is paid once.
+balance is below what is allowed, a hold ends once, a payment has its group, receipts have no gap. What became
+of payments, of their orders and of their days, is checked in lives.py.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final
 
+from simulators.auditor.findings import Finding
+from simulators.auditor.histories import (
+    History,
+    Move,
+    StoredPayment,
+    StoredRefund,
+    StoredStep,
+    histories_of,
+)
 from simulators.auditor.ledger import Account, Group, LedgerModel, Leg
+from simulators.auditor.lives import check_lives, check_open, check_totals
 
 DAY_MS: Final = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not so: a stable code, and where."""
-
-    code: str
-    where: str
+_ROWS_OF: Final = {
+    "payment": ("payment",),
+    "hold": ("payment",),
+    "capture": ("step",),
+    "release": ("step",),
+    "refund": ("step", "refund"),
+}
+"""Which rows a group of a purpose may belong to."""
+_PURPOSES_OF: Final = {
+    "single": ("payment", "refund"),
+    "pending": ("hold",),
+    "post": ("capture",),
+    "void": ("release",),
+}
+"""By the kind of its main leg."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +52,6 @@ class StoredGroup:
     sequence: int
     booked_ms: int
     group: Group
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPayment:
-    """A decided attempt."""
-
-    payment_id: str
-    attempt_id: str
-    terminal_id: str
-    merchant_id: str
-    order_id: str
-    amount_minor: int
-    currency: str
-    instrument_id: str | None
-    decline_code: str | None
-    """None if it was approved."""
-    receipt_number: int | None
-    group_sequence: int | None
-    decided_ms: int
-
-    @property
-    def approved(self) -> bool:
-        """Say whether it moved money."""
-        return self.decline_code is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +65,19 @@ class Books:
     payments: tuple[StoredPayment, ...] = ()
     pending_states: dict[bytes, str] | None = None
     """What is stored about each hold; None if it is not told."""
+    steps: tuple[StoredStep, ...] = ()
+    refunds: tuple[StoredRefund, ...] = ()
+    open_until: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """State and deadline of what is stored as open, by payment."""
+    orders: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """By merchant and order id: what it is for, and what is said to be taken of it."""
+    spent: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """By instrument and day of UTC: what is said to be spent."""
+
+    @property
+    def histories(self) -> list[History]:
+        """Each payment with what became of it."""
+        return histories_of(self.payments, self.steps, self.refunds)
 
 
 def check_books(books: Books) -> list[Finding]:
@@ -81,9 +88,13 @@ def check_books(books: Books) -> list[Finding]:
         *_check_balances(books),
         *_check_holds(books),
         *_replay(books),
-        *_check_payments(books),
-        *_check_orders(books),
+        *_check_groups(books),
+        *_check_unique(books.payments, "payment_id"),
+        *_check_unique(books.payments, "attempt_id"),
         *_check_receipts(books),
+        *check_lives(books.histories, books.steps, books.refunds),
+        *check_open(books.histories, books.open_until),
+        *check_totals(books.histories, books.orders, books.spent),
     ]
 
 
@@ -95,13 +106,14 @@ def check_limits(books: Books, limits: Mapping[str, tuple[int, int]]) -> list[Fi
     """
     spent: Counter[tuple[str, int]] = Counter()
     findings = []
-    for payment in books.payments:
+    for history in books.histories:
+        payment = history.payment
         instrument_id = payment.instrument_id or ""
-        if not payment.approved or instrument_id not in limits:
+        if not payment.taken or instrument_id not in limits:
             continue
         per_payment_minor, per_day_minor = limits[instrument_id]
         day = instrument_id, payment.decided_ms // DAY_MS
-        spent[day] += payment.amount_minor
+        spent[day] += history.spent_minor
         if payment.amount_minor > per_payment_minor or spent[day] > per_day_minor:
             findings.append(Finding("limit_passed", payment.payment_id))
     return findings
@@ -171,37 +183,29 @@ def _replay(books: Books) -> Iterator[Finding]:
         yield Finding("pending_states_differ", f"{len(states)} holds in the history")
 
 
-def _check_payments(books: Books) -> Iterator[Finding]:
-    """Each approved payment has one group of its amount, each such group one payment, declines have none."""
-    groups = {one.sequence: one.group for one in books.groups if one.group.purpose == "payment"}
-    taken = Counter(one.group_sequence for one in books.payments if one.group_sequence is not None)
-    for payment in books.payments:
-        if payment.approved != (payment.group_sequence is not None):
-            yield Finding(
-                "payment_without_group" if payment.approved else "decline_moved_money", payment.payment_id
-            )
-        elif payment.group_sequence is not None and not is_settled_by(
-            payment, groups.get(payment.group_sequence)
-        ):
-            yield Finding("payment_differs_from_group", payment.payment_id)
-    for sequence in groups:
-        if taken[sequence] != 1:
+def _check_groups(books: Books) -> Iterator[Finding]:
+    """Each row that moves money has one group of what it says, and each group of a payment one such row."""
+    groups = {one.sequence: one.group for one in books.groups}
+    row_count: Counter[int] = Counter()
+    for history in books.histories:
+        for move in history.moves():
+            row_count[move.group_sequence] += 1
+            group = groups.get(move.group_sequence)
+            if group is None or not _is_of(move, group) or not move.fits(group.legs):
+                yield Finding(f"{move.row}_differs_from_group", move.where)
+    for sequence, group in groups.items():
+        if group.purpose in _ROWS_OF and row_count[sequence] != 1:
             yield Finding("group_not_of_one_payment", f"group {sequence}")
-    for name in ("payment_id", "attempt_id"):
-        yield from _check_unique(books.payments, name)
 
 
 def is_settled_by(payment: StoredPayment, group: Group | None) -> bool:
-    """Say whether a group moves a payment's amount and then, perhaps, a part of it on."""
-    if group is None:
-        return False
-    first, *rest = group.legs
-    moves_it = (first.amount_minor, first.currency) == (payment.amount_minor, payment.currency)
-    passes_on = all(
-        leg.debit_account_id == first.credit_account_id and leg.amount_minor <= first.amount_minor
-        for leg in rest
-    )
-    return moves_it and passes_on and len(rest) <= 1 and {leg.kind for leg in group.legs} == {"single"}
+    """Say whether a group moves or holds a payment's amount and, where it moves it, the fee from it."""
+    moves = list(History(payment).moves())
+    return group is not None and all(_is_of(move, group) and move.fits(group.legs) for move in moves)
+
+
+def _is_of(move: Move, group: Group) -> bool:
+    return move.row in _ROWS_OF.get(group.purpose, ()) and group.purpose in _PURPOSES_OF[move.kind]
 
 
 def _check_unique(payments: Iterable[StoredPayment], name: str) -> Iterator[Finding]:
@@ -211,21 +215,15 @@ def _check_unique(payments: Iterable[StoredPayment], name: str) -> Iterator[Find
     yield from (Finding(f"{name}_twice", str(key)) for key, count in counts.items() if count > 1)
 
 
-def _check_orders(books: Books) -> Iterator[Finding]:
-    """An order is paid once."""
-    paid = Counter((one.merchant_id, one.order_id) for one in books.payments if one.approved)
-    yield from (Finding("order_paid_twice", "/".join(key)) for key, count in paid.items() if count > 1)
-
-
 def _check_receipts(books: Books) -> Iterator[Finding]:
-    """A merchant's approved payments, as they were booked, carry the receipts 1, 2, 3, …"""
-    approved = [one for one in books.payments if one.approved and one.group_sequence is not None]
+    """What a merchant charged, as it was booked, carries the receipts 1, 2, 3, …"""
+    receipts = [receipt for history in books.histories for receipt in history.receipts()]
     counts: Counter[str] = Counter()
-    for payment in sorted(approved, key=lambda one: one.group_sequence or 0):
-        counts[payment.merchant_id] += 1
-        if payment.receipt_number != counts[payment.merchant_id]:
-            yield Finding("receipt_gap", f"{payment.merchant_id}: {payment.receipt_number}")
-            counts[payment.merchant_id] = payment.receipt_number or 0
+    for group_sequence, merchant_id, number in sorted(receipts, key=lambda one: one[:2]):
+        counts[merchant_id] += 1
+        if number != counts[merchant_id]:
+            yield Finding("receipt_gap", f"{merchant_id}: {number} in group {group_sequence}")
+            counts[merchant_id] = number or 0
 
 
 def _legs(books: Books) -> Iterator[Leg]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from simulators.auditor.books import DAY_MS, Finding, StoredPayment
+from simulators.auditor.books import DAY_MS
 from simulators.auditor.evidence import Asked, Evidence, Payer, Presented
+from simulators.auditor.findings import Finding
+from simulators.auditor.histories import StoredPayment
 from simulators.auditor.ledger import LedgerModel
 
 CODE: Final = "code_numeric"

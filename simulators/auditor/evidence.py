@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from simulators.auditor.payments import Merchant
+from simulators.auditor.attempts import Merchant
 from simulators.auditor.promises import Promise, Told
 
 

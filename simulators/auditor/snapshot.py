@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from simulators.auditor.books import Books, StoredGroup, StoredPayment
+from simulators.auditor.books import Books, StoredGroup
+from simulators.auditor.histories import StoredPayment, StoredRefund, StoredStep
 from simulators.auditor.ledger import Account, Group, Leg
 
 Row = Sequence[Any]
@@ -27,12 +28,25 @@ TRANSFER_COLUMNS: Final = (
 TRANSFERS: Final = f"SELECT {TRANSFER_COLUMNS} FROM transfers ORDER BY group_sequence, leg_index"  # noqa: S608
 PENDINGS: Final = "SELECT transfer_id, state FROM pendings"
 PAYMENT_COLUMNS: Final = (
-    "payment_id, attempt_id, terminal_id, merchant_id, order_id, amount_minor, currency,"
-    " instrument_id, decline_code, receipt_number, group_sequence, decided_ms"
+    "payment_id, attempt_id, terminal_id, merchant_id, order_id, amount_minor, currency, instrument_id,"
+    " decline_code, receipt_number, group_sequence, decided_ms, outcome, tip_max_minor, fee_minor"
 )
 PAYMENTS: Final = f"SELECT {PAYMENT_COLUMNS} FROM payments"  # noqa: S608
+STEPS: Final = (
+    "SELECT payment_id, step_index, step, state, charged_minor, tip_minor, fee_minor, order_released_minor,"
+    " day_released_minor, receipt_number, group_sequence, due_ms FROM payment_steps"
+)
+REFUNDS: Final = (
+    "SELECT refund_id, payment_id, amount_minor, total_minor, fee_minor, group_sequence FROM refunds"
+)
+OPEN_PAYMENTS: Final = "SELECT payment_id, state, due_ms FROM open_payments"
+ORDERS: Final = "SELECT merchant_id, order_id, amount_minor, taken_minor FROM orders"
+DAYS: Final = "SELECT instrument_id, day, spent_minor FROM spent_days"
 
-QUERIES: Final = (ACCOUNTS, GROUPS, TRANSFERS, PENDINGS, PAYMENTS)
+QUERIES: Final = (
+    *(ACCOUNTS, GROUPS, TRANSFERS, PENDINGS, PAYMENTS),
+    *(STEPS, REFUNDS, OPEN_PAYMENTS, ORDERS, DAYS),
+)
 
 
 def read_books(query: Query) -> Books:
@@ -52,6 +66,11 @@ def read_books(query: Query) -> Books:
         ),
         payments=tuple(StoredPayment(*row) for row in query(PAYMENTS)),
         pending_states={bytes(transfer_id): state for transfer_id, state in query(PENDINGS)},
+        steps=tuple(StoredStep(*row) for row in query(STEPS)),
+        refunds=tuple(StoredRefund(*row) for row in query(REFUNDS)),
+        open_until={payment_id: (state, due_ms) for payment_id, state, due_ms in query(OPEN_PAYMENTS)},
+        orders={(row[0], row[1]): (row[2], row[3]) for row in query(ORDERS)},
+        spent={(row[0], row[1]): row[2] for row in query(DAYS)},
     )
 
 

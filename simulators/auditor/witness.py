@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final, Protocol
 
-from simulators.auditor.books import Books, Finding, StoredGroup, StoredPayment, check_books, is_settled_by
+from simulators.auditor.books import Books, StoredGroup, check_books, is_settled_by
 from simulators.auditor.decisions import Standing, judge
 from simulators.auditor.evidence import Evidence
+from simulators.auditor.findings import Finding
+from simulators.auditor.histories import StoredPayment
 from simulators.auditor.ledger import Account, Group, LedgerModel, Leg
 from simulators.auditor.payments import BASIS_POINTS
 from simulators.auditor.promises import Told, check_promises
@@ -32,6 +34,8 @@ _NEW_TRANSFERS: Final = (
     f"SELECT {TRANSFER_COLUMNS} FROM transfers WHERE group_sequence > ?"  # noqa: S608
     " ORDER BY group_sequence, leg_index"
 )
+_DECISIONS: Final = frozenset({"payment", "hold"})
+"""The purposes of groups that a decision books."""
 _PAYMENT_IDS: Final = "SELECT payment_id FROM payments"
 _PAYMENT: Final = f"SELECT {PAYMENT_COLUMNS} FROM payments WHERE payment_id = ?"  # noqa: S608
 
@@ -158,7 +162,7 @@ class LedgerHolds:
 
 
 class BookedOnce:
-    """Each approved attempt has one group of its amount, each such group one payment; a decline has none."""
+    """What was charged or held has one group of its amount, each such group one payment; a decline none."""
 
     def __init__(self) -> None:
         self._groups: dict[int, Group] = {}
@@ -166,17 +170,17 @@ class BookedOnce:
 
     def see(self, news: News) -> Iterator[Finding]:
         """Match what is new; a payment and its group are of one commit."""
-        free = {one.sequence: one.group for one in news.groups if one.group.purpose == "payment"}
+        free = {one.sequence: one.group for one in news.groups if one.group.purpose in _DECISIONS}
         for payment in news.payments:
             self._attempts[payment.terminal_id, payment.attempt_id] += 1
             if self._attempts[payment.terminal_id, payment.attempt_id] > 1:
                 yield Finding("attempt_id_twice", payment.attempt_id)
             group = free.pop(payment.group_sequence or 0, None)
-            if payment.approved and group is None:
+            if payment.taken and group is None:
                 yield Finding("payment_without_group", payment.payment_id)
-            elif payment.approved and not is_settled_by(payment, group):
+            elif payment.taken and not is_settled_by(payment, group):
                 yield Finding("payment_differs_from_group", payment.payment_id)
-            elif not payment.approved and payment.group_sequence is not None:
+            elif not payment.taken and payment.group_sequence is not None:
                 yield Finding("decline_moved_money", payment.payment_id)
         yield from (Finding("group_not_of_one_payment", f"group {sequence}") for sequence in free)
 

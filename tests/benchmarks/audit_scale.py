@@ -30,7 +30,7 @@ from pathlib import Path
 from gateway.audit import audit
 from gateway.ledger.chain import GENESIS, hash_group
 from gateway.ledger.model import GroupPurpose, Transfer, TransferGroup, TransferKind
-from gateway.payments.settlement import DAY_MS, fee_of, transfer_id_of
+from gateway.payments.settlement import DAY_MS, Parties, capture, fee_of, refund, transfer_id_of
 from gateway.storage.sqlite.migrate import migrate
 from wire.ids import ulid_from_bytes
 
@@ -43,7 +43,8 @@ FUNDS_MINOR = 10**12
 HELD_MINOR = 10
 PAYMENTS_PER_DAY = 200_000
 PAYMENTS_PER_HOLD = 50
-"""After so many payments comes a hold, and the end of the one before it."""
+"""After so many payments comes a hold, and the end of the one before it; and a payment that is held, captured
+and refunded."""
 PAYMENTS_PER_COMMIT = 20_000
 OUTSIDE, FEES = b"outside".ljust(16, b"."), b"fees".ljust(16, b".")
 
@@ -208,6 +209,7 @@ def _payments(ledger: _Ledger, first: int, transfer_count: int) -> Tables:
         _pay(ledger, rows, number)
         if number % PAYMENTS_PER_HOLD == 0:
             _hold(ledger, rows, number)
+            _live(ledger, rows, number)
     yield from rows.items()
 
 
@@ -254,6 +256,45 @@ def _pay(ledger: _Ledger, rows: Rows, number: int) -> None:
          amount_minor, 0, fee_minor, "EUR", "nfc_app", False, None, None, _instrument(wallet), "Phone",
          "Shop", "Town", ledger.receipts[merchant], ledger.sequence, now_ms, 21, now_ms)
     )  # fmt: skip
+
+
+def _live(ledger: _Ledger, rows: Rows, number: int) -> None:
+    """Hold a payment, capture it with a tip, and refund a part of it."""
+    rng, now_ms = ledger.rng, START_MS + number * DAY_MS // PAYMENTS_PER_DAY
+    payment_id, attempt_id, refund_id = (
+        ulid_from_bytes(now_ms.to_bytes(6, "big") + rng.randbytes(10)) for _ in range(3)
+    )
+    wallet, merchant, order_id = (
+        rng.randrange(ledger.wallet_count),
+        rng.randrange(MERCHANTS),
+        rng.randbytes(10).hex(),
+    )
+    parties = Parties(_account("w", wallet), _account("m", merchant), FEES)
+    held, till = _leg(
+        transfer_id_of(payment_id, 0), parties.wallet_account_id, parties.merchant_account_id, HELD_MINOR,
+        TransferKind.PENDING, expires_ms=now_ms + DAY_MS,
+    ), f"T{merchant:07d}"  # fmt: skip
+    _book(ledger, rows, TransferGroup((held,), GroupPurpose.HOLD), now_ms)
+    rows["pendings"].append((held.transfer_id, held.expires_ms, "posted"))
+    rows["payments"].append(
+        (payment_id, attempt_id, bytes(32), till, _merchant(merchant), order_id, "authorised", None,
+         HELD_MINOR, 2, 0, "EUR", "nfc_sdm", True, None, None, _instrument(wallet), "Card",
+         "Shop", "Town", None, ledger.sequence, now_ms, 21, now_ms)
+    )  # fmt: skip
+    _book(ledger, rows, capture(payment_id, parties, "EUR", charged_minor=9, fee_minor=1), now_ms)
+    ledger.receipts[merchant] += 1
+    ledger.spent[now_ms // DAY_MS, wallet] += 9
+    rows["payment_steps"].append(
+        (payment_id, 1, "captured", "succeeded", None, attempt_id, 9, 1, 1, 0, 1, ledger.receipts[merchant],
+         ledger.sequence, None, now_ms)
+    )  # fmt: skip
+    rows["orders (merchant_id, order_id, amount_minor, taken_minor)"].append(
+        (_merchant(merchant), order_id, 8, 8)
+    )
+    _book(ledger, rows, refund(refund_id, parties, "EUR", amount_minor=5, fee_minor=1), now_ms)
+    rows["refunds"].append(
+        (refund_id, payment_id, till, now_ms // DAY_MS, 5, 5, 1, "broken", "STAFF1", ledger.sequence, now_ms)
+    )
 
 
 def _hold(ledger: _Ledger, rows: Rows, number: int) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,52 +31,17 @@ from gateway.ledger.model import Transfer, TransferGroup, TransferKind
 from gateway.ledger.outcomes import Outcome
 from gateway.merchants.model import Location, MerchantStatus, TerminalStatus
 from gateway.payments.model import CardCounter, PaymentCodeUse, PaymentRecord, Refused, TokenUse, Verified
-from gateway.storage.postgres.store import open_postgres_store
-from gateway.storage.sqlite.store import open_sqlite_store
 from gateway.storage.store import Store
-from tests.databases import open_linked_sqlite_store
 from wire.errors import MoneyError
 from wire.messages.payments import EntryMode
 
 if TYPE_CHECKING:
     from tests.conftest import Shop
+    from tests.contract.conftest import OpenStore
+    from tests.databases import Database
 
-OpenStore = Callable[[], Awaitable[Store]]
 DAY_MS = 86_400_000
 UNKNOWN = "UNKNOWN"
-
-
-@pytest.fixture(params=["sqlite", "sqlite through the link", "postgres"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    """Opens a store on the test's own database."""
-    if request.param == "sqlite":
-        return lambda: open_sqlite_store(tmp_path / "store.sqlite3")
-    if request.param == "sqlite through the link":
-        return lambda: open_linked_sqlite_store(tmp_path / "store.sqlite3")
-    url: str = request.getfixturevalue("postgres_url")
-    return lambda: open_postgres_store(url)
-
-
-@pytest.fixture
-async def open_store(opener: OpenStore) -> AsyncIterator[OpenStore]:
-    """Opens a store on one and the same database, as often as a test has processes."""
-    stores: list[Store] = []
-
-    async def open_one() -> Store:
-        stores.append(await opener())
-        return stores[-1]
-
-    yield open_one
-    for store in stores:
-        await store.close()
-
-
-@pytest.fixture
-async def store(open_store: OpenStore, shop: Shop) -> Store:
-    """A store with the furnished shop."""
-    store = await open_store()
-    await shop.furnish(store)
-    return store
 
 
 async def balance_of(store: Store, shop: Shop) -> int:
@@ -622,6 +585,23 @@ async def test_fresh_code_withdraws_the_instruments_earlier_unused_one(store: St
     assert await store.find_payment_code(b"1" * 32, shop.now_ms) is None
     assert await store.find_payment_code(b"2" * 32, shop.now_ms) == shop.instrument
     assert await store.find_payment_code(b"2" * 32, expires_ms) is None
+
+
+async def test_codes_issued_at_once_leave_one_that_pays(
+    store: Store, open_store: OpenStore, shop: Shop, database: Database
+) -> None:
+    other = await open_store()
+    for number in range(5):
+        expires_ms = shop.now_ms + 60_000
+        await asyncio.gather(
+            *(
+                one.add_payment_code(bytes((number, index)) * 16, "INSTRUMENT1", expires_ms, shop.now_ms)
+                for one in (store, other)
+                for index in range(2 if one is store else 4)
+            ),
+            return_exceptions=True,
+        )
+        assert await database.read(["SELECT count(*) FROM payment_codes WHERE used_by IS NULL"]) == [[(1,)]]
 
 
 async def test_used_code_still_says_whose_it_is(store: Store, shop: Shop) -> None:

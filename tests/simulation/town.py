@@ -18,8 +18,8 @@ from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.model import AccountKind
 from gateway.office import Office, open_office, prepare_storage
 from gateway.vault import load_vault_key
+from simulators.auditor.attempts import Merchant
 from simulators.auditor.evidence import Payer
-from simulators.auditor.payments import Merchant
 from simulators.seeds import make_rng
 from simulators.world.belongings import (
     APPLET_CARD,

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.http.calls import SignedCall
-from simulators.auditor.books import Finding
 from simulators.auditor.evidence import Asked, Evidence
+from simulators.auditor.findings import Finding
 from simulators.auditor.promises import Promise, Told
 from simulators.auditor.snapshot import read_books
 from simulators.auditor.witness import Witness

@@ -131,6 +131,7 @@ def _day_row(key: DayKey, spend: SpendChange) -> Row:
         spend.payment_count,
         spend.recent_window,
         spend.recent_count,
+        spend.recent_before_max,
     )
 
 

@@ -283,6 +283,8 @@ async def add_payment_code(
         "expires_ms": expires_ms,
         "now_ms": now_ms,
     }
+    # Of two that are issued at once, neither would see the other to withdraw it.
+    await fetch(connection, SQL["wait_for_other_codes"], {"instrument_id": instrument_id})
     await fetch(connection, SQL["lock_payment_codes"], values)
     await execute(connection, SQL["withdraw_unused_codes"], values)
     if await insert(connection, SQL["add_payment_code"], values) == 0:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from gateway.errors import GatewayError
 from gateway.ledger.workbook import LedgerFacts, Workbook
 from gateway.payments.changes import PaymentChanges
-from gateway.payments.life import Changed, LifeChanges, LifeFacts, PaymentChange, decide_change
+from gateway.payments.life import PaymentChange, decide_change
+from gateway.payments.life_changes import Changed, LifeChanges, LifeFacts
 from gateway.payments.model import PaymentRecord, TerminalEvent
 from gateway.storage.life_rows import (
     Values,
@@ -93,7 +94,7 @@ async def _read_facts(
     asked = asked_terminal(change, now_ms)
     terminal = None
     if asked is not None:
-        terminal = await fetch_row(connection, SQL["find_refunding_terminal"], asked)
+        terminal = await fetch_row(connection, SQL["find_asking_terminal"], asked)
     facts = read_life_facts(change, payment, refunds, terminal)
     return facts, await read_touched(connection, facts.parties.account_ids, hold_of(facts.record))
 

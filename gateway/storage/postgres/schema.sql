@@ -435,7 +435,11 @@ CREATE INDEX offline_alarms_at ON offline_alarms (at_ms);
 -- Each lookup stands apart with OFFSET 0 (0002_booking.sql says why).
 CREATE VIEW payments_now AS
 SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_minor,
-    s.fee_minor AS step_fee_minor, s.request_id AS last_request_id, o.due_ms,
+    s.fee_minor AS step_fee_minor, o.due_ms,
+    (
+        SELECT x.request_id FROM payment_steps AS x
+        WHERE x.payment_id = p.payment_id AND x.request_id IS NOT NULL
+    ) AS capture_id,
     (
         SELECT x.receipt_number FROM payment_steps AS x
         WHERE x.payment_id = p.payment_id AND x.receipt_number IS NOT NULL
@@ -679,7 +683,8 @@ CREATE TYPE order_change AS (
 );
 CREATE TYPE day_change AS (
     day integer, instrument_id text, spent_minor bigint, largest_minor bigint, largest_unconfirmed_minor bigint,
-    weakest_entry_mode text, payment_count integer, recent_window integer, recent_count integer
+    weakest_entry_mode text, payment_count integer, recent_window integer, recent_count integer,
+    recent_before_max integer
 );
 CREATE TYPE wallet_day AS (day integer, wallet_id text);
 CREATE TYPE receipt_change AS (merchant_id text, new_count bigint);
@@ -885,6 +890,18 @@ BEGIN
         IF changed_count <> cardinality(day_changes) THEN
             RAISE EXCEPTION 'allowances' USING ERRCODE = 'TS001';
         END IF;
+    END IF;
+
+    -- Here, because what an upsert was given beside its row is out of its reach.
+    IF EXISTS (
+        SELECT FROM unnest(day_changes) AS n
+            CROSS JOIN LATERAL (
+                SELECT * FROM spent_days AS x
+                WHERE x.day = n.day AND x.instrument_id = n.instrument_id OFFSET 0
+            ) AS s
+        WHERE n.recent_before_max IS NOT NULL AND n.recent_before_max < s.recent_count - n.recent_count
+    ) THEN
+        RAISE EXCEPTION 'recent_payments' USING ERRCODE = 'TS001';
     END IF;
 
     IF EXISTS (

@@ -20,7 +20,8 @@ from gateway.ledger.model import Account, TransferGroup
 from gateway.ledger.outcomes import GroupOutcome
 from gateway.merchants.model import EnrolledTerminal, Location, Merchant, Terminal
 from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, SealedPayment, SettledRecord
-from gateway.payments.life import Changed, PaymentChange
+from gateway.payments.life import PaymentChange
+from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 from gateway.storage.policies import PolicyQueries, Values
 from gateway.storage.postgres import booking, directory, life, offline

@@ -18,12 +18,17 @@ from gateway.payments.settlement import DAY_MS
 from gateway.storage.audit_source import (
     AccountRow,
     BookedPaymentRow,
+    BookedRefundRow,
+    BookedStepRow,
     DayRow,
     GroupRow,
     MerchantRow,
+    OpenPaymentRow,
     OrderRow,
     OrderSumRow,
     PaymentRow,
+    RefundRow,
+    StepRow,
     TransferRow,
 )
 from gateway.storage.sqlite.database import listen_to_signals, open_connection, translated_errors
@@ -82,11 +87,26 @@ class SqliteAuditSource:
     def booked_payments(self) -> Iterator[BookedPaymentRow]:
         return self._rows("list_booked_payments")
 
+    def booked_steps(self) -> Iterator[BookedStepRow]:
+        return self._rows("list_booked_steps")
+
+    def booked_refunds(self) -> Iterator[BookedRefundRow]:
+        return self._rows("list_booked_refunds")
+
     def count_pendings(self) -> int:
         return self._count("count_pendings")
 
     def payments(self) -> Iterator[PaymentRow]:
         return self._rows("list_payments")
+
+    def steps(self) -> Iterator[StepRow]:
+        return self._rows("list_steps")
+
+    def refunds(self) -> Iterator[RefundRow]:
+        return self._rows("list_refunds")
+
+    def open_payments(self) -> Iterator[OpenPaymentRow]:
+        return self._rows("list_open_payments")
 
     def token_payment_ids(self) -> Iterator[tuple[str]]:
         return self._rows("list_token_payment_ids")

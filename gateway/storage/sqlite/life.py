@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from gateway.ledger.workbook import LedgerFacts, Workbook
-from gateway.payments.life import Changed, LifeChanges, LifeFacts, PaymentChange, decide_change
+from gateway.payments.life import PaymentChange, decide_change
+from gateway.payments.life_changes import Changed, LifeChanges, LifeFacts
 from gateway.payments.model import PaymentRecord, TerminalEvent
 from gateway.storage.life_rows import (
     Values,
@@ -80,7 +81,7 @@ def _read_facts(
     asked = asked_terminal(change, now_ms)
     terminal = None
     if asked is not None:
-        terminal = connection.execute(SQL["find_refunding_terminal"], asked).fetchone()
+        terminal = connection.execute(SQL["find_asking_terminal"], asked).fetchone()
     facts = read_life_facts(change, payment, refunds, terminal)
     accounts = ledger.read_accounts(connection, facts.parties.account_ids)
     return facts, LedgerFacts(accounts, pendings=ledger.read_pendings(connection, hold_of(facts.record)))

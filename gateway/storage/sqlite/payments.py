@@ -287,6 +287,7 @@ def _spend_row(spend: SpendChange) -> Row:
         spend.payment_count,
         spend.recent_window,
         spend.recent_count,
+        spend.recent_before_max,
     )
 
 

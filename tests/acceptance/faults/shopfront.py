@@ -18,7 +18,8 @@ from gateway.audit import audit
 from gateway.holders.model import InstrumentKind
 from gateway.holders.service import NewInstrument
 from gateway.office import Office, open_office
-from simulators.auditor.books import Books, Finding, check_books
+from simulators.auditor.books import Books, check_books
+from simulators.auditor.findings import Finding
 from simulators.cards.payment_card import PaymentCard
 from simulators.phones.phone import Phone
 from simulators.seeds import draw_private_key

@@ -243,7 +243,7 @@ class TestBars:
     def test_somebody_at_a_terminal_sees_how_far_it_is(self, toml: Path, tmp_path: Path) -> None:
         out, seen = _run_at_a_terminal(_command(toml, "backup", str(tmp_path / "copy.sqlite3")))
         assert json.loads(out)["audit"] == "ok"
-        for doing in ("copy", "check", "groups", "tokens", "orders", "days"):
+        for doing in ("copy", "check", "groups", "payments", "orders", "days"):
             assert doing in seen
         assert "1/1" in seen
 

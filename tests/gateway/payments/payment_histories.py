@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from simulators.auditor.payments import WEAKNESS
+from simulators.auditor.attempts import WEAKNESS
 
 TILLS = ("tea-1", "tea-2", "books-1", "closed-1", "diner-1")
 PHONES = ("ada-phone", "ada-watch", "bob-phone", "eve-phone")
@@ -39,6 +39,14 @@ class Pay:
     currency: str = "EUR"
     refused: str | None = None
     later_ms: int = 0
+    manual: bool = False
+    tip: int = 0
+    order_amount: int = 0
+    confirmed: bool = False
+    confirm_for: str | None = None
+    window_max: int = 0
+    due_ticks: int = 3
+    """How many ticks its deadlines are away."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,34 @@ class Change:
     number: int = 0
 
 
-Action = Pay | Again | Change
+@dataclass(frozen=True)
+class Ask:
+    """A change of a payment that was attempted before: `capture`, `void`, `reverse`, `confirm`, `refuse`,
+    `expire` or `refund`."""
+
+    what: str
+    back: int
+    """Of which payment: 0 is the newest that may be open, then the others."""
+    amount: str = "whole"
+    """Of a capture or a refund: `whole`, `half`, `more`, `tip`."""
+    number: int = 0
+    """Under which of a few ids; repeats meet."""
+    way: str = "pin"
+    till: str = ""
+    """Another till than the payment's own."""
+    later_ms: int = 0
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The reversal of an attempt that was never seen, which then arrives all the same."""
+
+    pay: Pay
+    late: bool
+    """It arrives after the reversal, or before."""
+
+
+Action = Pay | Again | Change | Ask
 
 
 @dataclass(frozen=True)
@@ -70,6 +105,8 @@ class Crowd:
 
     actions: tuple[Action, ...]
     doors: tuple[int, ...]
+    ticks: int = 0
+    """After so many ticks."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +115,16 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class DayLater:
+    """Nobody swept for a day: the ledger itself lets go of what is over."""
+
+
+@dataclass(frozen=True)
 class Reopen:
     pass
 
 
-Step = Crowd | Wait | Reopen
+Step = Crowd | Wait | Reopen | GiveUp | DayLater
 
 later = st.integers(0, 3)
 few = st.sampled_from([None] * 6 + [0, 1, 2])
@@ -149,11 +191,56 @@ def odd_payments(draw: st.DrawFn) -> Pay:
     return replace(good, **draw(st.sampled_from(changes)))
 
 
-payments = st.one_of(phone_payments(), phone_payments(), phone_payments(), card_payments(), code_payments())
+@st.composite
+def termed_payments(draw: st.DrawFn) -> Pay:
+    """A good payment on terms: held, with a tip, of a larger order, that its holder has to agree to."""
+    good = draw(st.one_of(phone_payments(), phone_payments(), card_payments()))
+    manual = draw(st.booleans())
+    return replace(
+        good,
+        refused=None,
+        forged=False,
+        mode="qr_merchant" if good.mode == "qr_consumer" and draw(st.booleans()) else good.mode,
+        manual=manual,
+        tip=draw(st.sampled_from([0, 0, 1, 3, 10, 20])) if manual and good.amount != 1 else 0,
+        order_amount=draw(st.sampled_from([0, 0, 100, 100, 101])),
+        confirmed=draw(st.sampled_from([False, False, True])),
+        confirm_for=draw(st.sampled_from([None, None, "confirm_new_terminal", "confirm_unusual_amount"])),
+        window_max=draw(st.sampled_from([0, 0, 2, 3])),
+        due_ticks=draw(st.integers(1, 4)),
+    )
+
+
+payments = st.one_of(
+    phone_payments(), phone_payments(), card_payments(), code_payments(), termed_payments(), termed_payments()
+)
 agains = st.builds(
     Again,
     st.integers(0, 20),
     st.sampled_from(["", "", "digest", "use", "use", "forge", "forge", "order", "payment_id", "till"]),
+    later,
+)
+asks = st.builds(
+    Ask,
+    st.sampled_from(
+        [
+            "capture",
+            "capture",
+            "void",
+            "reverse",
+            "confirm",
+            "confirm",
+            "refuse",
+            "expire",
+            "refund",
+            "refund",
+        ]
+    ),
+    st.sampled_from([0, 0, 0, 1, 1, 2, 3, 5]),
+    st.sampled_from(["whole", "half", "more", "tip"]),
+    st.integers(0, 2),
+    st.sampled_from(["pin", "pin", "device"]),
+    st.sampled_from([""] * 8 + ["books-1", "tea-2", UNKNOWN_TILL]),
     later,
 )
 changes = st.one_of(
@@ -164,7 +251,7 @@ changes = st.one_of(
     st.builds(Change, st.sampled_from(["void", "post"]), st.just(""), st.integers(0, 5)),
     st.builds(Change, st.sampled_from(["fund"] * 5 + ["withdraw"]), st.sampled_from(["eve", "bob"])),
 )
-actions = st.one_of([payments] * 6 + [odd_payments()] + [agains] * 2 + [changes] * 2)
+actions = st.one_of([payments] * 6 + [odd_payments()] + [agains] * 2 + [changes] * 2 + [asks] * 5)
 lone = st.tuples(actions, st.integers(0, 1)).map(lambda one: Crowd((one[0],), (one[1],)))
 
 
@@ -204,7 +291,24 @@ def crowds(draw: st.DrawFn) -> Crowd:
     return Crowd(met, doors)
 
 
+@st.composite
+def meetings(draw: st.DrawFn) -> Crowd:
+    """Several changes of one payment at once."""
+    back = draw(st.sampled_from([0, 0, 1, 2]))
+    found = draw(st.lists(asks, min_size=2, max_size=5))
+    met = tuple(replace(one, back=back) for one in found)
+    return Crowd(met, tuple(draw(st.integers(0, 1)) for _ in met), draw(st.sampled_from([0, 0, 1, 2, 4])))
+
+
 steps: st.SearchStrategy[Step] = st.one_of(
-    crowds(), crowds(), crowds(), lone, lone, st.integers(1, 3).map(Wait), st.just(Reopen())
+    crowds(),
+    crowds(),
+    meetings(),
+    lone,
+    lone,
+    st.builds(lambda one, ticks: Crowd((one,), (0,), ticks), asks, st.sampled_from([0, 1, 3, 5])),
+    st.builds(GiveUp, st.one_of(phone_payments(), termed_payments()), st.booleans()),
+    st.integers(1, 3).map(Wait),
+    st.sampled_from([Reopen(), DayLater()]),
 )
 histories = st.lists(steps, min_size=6, max_size=14)

@@ -8,32 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import GatewayError, IdempotencyConflict
 from gateway.holders.model import (
     CardKeyBatch,
+    IdentityLevel,
     Instrument,
     InstrumentKind,
     InstrumentStatus,
     Limits,
+    LimitTier,
     Wallet,
     WalletStatus,
 )
 from gateway.merchants.model import Location, Merchant, MerchantStatus, Terminal, TerminalStatus
-from gateway.payments.model import (
-    CardCounter,
-    PaymentBooking,
-    PaymentCodeUse,
-    PaymentRecord,
-    Refused,
-    TokenUse,
-    Verified,
-)
-from simulators.auditor import payments as model
+from simulators.auditor import attempts as model
+from simulators.auditor.attempts import Attempt, Payment, TurnedAway
+from simulators.auditor.changes import Change, change_payment
 from simulators.auditor.ledger import Group, Leg
-from simulators.auditor.payments import Attempt, Decision, PaymentModel, TurnedAway
+from simulators.auditor.payments import PaymentModel
+from tests.gateway.payments.payment_words import booking_of, change_of, payment_of
 from tests.gateway.translation import group_of, names_of
 from wire.ids import make_ulid
 from wire.messages.payments import EntryMode
@@ -42,7 +38,7 @@ if TYPE_CHECKING:
     from tests.databases import Database
 
 CARD_KEY_BATCH = 1
-Answer = Decision | TurnedAway
+Answer = Payment | TurnedAway
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,12 @@ class Standing:
     """Whose a code is that has not expired, and whether it was used."""
     tokens: dict[tuple[bytes, int], bytes]
     nonces: set[tuple[str, bytes, int]]
-    paid_orders: set[tuple[str, str]]
+    orders: dict[tuple[str, str], tuple[int, int]]
+    """What it is for and what is taken of it, by merchant and order id."""
     spent: dict[tuple[str, int], int]
+    recent: dict[tuple[str, int], tuple[int, int]]
+    told: list[tuple[str, str]]
+    """Terminals and payments, in the order in which it was told of them."""
 
 
 @dataclass
@@ -166,8 +166,49 @@ class World:
         )
         await store.add_instrument(record)
         self.model.instruments[record.instrument_id] = model.Instrument(
-            self.account(wallet), record.key_id, weakest, *limits
+            self.account(wallet),
+            record.key_id,
+            weakest,
+            *limits,
+            wallet_id=record.wallet_id,
+            is_phone=not is_card,
         )
+
+    # Terms
+
+    async def set_tips(self, store: Any, merchant: str, basis_points: int) -> None:
+        merchant_id = self.text(merchant)
+        await store.set_tip_margin(merchant_id, basis_points)
+        known = self.model.merchants[merchant_id]
+        self.model.merchants[merchant_id] = replace(known, tip_basis_points=basis_points)
+
+    async def set_refunds(self, store: Any, till: str, amount_minor: int) -> None:
+        await store.set_refund_limit(self.text(till), amount_minor)
+        self.model.refund_limits[self.text(till)] = amount_minor
+
+    async def set_confirm_above(self, store: Any, instrument: str, amount_minor: int) -> None:
+        instrument_id = self.text(instrument)
+        await store.set_confirm_above(instrument_id, amount_minor)
+        known = self.model.instruments[instrument_id]
+        self.model.instruments[instrument_id] = replace(known, confirm_above_minor=amount_minor)
+
+    async def set_pin(self, store: Any, wallet: str, *, has_pin: bool = True) -> None:
+        """Give a wallet a PIN that nobody judges here, or take it away."""
+        await store.set_wallet_pin(self.text(wallet), "argon2id" if has_pin else None)
+        known = self.model.wallets.get(self.text(wallet), model.Wallet())
+        self.model.wallets[self.text(wallet)] = replace(known, has_pin=has_pin)
+
+    async def set_level(self, store: Any, wallet: str, level: str) -> None:
+        """Give a wallet a level that has no tier."""
+        await store.set_identity_level(self.text(wallet), IdentityLevel(level))
+
+    async def set_tier(self, store: Any, wallet: str, currency: str, level: str, tier: model.Tier) -> None:
+        """Give a wallet a level, and the level a tier; other wallets of it have that tier from now on too."""
+        limits = (tier.confirm_above, tier.pin_max, tier.per_payment, tier.per_day)
+        await store.set_limit_tier(LimitTier(currency, IdentityLevel(level), *limits))
+        await self.set_level(store, wallet, level)
+        known = self.model.wallets.get(self.text(wallet), model.Wallet())
+        self.model.wallets[self.text(wallet)] = replace(known, tier=tier)
 
     def _open_operator_account(self, kind: str, currency: str) -> bytes:
         account_id = self.account(f"{kind} {currency}")
@@ -198,9 +239,19 @@ class World:
 
     async def pay(self, store: Any, attempt: Attempt) -> Answer:
         try:
-            return decision_of(await store.book_payment(self.booking_of(attempt)))
+            merchant_id, _ = self.model.terminals.get(attempt.terminal_id, ("NOWHERE", False))
+            return payment_of(await store.book_payment(booking_of(attempt, merchant_id)))
         except GatewayError as error:
             return TurnedAway(error.code)
+
+    async def change(self, store: Any, change: Change, now_ms: int) -> Answer:
+        try:
+            return payment_of((await store.change_payment(change_of(change), now_ms)).payment)
+        except GatewayError as error:
+            return TurnedAway(error.code)
+
+    def model_change(self, state: PaymentModel, change: Change, now_ms: int) -> Answer:
+        return change_payment(state, change, now_ms)
 
     async def add_code(
         self, store: Any, code_hash: bytes, instrument: str, expires_ms: int, now_ms: int
@@ -223,45 +274,23 @@ class World:
         status = InstrumentStatus.ACTIVE if active else InstrumentStatus.SUSPENDED
         await store.set_instrument_status(self.text(instrument), status)
 
-    def booking_of(self, attempt: Attempt) -> PaymentBooking:
-        """Say an attempt of the model in the gateway's words."""
-        use = use_of(attempt.use)
-        if attempt.refused is not None:
-            verdict: Verified | Refused = Refused(attempt.refused, attempt.instrument_id, use)
-        else:
-            assert attempt.instrument_id is not None
-            assert use is not None
-            verdict = Verified(attempt.instrument_id, use)
-        merchant_id, _ = self.model.terminals.get(attempt.terminal_id, ("NOWHERE", False))
-        return PaymentBooking(
-            payment_id=attempt.payment_id,
-            attempt_id=attempt.attempt_id,
-            request_digest=attempt.request_digest,
-            terminal_id=attempt.terminal_id,
-            merchant_id=merchant_id,
-            order_id=attempt.order_id,
-            amount_minor=attempt.amount_minor,
-            currency=attempt.currency,
-            entry_mode=EntryMode(attempt.entry_mode),
-            presented_ms=attempt.now_ms,
-            card_exchange_ms=None,
-            verdict=verdict,
-            now_ms=attempt.now_ms,
-        )
-
     # Looking
 
     async def standing_in(self, database: Database, store: Any, now_ms: int) -> Standing:
         """Return what stands in a database."""
         mine = f"LIKE '{self.text('%')}'"
-        codes, tokens, orders, spent = await database.read(
+        codes, tokens, orders, spent, told = await database.read(
             (
                 "SELECT code_hash, instrument_id, used_by IS NOT NULL, expires_ms FROM payment_codes"
                 f" WHERE instrument_id {mine}",
                 "SELECT key_id, counter, claims_digest, terminal_id, terminal_nonce, nonce_day"
                 f" FROM token_uses WHERE terminal_id {mine}",
-                f"SELECT merchant_id, order_id FROM orders WHERE merchant_id {mine}",
-                f"SELECT instrument_id, day, spent_minor FROM spent_days WHERE instrument_id {mine}",
+                "SELECT merchant_id, order_id, amount_minor, taken_minor FROM orders"
+                f" WHERE merchant_id {mine}",
+                "SELECT instrument_id, day, spent_minor, recent_window, recent_count FROM spent_days"
+                f" WHERE instrument_id {mine}",
+                "SELECT terminal_id, payment_id FROM terminal_events"
+                f" WHERE terminal_id {mine} ORDER BY sequence",
             )
         )
         keys = [one.key_id for one in self.model.instruments.values()]
@@ -274,8 +303,10 @@ class World:
             codes={code: (owner, bool(used)) for code, owner, used, until in codes if until > now_ms},
             tokens={(key_id, counter): digest for key_id, counter, digest, *_ in tokens},
             nonces={(till, nonce, day) for *_, till, nonce, day in tokens if nonce is not None},
-            paid_orders=set(orders),
-            spent={(name, day): minor for name, day, minor in spent},
+            orders={row[:2]: row[2:] for row in orders},
+            spent={row[:2]: row[2] for row in spent},
+            recent={row[:2]: row[3:] for row in spent},
+            told=told,
         )
 
     def standing_of(self, state: PaymentModel, now_ms: int) -> Standing:
@@ -290,8 +321,10 @@ class World:
             },
             tokens=state.tokens,
             nonces=state.nonces,
-            paid_orders=state.paid_orders,
+            orders=state.orders,
             spent=state.spent,
+            recent=state.recent,
+            told=list(state.told),
         )
 
     async def differences(self, store: Any, now_ms: int) -> list[str]:
@@ -307,9 +340,10 @@ class World:
             != (expected := self.model.ledger.accounts[account_id].counters)
         ]
         records = await asyncio.gather(*(store.find_payment_by_attempt(*key) for key in self.model.decided))
-        for record, (key, (_, decision)) in zip(records, self.model.decided.items(), strict=True):
-            if record is None or decision_of(record) != decision:
-                found.append(f"attempt {key}: {record} instead of {decision}")
+        for record, (key, payment_id) in zip(records, self.model.decided.items(), strict=True):
+            expected_payment = self.model.payments[payment_id].payment
+            if record is None or payment_of(record) != expected_payment:
+                found.append(f"attempt {key}: {record} instead of {expected_payment}")
         return found
 
     def accounts(self) -> list[bytes]:
@@ -320,28 +354,6 @@ class World:
 async def add_card_keys(store: Any, now_ms: int) -> None:
     """Store the one batch of card keys that all cards of all worlds name."""
     await store.add_card_key_batch(CardKeyBatch(CARD_KEY_BATCH, b"sealed", b"sealed", now_ms))
-
-
-def decision_of(record: PaymentRecord) -> Decision:
-    """Say a stored decision in the model's words."""
-    return Decision(
-        payment_id=record.payment_id,
-        decline_code=record.decline_code,
-        receipt_number=None if record.receipt_number is None else int(record.receipt_number),
-        instrument_id=record.instrument_id,
-    )
-
-
-def use_of(use: model.Token | model.CardTap | model.Code | None) -> Any:
-    """Say what was presented in the gateway's words."""
-    match use:
-        case model.Token(key_id, counter, claims_digest, nonce):
-            return TokenUse(key_id, counter, claims_digest, nonce)
-        case model.CardTap(counter):
-            return CardCounter(counter)
-        case model.Code(code_hash):
-            return PaymentCodeUse(code_hash)
-    return None
 
 
 async def counters_of(store: Any, account_id: bytes) -> tuple[int, int, int, int]:

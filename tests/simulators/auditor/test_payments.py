@@ -6,19 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from simulators.auditor.ledger import Group, Leg
-from simulators.auditor.payments import (
-    DAY_MS,
+from simulators.auditor.attempts import (
     Attempt,
     CardTap,
     Code,
-    Decision,
     Instrument,
     Merchant,
-    PaymentModel,
+    Payment,
     Token,
     TurnedAway,
 )
+from simulators.auditor.ledger import Group, Leg
+from simulators.auditor.payments import DAY_MS, PaymentModel
 
 SHOP, FEES, WALLET, OUTSIDE = b"shop", b"fees", b"wallet", b"outside"
 
@@ -71,7 +70,9 @@ def codes(model: PaymentModel, *attempts: Attempt) -> list[str | None]:
 
 def test_approval_moves_the_amount_and_the_fee_rounded_half_to_even(model: PaymentModel) -> None:
     # 1.4 % of 1.25 is 1.75 cents; halves are 1 % of 1.50 and of 2.50, and both go to 2.
-    assert model.pay(attempt(1, amount_minor=125)) == Decision("P1", None, 1, "phone")
+    assert model.pay(attempt(1, amount_minor=125)) == Payment(
+        "P1", "approved", "succeeded", "phone", charged_minor=125, fee_minor=2, receipt_number=1
+    )
     assert model.ledger.accounts[SHOP].available_minor == 123
     model.merchants["tea"] = replace(model.merchants["tea"], fee_basis_points=100)
     model.pay(attempt(2, amount_minor=150))
@@ -103,7 +104,7 @@ def test_what_is_turned_away_spends_nothing(model: PaymentModel) -> None:
 def test_decline_spends_what_was_presented_and_nothing_else(model: PaymentModel) -> None:
     before = dict(model.ledger.accounts)
     assert codes(model, attempt(1, amount_minor=401)) == ["limit_per_payment_exceeded"]
-    assert (model.ledger.accounts, model.spent, model.paid_orders) == (before, {}, set())
+    assert (model.ledger.accounts, model.spent, model.orders) == (before, {}, {})
     assert codes(model, attempt(2, use=token(1)), attempt(3, order_id="order-1")) == ["token_replayed", None]
     assert model.merchants["tea"].receipts == 1
 

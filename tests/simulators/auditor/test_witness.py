@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from simulators.auditor.attempts import Merchant
 from simulators.auditor.evidence import Asked, Evidence, Payer, Presented
-from simulators.auditor.payments import Merchant
 from simulators.auditor.promises import Promise, Told
 from simulators.auditor.witness import Witness
 
@@ -84,6 +84,7 @@ class Scene:
         self.payments[f"P {name}"] = (
             *(f"P {name}", name, "TILL", "SHOP", order, amount, "EUR"),
             *("PHONE", code, receipt, sequence, NOW_MS),
+            *("declined" if code else "approved", 0, 0 if code else round(amount / 100)),
         )
 
     @property
@@ -194,7 +195,8 @@ def test_a_wrong_fee_a_decline_that_books_and_a_payment_nobody_asked_for_are_see
     scene.ask_for("a", 1_000)
     scene.store("a", 1_000, None, "order a", scene.book("payment", (WALLET, SHOP, 1_000)))
     scene.witness.look()
-    assert scene.codes == {"moved_wrongly"}
+    # Neither the fee that the shop owes nor the one that the payment says.
+    assert scene.codes == {"moved_wrongly", "payment_differs_from_group"}
     scene.book("payment", (WALLET, SHOP, 1_000))
     scene.witness.look()
     assert "group_not_of_one_payment" in scene.codes

@@ -169,7 +169,8 @@ CREATE TYPE order_change AS (
 );
 CREATE TYPE day_change AS (
     day integer, instrument_id text, spent_minor bigint, largest_minor bigint, largest_unconfirmed_minor bigint,
-    weakest_entry_mode text, payment_count integer, recent_window integer, recent_count integer
+    weakest_entry_mode text, payment_count integer, recent_window integer, recent_count integer,
+    recent_before_max integer
 );
 CREATE TYPE wallet_day AS (day integer, wallet_id text);
 CREATE TYPE receipt_change AS (merchant_id text, new_count bigint);
@@ -375,6 +376,18 @@ BEGIN
         IF changed_count <> cardinality(day_changes) THEN
             RAISE EXCEPTION 'allowances' USING ERRCODE = 'TS001';
         END IF;
+    END IF;
+
+    -- Here, because what an upsert was given beside its row is out of its reach.
+    IF EXISTS (
+        SELECT FROM unnest(day_changes) AS n
+            CROSS JOIN LATERAL (
+                SELECT * FROM spent_days AS x
+                WHERE x.day = n.day AND x.instrument_id = n.instrument_id OFFSET 0
+            ) AS s
+        WHERE n.recent_before_max IS NOT NULL AND n.recent_before_max < s.recent_count - n.recent_count
+    ) THEN
+        RAISE EXCEPTION 'recent_payments' USING ERRCODE = 'TS001';
     END IF;
 
     IF EXISTS (

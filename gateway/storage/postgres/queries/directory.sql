@@ -124,6 +124,10 @@ WHERE (key_id, nonce) IN (
     FOR UPDATE SKIP LOCKED
 )
 
+-- name: wait_for_other_codes
+-- No row of the instrument's: a booking locks codes first and instruments after them.
+SELECT pg_advisory_xact_lock(hashtextextended(:instrument_id::text, 0))
+
 -- name: lock_payment_codes
 -- In the order of their hashes, before any is changed, as bookings lock them too: so nobody who holds one of
 -- two waits for the other.

@@ -420,7 +420,11 @@ CREATE INDEX offline_alarms_at ON offline_alarms (at_ms);
 -- what was refunded; and of one accepted without a connection, what the payer did not cover, NULL of all others.
 CREATE VIEW payments_now AS
 SELECT p.*, s.step_index, s.state, s.code AS step_code, s.charged_minor, s.tip_minor,
-    s.fee_minor AS step_fee_minor, s.request_id AS last_request_id, o.due_ms,
+    s.fee_minor AS step_fee_minor, o.due_ms,
+    (
+        SELECT x.request_id FROM payment_steps AS x
+        WHERE x.payment_id = p.payment_id AND x.request_id IS NOT NULL
+    ) AS capture_id,
     (
         SELECT x.receipt_number FROM payment_steps AS x
         WHERE x.payment_id = p.payment_id AND x.receipt_number IS NOT NULL

@@ -24,12 +24,32 @@ ORDER BY t.group_sequence, t.leg_index
 
 -- name: list_booked_payments
 SELECT p.group_sequence, p.payment_id, p.outcome, p.amount_minor, p.currency, w.account_id,
-    p.merchant_id, p.receipt_number
+    p.merchant_id, p.receipt_number, p.fee_minor
 FROM payments AS p
     LEFT JOIN instruments AS i ON i.instrument_id = p.instrument_id
     LEFT JOIN wallets AS w ON w.wallet_id = i.wallet_id
 WHERE p.group_sequence IS NOT NULL
 ORDER BY p.group_sequence
+
+-- name: list_booked_steps
+SELECT s.group_sequence, s.payment_id, s.step, s.charged_minor, s.fee_minor, p.amount_minor, p.currency,
+    w.account_id, p.merchant_id, s.receipt_number,
+    coalesce((SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = s.payment_id), 0)
+FROM payment_steps AS s
+    LEFT JOIN payments AS p ON p.payment_id = s.payment_id
+    LEFT JOIN instruments AS i ON i.instrument_id = p.instrument_id
+    LEFT JOIN wallets AS w ON w.wallet_id = i.wallet_id
+WHERE s.group_sequence IS NOT NULL
+ORDER BY s.group_sequence
+
+-- name: list_booked_refunds
+SELECT r.group_sequence, r.payment_id, r.refund_id, r.amount_minor, r.fee_minor, p.currency, w.account_id,
+    p.merchant_id
+FROM refunds AS r
+    LEFT JOIN payments AS p ON p.payment_id = r.payment_id
+    LEFT JOIN instruments AS i ON i.instrument_id = p.instrument_id
+    LEFT JOIN wallets AS w ON w.wallet_id = i.wallet_id
+ORDER BY r.group_sequence
 
 -- name: count_pendings
 SELECT count(*) FROM pendings
@@ -41,8 +61,32 @@ SELECT p.payment_id, p.outcome, p.entry_mode, p.group_sequence,
         p.instrument_id IS NULL
         OR EXISTS (SELECT 1 FROM instruments AS i WHERE i.instrument_id = p.instrument_id)
     )
-    AND EXISTS (SELECT 1 FROM entry_modes AS m WHERE m.entry_mode = p.entry_mode)
+    AND EXISTS (SELECT 1 FROM entry_modes AS m WHERE m.entry_mode = p.entry_mode),
+    p.amount_minor, p.tip_max_minor, p.fee_minor, p.is_manual
 FROM payments AS p ORDER BY p.payment_id
+
+-- name: list_steps
+SELECT s.payment_id, s.step_index, s.step, s.state, s.charged_minor, s.tip_minor, s.fee_minor,
+    s.order_released_minor, s.day_released_minor, s.receipt_number, s.group_sequence, s.due_ms, s.at_ms,
+    CASE WHEN s.group_sequence IS NULL THEN (
+        SELECT h.expires_ms
+        FROM payments AS p
+            JOIN transfers AS t ON t.group_sequence = p.group_sequence AND t.leg_index = 0
+            JOIN pendings AS h ON h.transfer_id = t.transfer_id
+        WHERE p.payment_id = s.payment_id AND h.state IN ('open', 'expired')
+    ) END
+FROM payment_steps AS s ORDER BY s.payment_id, s.step_index
+
+-- name: list_refunds
+SELECT payment_id, refund_id, day, amount_minor, total_minor, fee_minor, refunded_ms
+FROM refunds ORDER BY payment_id, total_minor
+
+-- name: list_open_payments
+SELECT o.payment_id, o.state, o.due_ms, t.expires_ms
+FROM open_payments AS o
+    LEFT JOIN payments AS p ON p.payment_id = o.payment_id
+    LEFT JOIN transfers AS t ON t.group_sequence = p.group_sequence AND t.leg_index = 0
+ORDER BY o.payment_id
 
 -- name: list_token_payment_ids
 SELECT payment_id FROM token_uses ORDER BY payment_id
@@ -51,12 +95,25 @@ SELECT payment_id FROM token_uses ORDER BY payment_id
 SELECT order_id, merchant_id, taken_minor, amount_minor FROM orders ORDER BY order_id, merchant_id
 
 -- name: list_order_sums
-SELECT order_id, merchant_id, sum(amount_minor) FROM payments WHERE outcome = 'approved'
+SELECT order_id, merchant_id, sum(minor)
+FROM (
+    SELECT order_id, merchant_id, amount_minor - tip_max_minor AS minor FROM payments WHERE outcome <> 'declined'
+    UNION ALL
+    SELECT p.order_id, p.merchant_id, -s.order_released_minor
+    FROM payment_steps AS s CROSS JOIN payments AS p USING (payment_id)
+) AS taken
 GROUP BY order_id, merchant_id ORDER BY order_id, merchant_id
 
 -- name: list_days
 SELECT day, instrument_id, spent_minor FROM spent_days ORDER BY day, instrument_id
 
 -- name: list_day_sums
-SELECT decided_ms / :day_ms AS day, instrument_id, sum(amount_minor) FROM payments WHERE outcome = 'approved'
+SELECT day, instrument_id, sum(minor)
+FROM (
+    SELECT decided_ms / :day_ms AS day, instrument_id, amount_minor AS minor FROM payments
+    WHERE outcome <> 'declined'
+    UNION ALL
+    SELECT p.decided_ms / :day_ms, p.instrument_id, -s.day_released_minor
+    FROM payment_steps AS s CROSS JOIN payments AS p USING (payment_id)
+) AS spent
 GROUP BY day, instrument_id ORDER BY day, instrument_id

@@ -12,8 +12,9 @@ WHERE p.payment_id = :payment_id
 -- name: list_refunds
 SELECT * FROM refunds WHERE payment_id = :payment_id ORDER BY total_minor
 
--- name: find_refunding_terminal
+-- name: find_asking_terminal
 SELECT t.refund_limit_minor, t.merchant_id,
+    (SELECT r.payment_id FROM refunds AS r WHERE r.refund_id = :refund_id) AS payment_of_refund_id,
     coalesce((SELECT sum(r.amount_minor) FROM refunds AS r WHERE r.day = :day AND r.terminal_id = t.terminal_id), 0)
     AS refunded_today_minor
 FROM terminals AS t WHERE t.terminal_id = :terminal_id AND t.status = 'active'

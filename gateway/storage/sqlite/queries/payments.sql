@@ -126,6 +126,7 @@ SET spent_minor = spent_minor + excluded.spent_minor,
     recent_window = excluded.recent_window
 WHERE spent_minor + excluded.spent_minor
     <= (SELECT per_day_minor FROM instruments WHERE instrument_id = excluded.instrument_id)
+    AND (recent_window <> excluded.recent_window OR recent_count <= coalesce(?10, recent_count))
 
 -- name: take_receipt_numbers
 UPDATE merchants SET receipt_count = receipt_count + ?2

@@ -40,9 +40,13 @@ class Hand:
 
     async def take_head(self) -> None:
         """Keep everybody from booking."""
+        await self.begin()
+        await self._connection.execute("SELECT FROM chain_head FOR UPDATE")
+
+    async def begin(self) -> None:
+        """Do what follows in one transaction, until it is let go."""
         self._transaction = self._connection.transaction()
         await self._transaction.start()
-        await self._connection.execute("SELECT FROM chain_head FOR UPDATE")
 
     async def execute(self, *statements: str) -> None:
         """Change something; what history does not allow is allowed to this hand."""

@@ -10,11 +10,8 @@ import pytest
 from gateway.audit import audit
 from gateway.storage.postgres.database import SERVER_VERSION_MIN
 from gateway.storage.postgres.migrate import migrate
-from gateway.storage.postgres.store import open_postgres_store
+from tests.contract.conftest import OpenStore, open_store, store
 from tests.contract.test_store import (
-    OpenStore,
-    open_store,
-    store,
     test_copied_key_is_reported_even_when_the_presentation_is_refused,
     test_daily_limit_is_reached_exactly_and_never_passed,
     test_decision_survives_closing_the_store,
@@ -33,13 +30,14 @@ from tests.contract.test_store import (
     test_wallet_is_funded_once_per_transfer,
     test_withdrawn_terminal_is_turned_away_and_nothing_is_stored,
 )
+from tests.databases import Database, postgres_database
 from tests.postgres_server import PostgresServer, distribution_programs, running_server
 
 if TYPE_CHECKING:
     from gateway.storage.store import Store
     from tests.conftest import Shop
 
-# Collected here once more, with this module's `opener`.
+# Collected here once more, with this module's `database`.
 __all__ = [
     "OpenStore",
     "open_store",
@@ -85,8 +83,8 @@ def distribution_url(distribution_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def opener(distribution_url: str) -> OpenStore:
-    return lambda: open_postgres_store(distribution_url)
+def database(distribution_url: str) -> Database:
+    return postgres_database(distribution_url)
 
 
 async def test_books_of_a_distributions_server_are_whole(

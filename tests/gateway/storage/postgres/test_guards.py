@@ -15,14 +15,15 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from gateway.audit import audit
-from gateway.errors import AuthenticationFailed, IdempotencyConflict
+from gateway.errors import AuthenticationFailed, IdempotencyConflict, NotFound
 from gateway.holders.model import CardKeyBatch, InstrumentKind
 from gateway.ledger.model import Transfer, TransferGroup, TransferKind
 from gateway.ledger.outcomes import Outcome
-from gateway.payments.model import CardCounter, PaymentCodeUse, Verified
+from gateway.payments.life import Refund, Void
+from gateway.payments.model import CardCounter, PaymentBooking, PaymentCodeUse, PaymentRecord, Terms, Verified
 from gateway.storage.postgres.booking import TRIES_WITHOUT_LOCK_MAX, book_payments
 from gateway.storage.postgres.database import connect
-from wire.messages.payments import EntryMode
+from wire.messages.payments import CaptureMode, EntryMode
 
 if TYPE_CHECKING:
     from gateway.storage.postgres.store import PostgresStore
@@ -96,6 +97,146 @@ async def test_payment_is_decided_anew_when(
         record = await paying
     assert record.decline_code == code
     assert [line["guard"] for line in logs if line["event"] == "batch_decided_anew"] == [guard]
+
+
+HELD = Terms(CaptureMode.MANUAL, capture_by_ms=2**45)
+TIER = (
+    "INSERT INTO limit_tiers VALUES ('EUR', 'verified', {above}, 1000000, 1000000, {day})"
+    " ON CONFLICT (currency, identity_level) DO UPDATE"
+    " SET confirm_above_minor = excluded.confirm_above_minor, per_day_minor = excluded.per_day_minor"
+)
+
+
+async def overtaken(
+    store: PostgresStore, hand: Hand, booking: PaymentBooking, *changes: str
+) -> tuple[PaymentRecord, list[str]]:
+    """Book a payment whose facts somebody changes before it is written; return it and the guards that saw."""
+    await hand.take_head()
+    with capture_logs() as logs:
+        paying = asyncio.create_task(store.book_payment(booking))
+        await hand.until_waiting()
+        await hand.execute(*changes)
+        await hand.let_go()
+        record = await paying
+    return record, [line["guard"] for line in logs if line["event"] == "batch_decided_anew"]
+
+
+async def test_day_of_a_wallet_that_another_instrument_spent_meanwhile_declines(
+    store: PostgresStore, shop: Shop, hand: Hand
+) -> None:
+    await store.add_instrument(replace(shop.instrument, instrument_id="WATCH1", key_id=b"watch-ky"))
+    await hand.execute(TIER.format(above=1_000_000, day=2_500))
+    spent = (
+        "INSERT INTO spent_days (day, instrument_id, spent_minor)"
+        f" VALUES ({shop.now_ms // 86_400_000}, 'WATCH1', 1251)"
+    )
+    record, guards = await overtaken(store, hand, shop.booking(1), spent)
+    assert (record.decline_code, guards) == ("limit_identity_per_day_exceeded", ["wallet_days"])
+    assert (await store.book_payment(shop.booking(2, amount_minor=1_249))).outcome == "approved"
+
+
+async def test_tier_that_was_lowered_meanwhile_declines(store: PostgresStore, shop: Shop, hand: Hand) -> None:
+    await hand.execute(TIER.format(above=1_000_000, day=2_500))
+    lowered = TIER.format(above=1_000_000, day=1_249)
+    record, guards = await overtaken(store, hand, shop.booking(1), lowered)
+    assert (record.decline_code, guards) == ("limit_identity_per_day_exceeded", ["wallet_days"])
+
+
+@pytest.mark.parametrize(
+    ("order", "terms", "code"),
+    [
+        ("'order-1', 'MERCHANT0000001', 2001, 0", Terms(order_amount_minor=2_000), "order_amount_differs"),
+        ("'order-1', 'MERCHANT0000001', 2000, 751", Terms(order_amount_minor=2_000), "order_already_paid"),
+        ("'order-1', 'MERCHANT0000001', 1249, 0", Terms(), "order_already_paid"),
+        ("'order-1', 'MERCHANT0000001', 2000, 751", HELD, "order_already_paid"),
+    ],
+)
+async def test_order_that_was_begun_otherwise_meanwhile_declines(
+    store: PostgresStore, shop: Shop, hand: Hand, order: str, terms: Terms, code: str
+) -> None:
+    insert = f"INSERT INTO orders (order_id, merchant_id, amount_minor, taken_minor) VALUES ({order})"
+    record, guards = await overtaken(store, hand, shop.booking(1, terms=terms), insert)
+    assert (record.decline_code, guards) == (code, ["orders"])
+
+
+async def test_order_with_another_amount_but_room_for_it_is_shared(
+    store: PostgresStore, shop: Shop, hand: Hand
+) -> None:
+    insert = (
+        "INSERT INTO orders (order_id, merchant_id, amount_minor, taken_minor)"
+        " VALUES ('order-1', 'MERCHANT0000001', 9000, 0)"
+    )
+    record, guards = await overtaken(store, hand, shop.booking(1), insert)
+    assert (record.outcome, guards) == ("approved", ["orders"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE instruments SET confirm_above_minor = 1249", TIER.format(above=1_249, day=1_000_000)],
+    ids=["instrument", "tier"],
+)
+async def test_unconfirmed_limit_that_was_lowered_meanwhile_asks_the_holder(
+    store: PostgresStore, shop: Shop, hand: Hand, change: str
+) -> None:
+    booking = shop.booking(1, terms=Terms(confirm_by_ms=shop.now_ms + 120_000))
+    record, guards = await overtaken(store, hand, booking, change)
+    assert (record.outcome, record.confirm_code) == ("requires_confirmation", "confirm_above_limit")
+    assert guards == ["allowances"]
+    agreed = shop.booking(2, terms=Terms(confirmed=True))
+    assert (await store.book_payment(agreed)).outcome == "approved"
+
+
+@pytest.mark.parametrize(
+    "terms", [HELD, Terms(confirm_for="confirm_new_terminal", confirm_by_ms=2**45)], ids=["held", "waiting"]
+)
+async def test_merchant_that_was_suspended_meanwhile_holds_nothing(
+    store: PostgresStore, shop: Shop, hand: Hand, terms: Terms
+) -> None:
+    suspended = "UPDATE merchants SET status = 'suspended'"
+    record, guards = await overtaken(store, hand, shop.booking(1, terms=terms), suspended)
+    assert (record.decline_code, guards) == ("merchant_suspended", ["merchants"])
+    found = await store.find_wallet(shop.wallet.wallet_id)
+    assert found is not None
+    assert (found.available_minor, found.pending_minor) == (shop.funds_minor, 0)
+
+
+async def test_payment_that_became_one_too_many_meanwhile_asks_the_holder(
+    store: PostgresStore, shop: Shop, hand: Hand
+) -> None:
+    window = shop.now_ms // 600_000
+    many = (
+        "INSERT INTO spent_days (day, instrument_id, spent_minor, payment_count, recent_window, recent_count)"
+        f" VALUES ({shop.now_ms // 86_400_000}, 'INSTRUMENT1', 0, 3, {window}, 3)"
+    )
+    terms = Terms(payments_per_window_max=3, confirm_by_ms=shop.now_ms + 120_000)
+    record, guards = await overtaken(store, hand, shop.booking(1, terms=terms), many)
+    assert (record.confirm_code, guards) == ("confirm_velocity", ["recent_payments"])
+
+
+async def test_hold_that_would_oversell_meanwhile_is_declined(
+    store: PostgresStore, shop: Shop, hand: Hand
+) -> None:
+    spent = "UPDATE accounts SET debits_pending = credits_posted - 1249 WHERE kind = 'wallet'"
+    record, guards = await overtaken(store, hand, shop.booking(1, terms=HELD), spent)
+    assert (record.decline_code, guards) == ("insufficient_funds", ["accounts"])
+
+
+async def test_terminal_is_not_withdrawn_between_reading_and_writing_a_refund(
+    store: PostgresStore, shop: Shop, hand: Hand, other_hand: Hand
+) -> None:
+    await hand.execute("UPDATE terminals SET refund_limit_minor = 1000")
+    record = await store.book_payment(shop.booking(1))
+    refund = Refund(record.payment_id, "TERMNA01", "0REFVND0000000000000000001", 500, "", "STAFF1")
+    # The terminal is being withdrawn, and the refund waits to learn whether it is.
+    await other_hand.begin()
+    await other_hand.execute("UPDATE terminals SET status = 'revoked'")
+    refunding = asyncio.create_task(store.change_payment(refund, shop.now_ms))
+    await hand.until_blocked(1)
+    await other_hand.let_go()
+    with pytest.raises(NotFound):
+        await refunding
+    with pytest.raises(NotFound):
+        await store.change_payment(Void(record.payment_id, "TERMNA01"), shop.now_ms)
 
 
 async def test_terminal_that_was_withdrawn_meanwhile_is_turned_away(

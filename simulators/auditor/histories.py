@@ -1,0 +1,212 @@
+"""What became of payments, as it is stored: each with its steps and refunds, and what these have to move."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from simulators.auditor.ledger import Leg
+
+OPEN: Final = frozenset({"requires_confirmation", "authorised"})
+CHARGES: Final = frozenset({"captured", "confirmed"})
+STATE_OF: Final = {
+    "approved": "succeeded",
+    "authorised": "authorised",
+    "requires_confirmation": "requires_confirmation",
+    "declined": "declined",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPayment:
+    """A decided attempt."""
+
+    payment_id: str
+    attempt_id: str
+    terminal_id: str
+    merchant_id: str
+    order_id: str
+    amount_minor: int
+    currency: str
+    instrument_id: str | None
+    decline_code: str | None
+    """None if it was not declined."""
+    receipt_number: int | None
+    group_sequence: int | None
+    decided_ms: int
+    outcome: str = "approved"
+    tip_max_minor: int = 0
+    fee_minor: int = 0
+
+    @property
+    def approved(self) -> bool:
+        """Say whether it was charged at once."""
+        return self.outcome == "approved"
+
+    @property
+    def taken(self) -> bool:
+        """Say whether it moved or held money when it was decided."""
+        return self.outcome != "declined"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStep:
+    """What happened to a payment after its decision."""
+
+    payment_id: str
+    step_index: int
+    step: str
+    state: str
+    charged_minor: int
+    tip_minor: int
+    fee_minor: int
+    order_released_minor: int
+    day_released_minor: int
+    receipt_number: int | None
+    group_sequence: int | None
+    due_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRefund:
+    """Money given back of a payment."""
+
+    refund_id: str
+    payment_id: str
+    amount_minor: int
+    total_minor: int
+    fee_minor: int
+    group_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A row that names a group, and what that group must move."""
+
+    row: str
+    """`payment`, `step` or `refund`."""
+    group_sequence: int
+    kind: str
+    """Of its main leg."""
+    amount_minor: int
+    fee_minor: int
+    currency: str
+    gives_back: bool
+    where: str
+
+    def fits(self, legs: tuple[Leg, ...]) -> bool:
+        """Say whether legs are this: the amount, and its fee behind it, or before it where both go back."""
+        main, fees = (legs[-1], legs[:-1]) if self.gives_back else (legs[0], legs[1:])
+        if (main.kind, main.amount_minor, main.currency) != (self.kind, self.amount_minor, self.currency):
+            return False
+        if self.gives_back:
+            between = [(leg.kind, leg.amount_minor, leg.credit_account_id) for leg in fees]
+            expected = ("single", self.fee_minor, main.debit_account_id)
+        else:
+            between = [(leg.kind, leg.amount_minor, leg.debit_account_id) for leg in fees]
+            expected = ("single", self.fee_minor, main.credit_account_id)
+        return between == ([expected] if self.fee_minor else [])
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One payment, its steps by their numbers, its refunds by their totals."""
+
+    payment: StoredPayment
+    steps: tuple[StoredStep, ...] = ()
+    refunds: tuple[StoredRefund, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """Where it stands."""
+        return self.steps[-1].state if self.steps else STATE_OF[self.payment.outcome]
+
+    @property
+    def charge(self) -> tuple[int, int, int]:
+        """What was charged, the tip in it, and the fee of it; zeros if nothing was."""
+        for step in self.steps:
+            if step.step in CHARGES:
+                return step.charged_minor, step.tip_minor, step.fee_minor
+        if self.payment.approved:
+            return self.payment.amount_minor, 0, self.payment.fee_minor
+        return 0, 0, 0
+
+    @property
+    def refunded_minor(self) -> int:
+        """What its refunds gave back in all."""
+        return sum(refund.amount_minor for refund in self.refunds)
+
+    @property
+    def spent_minor(self) -> int:
+        """What it is of its instrument's day: what it holds, or what it charged and did not reverse."""
+        if self.state in OPEN:
+            return self.payment.amount_minor
+        return self.charge[0] if self.state == "succeeded" else 0
+
+    @property
+    def ordered_minor(self) -> int:
+        """What it is of its order: the same without tips."""
+        if self.state in OPEN:
+            return self.payment.amount_minor - self.payment.tip_max_minor
+        return self.charge[0] - self.charge[1] if self.state == "succeeded" else 0
+
+    def moves(self) -> Iterator[Move]:
+        """Yield every row that names a group, with what it must have moved."""
+        payment = self.payment
+        if payment.group_sequence is not None:
+            kind = "single" if payment.approved else "pending"
+            yield self._move("payment", payment.group_sequence, kind, payment.amount_minor, payment.fee_minor)
+        for step in self.steps:
+            if step.group_sequence is not None:
+                yield self._move_of_step(step, step.group_sequence)
+        for one in self.refunds:
+            yield self._move(
+                "refund", one.group_sequence, "single", one.amount_minor, one.fee_minor, gives_back=True
+            )
+
+    def receipts(self) -> Iterator[tuple[int, str, int | None]]:
+        """Yield the group, merchant and number of each receipt that it should have."""
+        merchant_id = self.payment.merchant_id
+        if self.payment.approved:
+            yield self.payment.group_sequence or 0, merchant_id, self.payment.receipt_number
+        for step in self.steps:
+            if step.step in CHARGES:
+                yield step.group_sequence or 0, merchant_id, step.receipt_number
+
+    def _move_of_step(self, step: StoredStep, group_sequence: int) -> Move:
+        if step.step in CHARGES:
+            return self._move("step", group_sequence, "post", step.charged_minor, step.fee_minor)
+        if step.step != "reversed":
+            return self._move("step", group_sequence, "void", self.payment.amount_minor, 0)
+        charged_minor, _, fee_minor = self.charge
+        rest_minor = charged_minor - self.refunded_minor
+        rest_of_fee = fee_minor - sum(refund.fee_minor for refund in self.refunds)
+        return self._move("step", group_sequence, "single", rest_minor, rest_of_fee, gives_back=True)
+
+    def _move(
+        self, row: str, group_sequence: int, kind: str, amount: int, fee: int, *, gives_back: bool = False
+    ) -> Move:
+        where = f"payment {self.payment.payment_id}, group {group_sequence}"
+        return Move(row, group_sequence, kind, amount, fee, self.payment.currency, gives_back, where)
+
+
+def histories_of(
+    payments: Iterable[StoredPayment], steps: Iterable[StoredStep], refunds: Iterable[StoredRefund]
+) -> list[History]:
+    """Return each payment with its steps and refunds, in order."""
+    steps_of: dict[str, list[StoredStep]] = defaultdict(list)
+    refunds_of: dict[str, list[StoredRefund]] = defaultdict(list)
+    for step in steps:
+        steps_of[step.payment_id].append(step)
+    for refund in refunds:
+        refunds_of[refund.payment_id].append(refund)
+    return [
+        History(
+            payment,
+            tuple(sorted(steps_of[payment.payment_id], key=lambda one: one.step_index)),
+            tuple(sorted(refunds_of[payment.payment_id], key=lambda one: one.total_minor)),
+        )
+        for payment in payments
+    ]
