@@ -1,6 +1,7 @@
 """Devices that count what they spend without a connection, and tills that number what they accept.
 
-For tests of the store: what real phones and tills sign is made up here, field by field, without a signature.
+For tests of the store: what real phones sign is made up here, field by field, without a signature. What a
+till seals is really sealed, with nothing but the claim's digest and the credential's tag in it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.merchants.model import TerminalStatus
 from gateway.offline.model import CredentialWish, SealedPayment, TapClaim
 from wire import es256
-from wire.tokens.offline_record import FIRST_LINK
+from wire.money import Money, find_currency
+from wire.tokens.offline_record import FIRST_LINK, OfflineRecord, link_of, seal_offline_record
 
 if TYPE_CHECKING:
     from gateway.offline.model import Credential
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+SEALING_KEY = ec.derive_private_key(0x5EA1, ec.SECP256R1())
+"""Of all tills: what becomes of records is tested here, not who sealed them."""
 
 
 @dataclass
@@ -93,15 +97,14 @@ class Till:
         sequence = len(self.sealed) + 1
         place = f"{self.terminal_id} {sequence}"
         number = int(self.terminal_id[-2:]) * 1_000 + sequence
-        bytes_of_it = f"sealed {place} {claim and claim.claims_digest.hex()}".encode()
         payment = SealedPayment(
             payment_id=f"0SEA1ED0{number:018d}",
             terminal_id=self.terminal_id,
             merchant_id=self.merchant_id,
             sequence=sequence,
-            link=hashlib.sha256(bytes_of_it).digest(),
+            link=b"",
             previous_link=self.sealed[-1].link if self.sealed else FIRST_LINK,
-            sealed=bytes_of_it,
+            sealed=b"",
             attempt_id=f"0ATTSEAD{number:018d}",
             order_id=f"offline-{place.replace(' ', '-')}",
             amount_minor=amount_minor,
@@ -112,8 +115,27 @@ class Till:
             claim=claim,
             now_ms=self.now_ms + HOUR_MS,
         )
-        self.sealed.append(msgspec.structs.replace(payment, **changes))
+        self.sealed.append(_seal(msgspec.structs.replace(payment, **changes)))
         return self.sealed[-1]
+
+
+def _seal(payment: SealedPayment) -> SealedPayment:
+    """Return a record with its sealed bytes and their link."""
+    claim = payment.claim
+    record = OfflineRecord(
+        sequence=payment.sequence,
+        previous_link=payment.previous_link,
+        attempt_id=payment.attempt_id,
+        order_id=payment.order_id,
+        amount=Money(payment.amount_minor, find_currency(payment.currency)),
+        accepted_ms=payment.accepted_ms,
+        clock_set_ms=payment.accepted_ms,
+        list_issued_s=payment.list_issued_s,
+        token=b"no token" if claim is None else claim.claims_digest,
+        credential=b"no credential" if claim is None else claim.credential_tag,
+    )
+    sealed = seal_offline_record(record, SEALING_KEY)
+    return msgspec.structs.replace(payment, sealed=sealed, link=link_of(sealed))
 
 
 @dataclass

@@ -2,14 +2,16 @@
 
 It shares no arithmetic with the code that books. Walking the groups in order (`walk.py`), it checks the hash
 chain, that every payment, step and refund has its one group and every group of a payment its row
-(`matching.py`), that holds are ended once and by no more than they held, that receipts are numbered without a
-gap, and that no account ever went below what it may (`accounts.py`). Then the counters and states stored
-beside the transfers must be what the transfers add up to, the steps of each payment must lead from its
-decision to where it stands (`lives.py`), and orders and days must be what payments and steps add up to
-(`totals.py`).
+(`matching.py`, `legs.py`), that holds are ended once and by no more than they held, that receipts are
+numbered without a gap, and that no account ever went below what it may (`accounts.py`). Then the counters
+and states stored beside the transfers must be what the transfers add up to, the steps of each payment must
+lead from its decision to where it stands (`lives.py`), and orders and days must be what payments and steps
+add up to (`totals.py`). Of payments without a connection, allowances must have been set aside and given back
+(`allowances.py`), and every record must be what its terminal sealed and what its payment says
+(`offline.py`).
 
-Memory grows with the number of accounts, merchants and open holds: nothing is kept per payment, per group or
-per hold that ended. `codes.py` lists everything it can find.
+Memory grows with the number of accounts, merchants, credentials and open holds: nothing is kept per payment,
+per group or per hold that ended. `codes.py` lists everything it can find.
 """
 
 from __future__ import annotations

@@ -72,6 +72,13 @@ class AccountTable:
             return True
         return taken_minor + self.debits_pending[debit] <= self.credits_posted[debit]
 
+    def available_minor(self, account_id: bytes | None) -> int:
+        """Return what an account has, less what is held of it; 0 of one that there is not."""
+        index = self.index_of.get(account_id or b"")
+        if index is None:
+            return 0
+        return self.credits_posted[index] - self.debits_posted[index] - self.debits_pending[index]
+
     def check_counters(self, rows: Iterator[AccountRow]) -> None:
         """See that the stored counters balance in each currency, and are what the transfers add up to.
 

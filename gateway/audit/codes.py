@@ -63,7 +63,7 @@ class BreakCode(StrEnum):
     """A payment names a group that has another, or that was not booked for a payment."""
     PAYMENT_DIFFERS_FROM_GROUP = "payment_differs_from_group"
     """Amount, currency, payer, merchant or fee of a payment is not what moved or was held; or it was
-    declined."""
+    declined; or one without a connection took from wallet or operator what its allowance still had."""
     RECEIPT_NUMBER_DIFFERS = "receipt_number_differs"
     """A merchant's receipts are not numbered 1, 2, 3, … over all it charged, in the order of booking."""
     RECEIPT_COUNT_DIFFERS = "receipt_count_differs"
@@ -113,3 +113,24 @@ class BreakCode(StrEnum):
     """A refund returned another part of the fee than falls to it."""
     REFUND_DAY_DIFFERS = "refund_day_differs"
     """A refund counts for another day than that on which it was made."""
+
+    # Without a connection
+    ALLOWANCE_DIFFERS_FROM_GROUP = "allowance_differs_from_group"
+    """A group sets aside, or gives back, what no credential is for: another amount or account, or a
+    second time."""
+    CREDENTIAL_WITHOUT_GROUP = "credential_without_group"
+    """A credential was issued, and its allowance never set aside."""
+    ALLOWANCE_LEFT = "allowance_left"
+    """A credential has ended, and part of its allowance was not given back."""
+    GROUP_WITHOUT_RECORD = "group_without_record"
+    """A payment was settled as one without a connection, and no terminal's record says so."""
+    RECORD_GAP = "record_gap"
+    """A terminal's records are not numbered 1, 2, 3, …, and nobody was told."""
+    RECORD_CHAIN_BROKEN = "record_chain_broken"
+    """A record holds another hash of the one before it than that has, and nobody was told."""
+    RECORD_DIFFERS_FROM_SEAL = "record_differs_from_seal"
+    """What stands beside a record's sealed bytes is not what is in them."""
+    RECORD_DIFFERS_FROM_PAYMENT = "record_differs_from_payment"
+    """A record says it became a payment, or was one already, that there is not, or that is another."""
+    RECORD_LOSS_DIFFERS = "record_loss_differs"
+    """A record says that the wrong one bears a loss, or of another amount."""

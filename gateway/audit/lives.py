@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.audit.codes import BreakCode
 from gateway.audit.feeds import Feed, first_of
-from gateway.audit.matching import fee_of_part
+from gateway.audit.legs import fee_of_part
 from gateway.audit.report import Broken, Progress
 from gateway.audit.totals import watched
 from gateway.payments.states import OPEN, TRANSITIONS
@@ -59,6 +59,7 @@ def check_payments(source: AuditSource, booked_count: int, progress: Progress) -
     lives = _Lives(source)
     uses = source.token_payment_ids()
     (used_by,) = next(uses, (None,))
+    copied: Feed[str, tuple[str]] = Feed(source.copied_payment_ids(), _stray_copy, 1)
     taken_count = 0
     for row in watched(source.payments(), "payments", progress):
         payment_id, outcome, names_what_exists = row[0], row[1], row[4]
@@ -72,11 +73,13 @@ def check_payments(source: AuditSource, booked_count: int, progress: Progress) -
         if outcome in _OPEN_OUTCOMES or (lives.next_id is not None and lives.next_id <= payment_id):
             lives.check(row)
         if outcome != "declined":
-            _check_taken(row, is_used)
+            # A key that signed twice under one counter pays twice, and one of the two uses is stored.
+            _check_taken(row, is_used or bool(copied.take(payment_id)))
             taken_count += 1
     if used_by is not None:
         raise Broken(BreakCode.TOKEN_USE_WITHOUT_PAYMENT, f"payment {used_by}")
     lives.check_none_left()
+    copied.check_all_taken()
     if taken_count != booked_count:
         raise Broken(BreakCode.PAYMENT_WITHOUT_GROUP, f"{taken_count} taken, {booked_count} booked")
 
@@ -222,6 +225,10 @@ class _Life:
 
     def _broken(self, code: BreakCode, step_index: int) -> Broken:
         return Broken(code, f"step {step_index} of payment {self._id}")
+
+
+def _stray_copy(row: tuple[str]) -> Broken:
+    return Broken(BreakCode.RECORD_DIFFERS_FROM_PAYMENT, f"payment {row[0]}")
 
 
 def _stray_step(row: StepRow) -> Broken:

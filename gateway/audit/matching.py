@@ -5,20 +5,19 @@ What a plain sale goes through stays short: ten million of them pass here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from hashlib import sha256
 from typing import Final
 
 from gateway.audit.accounts import AccountTable
+from gateway.audit.allowances import Allowances
 from gateway.audit.codes import BreakCode
 from gateway.audit.feeds import Feed, first_of
+from gateway.audit.legs import LegReader, fee_of_part, id_of_leg, lost_part
 from gateway.audit.report import Broken
-from gateway.ledger.model import ID_BYTES, AccountKind
 from gateway.storage.audit_source import (
     AuditSource,
     BookedPaymentRow,
+    BookedRecordRow,
     BookedRefundRow,
     BookedStepRow,
     TransferRow,
@@ -27,8 +26,7 @@ from wire.ids import ulid_to_bytes
 
 ROWS_PER_GROUP_MAX: Final = 1
 
-_LEG_ID: Final = b"tapscan %b\0%b%d"
-_HALF_ID_BYTES: Final = ID_BYTES // 2
+_OFFLINE: Final = "offline"
 _HELD: Final = frozenset({"authorised", "requires_confirmation"})
 _OF_PAYMENTS: Final = frozenset({"payment", "hold"})
 _OF_STEPS: Final = frozenset({"capture", "release", "refund"})
@@ -54,7 +52,7 @@ class Matching:
         self.payment_count = 0
         """Payments that were charged or held, met so far."""
         self._source = source
-        self._accounts = accounts
+        self._legs = LegReader(accounts)
         self._merchants = {row[0]: _Merchant(row[1]) for row in source.merchants()}
         self._payments: Feed[int, BookedPaymentRow] = Feed(
             source.booked_payments(), _stray_payment, ROWS_PER_GROUP_MAX
@@ -63,7 +61,11 @@ class Matching:
         self._refunds: Feed[int, BookedRefundRow] = Feed(
             source.booked_refunds(), _stray_refund, ROWS_PER_GROUP_MAX
         )
-        self._later_at = first_of(self._steps.next_key, self._refunds.next_key)
+        self._records: Feed[int, BookedRecordRow] = Feed(
+            source.booked_records(), _stray_record, ROWS_PER_GROUP_MAX
+        )
+        self.allowances = Allowances(source, accounts)
+        self._later_at = self._find_later()
 
     def check_group(self, sequence: int, purpose: str, legs: list[TransferRow]) -> None:
         """See that a group has the one row that it should have, and moves what that says.
@@ -77,12 +79,16 @@ class Matching:
             self._check_later(sequence, purpose, legs, payments)
         elif payments:
             if len(payments) > 1 or purpose not in _OF_PAYMENTS:
-                raise Broken(BreakCode.PAYMENT_OF_OTHER_GROUP, f"group {sequence}")
+                is_offline = purpose == _OFFLINE
+                code = BreakCode.GROUP_WITHOUT_RECORD if is_offline else BreakCode.PAYMENT_OF_OTHER_GROUP
+                raise Broken(code, f"group {sequence}")
             self._check_payment(sequence, purpose, legs, payments[0])
-        elif purpose in _OF_PAYMENTS:
+        elif purpose in _OF_PAYMENTS or purpose == _OFFLINE:
             raise Broken(BreakCode.GROUP_WITHOUT_PAYMENT, f"group {sequence}")
         elif purpose in _OF_STEPS:
             raise _without_row(sequence, purpose)
+        elif purpose == "allowance":
+            self.allowances.check_group(sequence, legs)
 
     def check_all_taken(self) -> None:
         """See that no row names a group beyond the last.
@@ -93,6 +99,7 @@ class Matching:
         self._payments.check_all_taken()
         self._steps.check_all_taken()
         self._refunds.check_all_taken()
+        self._records.check_all_taken()
 
     def check_receipts(self) -> None:
         """See that each merchant's count of receipts is the number of the last.
@@ -108,14 +115,17 @@ class Matching:
         self, sequence: int, purpose: str, legs: list[TransferRow], payments: list[BookedPaymentRow]
     ) -> None:
         steps, refunds = self._steps.take(sequence), self._refunds.take(sequence)
-        self._later_at = first_of(self._steps.next_key, self._refunds.next_key)
+        records = self._records.take(sequence)
+        self._later_at = self._find_later()
         count = len(payments) + len(steps) + len(refunds)
-        if payments and (count > 1 or purpose not in _OF_PAYMENTS):
+        if payments and (count > 1 or purpose != _OFFLINE or len(records) != 1):
             raise Broken(BreakCode.PAYMENT_OF_OTHER_GROUP, f"group {sequence}")
         if steps and (count > 1 or steps[0][2] not in _STEPS_OF.get(purpose, ())):
             raise Broken(BreakCode.STEP_OF_OTHER_GROUP, f"group {sequence}")
         if refunds and (count > 1 or purpose != "refund"):
             raise Broken(BreakCode.REFUND_OF_OTHER_GROUP, f"group {sequence}")
+        for record in records:
+            self._check_offline(sequence, legs, payments[0], record)
         for step in steps:
             self._check_step(purpose, legs, step)
         for refund in refunds:
@@ -141,12 +151,38 @@ class Matching:
             and debit_id == wallet_account_id
             and credit_id == merchant.account_id
             and transfer_id == id_of_leg(b"payment", payment, 0)
-            and self._is_fee_of(legs[1:], fee, b"payment", payment, merchant.account_id, paid_minor)
+            and self._legs.is_fee_of(legs[1:], fee, b"payment", payment, merchant.account_id, paid_minor)
         ):
             where = f"group {sequence}, payment {payment_id}"
             raise Broken(BreakCode.PAYMENT_DIFFERS_FROM_GROUP, where)
         if is_sale:
             self._give_receipt(merchant, merchant_id, payment_id, number)
+        self.payment_count += 1
+
+    def _check_offline(
+        self, sequence: int, legs: list[TransferRow], row: BookedPaymentRow, record: BookedRecordRow
+    ) -> None:
+        """See that allowance, wallet and operator paid in this order, each as far as what it had went."""
+        _, payment_id, outcome, amount_minor, currency, wallet_account_id, merchant_id, number, fee = row
+        _, record_payment_id, allowance_account_id, loss_minor = record
+        merchant = self._merchants.get(merchant_id)
+        if not (
+            merchant is not None
+            and outcome == "approved"
+            and record_payment_id == payment_id
+            and self._legs.is_paid_offline(
+                legs,
+                ulid_to_bytes(payment_id),
+                (allowance_account_id, wallet_account_id, merchant.account_id),
+                currency,
+                amount_minor,
+                loss_minor,
+                fee,
+            )
+        ):
+            where = f"group {sequence}, payment {payment_id}"
+            raise Broken(BreakCode.PAYMENT_DIFFERS_FROM_GROUP, where)
+        self._give_receipt(merchant, merchant_id, payment_id, number)
         self.payment_count += 1
 
     def _check_step(self, purpose: str, legs: list[TransferRow], row: BookedStepRow) -> None:
@@ -162,7 +198,7 @@ class Matching:
     ) -> bool:
         """Say whether the legs are this step: a charge with its fee, a release, or all that is left."""
         _, payment_id, _, charged_minor, fee_minor, amount_minor, currency, wallet_account_id = row[:8]
-        payment, refunded_minor = ulid_to_bytes(payment_id), row[10]
+        payment, refunded_minor, lost_minor = ulid_to_bytes(payment_id), row[10], row[11]
         hold_id = id_of_leg(b"payment", payment, 0)
         parties = (wallet_account_id, merchant_account_id)
         if purpose == "release":
@@ -170,85 +206,31 @@ class Matching:
             return len(legs) == 1 and legs[0][2:9] == void
         if purpose == "capture":
             post = (id_of_leg(b"capture", payment, 0), "post", *parties, charged_minor, currency, hold_id)
-            return legs[0][2:9] == post and self._is_fee_of(
+            return legs[0][2:9] == post and self._legs.is_fee_of(
                 legs[1:], fee_minor, b"capture", payment, merchant_account_id, charged_minor
             )
         rest_minor = charged_minor - refunded_minor
         rest_of_fee = fee_minor - fee_of_part(charged_minor, fee_minor, refunded_minor)
-        return self._is_given_back(legs, b"reversal", payment, parties, currency, rest_minor, rest_of_fee)
+        rest_lost_minor = lost_part(lost_minor, refunded_minor, rest_minor)
+        back = (rest_of_fee, rest_lost_minor, rest_minor - rest_lost_minor)
+        return self._legs.is_given_back(legs, b"reversal", payment, parties, currency, back)
 
     def _check_refund(self, legs: list[TransferRow], row: BookedRefundRow) -> None:
-        sequence, payment_id, refund_id, amount_minor, fee_minor, currency, wallet_account_id, merchant_id = (
-            row
-        )
+        sequence, payment_id, refund_id, amount_minor, fee_minor, currency, wallet_account_id = row[:7]
+        merchant_id, total_minor, lost_minor = row[7:]
         merchant = self._merchants.get(merchant_id or "")
-        refund = ulid_to_bytes(refund_id)
-        if merchant is None or not self._is_given_back(
+        lost_part_minor = lost_part(lost_minor, total_minor - amount_minor, amount_minor)
+        back = (fee_minor, lost_part_minor, amount_minor - lost_part_minor)
+        if merchant is None or not self._legs.is_given_back(
             legs,
             b"refund",
-            refund,
+            ulid_to_bytes(refund_id),
             (wallet_account_id, merchant.account_id),
             currency,
-            amount_minor,
-            fee_minor,
+            back,
         ):
             where = f"group {sequence}, refund {refund_id} of payment {payment_id}"
             raise Broken(BreakCode.REFUND_DIFFERS_FROM_GROUP, where)
-
-    def _is_given_back(
-        self,
-        legs: Sequence[TransferRow],
-        use: bytes,
-        of: bytes,
-        parties: tuple[bytes | None, bytes],
-        currency: str | None,
-        amount_minor: int,
-        fee_minor: int,
-    ) -> bool:
-        """Say whether the legs give back an amount: the fee's part to the merchant, then all to the payer."""
-        wallet_account_id, merchant_account_id = parties
-        back = (
-            id_of_leg(use, of, 0),
-            "single",
-            merchant_account_id,
-            wallet_account_id,
-            amount_minor,
-            currency,
-        )
-        if legs[-1][2:8] != back or len(legs) != (2 if fee_minor else 1):
-            return False
-        if not fee_minor:
-            return True
-        fee_id, kind, debit_id, credit_id, returned_minor = legs[0][2:7]
-        return (
-            kind == "single"
-            and returned_minor == fee_minor
-            and credit_id == merchant_account_id
-            and self._earns_fees(debit_id)
-            and fee_id == id_of_leg(use, of, 1)
-        )
-
-    def _is_fee_of(
-        self,
-        legs: Sequence[TransferRow],
-        fee_minor: int,
-        use: bytes,
-        payment: bytes,
-        merchant_account_id: bytes,
-        charged_minor: int,
-    ) -> bool:
-        """Say whether what follows a charge is its fee: one leg from the merchant, or none where it is 0."""
-        if not legs:
-            return fee_minor == 0
-        fee_id, kind, debit_id, credit_id, taken_minor = legs[0][2:7]
-        return (
-            len(legs) == 1
-            and kind == "single"
-            and taken_minor == fee_minor <= charged_minor
-            and debit_id == merchant_account_id
-            and self._earns_fees(credit_id)
-            and fee_id == id_of_leg(use, payment, 1)
-        )
 
     def _give_receipt(
         self, merchant: _Merchant, merchant_id: str, payment_id: str, number: int | None
@@ -258,24 +240,8 @@ class Matching:
             where = f"payment {payment_id} of merchant {merchant_id}"
             raise Broken(BreakCode.RECEIPT_NUMBER_DIFFERS, where)
 
-    def _earns_fees(self, account_id: bytes) -> bool:
-        index = self._accounts.index_of.get(account_id)
-        return index is not None and self._accounts.kinds[index] == AccountKind.FEES
-
-
-def id_of_leg(use: bytes, of: bytes, leg_index: int) -> bytes:
-    """Return the id of a leg that follows from a payment or refund: half its ULID, half a SHA-256."""
-    # As gateway.payments.settlement has it, which reads the text of the payment's id for each leg.
-    return of[:_HALF_ID_BYTES] + sha256(_LEG_ID % (use, of, leg_index)).digest()[:_HALF_ID_BYTES]
-
-
-def fee_of_part(charged_minor: int, fee_minor: int, part_minor: int) -> int:
-    """Return how much of a fee falls to a part of what was charged, rounded half to even.
-
-    >>> fee_of_part(1000, 25, 500)
-    12
-    """
-    return round(Fraction(fee_minor * part_minor, charged_minor)) if charged_minor else 0
+    def _find_later(self) -> int | None:
+        return first_of(first_of(self._steps.next_key, self._refunds.next_key), self._records.next_key)
 
 
 def _without_row(sequence: int, purpose: str) -> Broken:
@@ -294,3 +260,7 @@ def _stray_step(step: BookedStepRow) -> Broken:
 
 def _stray_refund(refund: BookedRefundRow) -> Broken:
     return Broken(BreakCode.REFUND_WITHOUT_GROUP, f"refund {refund[2]} of payment {refund[1]}")
+
+
+def _stray_record(record: BookedRecordRow) -> Broken:
+    return Broken(BreakCode.PAYMENT_WITHOUT_GROUP, f"payment {record[1]}")

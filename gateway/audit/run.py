@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.audit.accounts import AccountTable
 from gateway.audit.codes import BreakCode
 from gateway.audit.lives import check_payments
+from gateway.audit.offline import check_records
 from gateway.audit.report import AuditBreak, AuditReport, Broken, Progress, ignore_progress
 from gateway.audit.sources import open_source
 from gateway.audit.totals import check_days, check_orders
@@ -58,6 +59,8 @@ def _check_books(source: AuditSource, accounts: AccountTable, walk: GroupWalk, p
     accounts.check_counters(source.accounts())
     walk.check_holds()
     walk.check_receipts()
+    walk.check_allowances()
     check_payments(source, walk.payment_count, progress)
+    check_records(source, progress)
     check_orders(source, progress)
     check_days(source, progress)

@@ -94,6 +94,15 @@ class GroupWalk:
         assert self._matching is not None, "the groups were walked"
         self._matching.check_receipts()
 
+    def check_allowances(self) -> None:
+        """See that every allowance was set aside, and given back where its credential has ended.
+
+        Raises:
+            Broken: one was not.
+        """
+        assert self._matching is not None, "the groups were walked"
+        self._matching.allowances.check_all()
+
     def check_holds(self) -> None:
         """See that what is stored of the holds is what the walk left of them.
 

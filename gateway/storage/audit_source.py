@@ -8,7 +8,7 @@ merge two of these streams. Nothing here judges: what the rows should say is the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 AccountRow: TypeAlias = tuple[bytes, str, str, int, int, int, int, int]
 """account_id, kind, currency, debits_must_not_exceed_credits (0 or 1), debits_pending, debits_posted,
@@ -32,15 +32,23 @@ BookedPaymentRow: TypeAlias = tuple[int, str, str, int, str, bytes | None, str, 
 (None where the instrument or its wallet is missing), merchant_id, receipt_number, fee_minor."""
 
 BookedStepRow: TypeAlias = tuple[
-    int, str, str, int, int, int | None, str | None, bytes | None, str | None, int | None, int
+    int, str, str, int, int, int | None, str | None, bytes | None, str | None, int | None, int, int
 ]
 """group_sequence, payment_id, step, charged_minor, fee_minor; then of its payment: amount_minor, currency,
 the account of the wallet of its instrument, merchant_id (all None where it is missing); then the step's
-receipt_number, and how much of the payment its refunds returned in all."""
+receipt_number, how much of the payment its refunds returned in all, and how much of it the operator lost."""
 
-BookedRefundRow: TypeAlias = tuple[int, str, str, int, int, str | None, bytes | None, str | None]
+BookedRefundRow: TypeAlias = tuple[int, str, str, int, int, str | None, bytes | None, str | None, int, int]
 """group_sequence, payment_id, refund_id, amount_minor, fee_minor; then of its payment, as above: currency,
-wallet account, merchant_id."""
+wallet account, merchant_id; then the refund's total_minor, and how much of its payment the operator lost."""
+
+BookedRecordRow: TypeAlias = tuple[int, str, bytes | None, int]
+"""Of an offline record whose payment names a group: that group_sequence, payment_id, the account of its
+credential (None where that is missing), loss_minor."""
+
+CredentialRow: TypeAlias = tuple[bytes, str, bytes | None, int, str]
+"""account_id, credential_id, the account of the wallet of its instrument (None where one of them is missing),
+allowance_minor, state."""
 
 PaymentRow: TypeAlias = tuple[str, str, str, int | None, bool, int, int, int, bool]
 """payment_id, outcome, entry_mode, group_sequence, whether its terminal (one of its merchant's), its
@@ -60,6 +68,39 @@ RefundRow: TypeAlias = tuple[str, str, int, int, int, int, int]
 OpenPaymentRow: TypeAlias = tuple[str, str, int, int | None]
 """payment_id, state, due_ms, and when its hold is over, None where it has none."""
 
+
+class OfflineRecordRow(NamedTuple):
+    """An offline record, the payment it became or refers to, and what was told about its place.
+
+    Of the payment everything is None where it is missing. Flags may be 1 or 0.
+    """
+
+    terminal_id: str
+    sequence: int
+    link: bytes
+    previous_link: bytes
+    sealed: bytes
+    attempt_id: str
+    outcome: str
+    amount_minor: int
+    currency: str
+    loss_minor: int
+    loss_bearer: str | None
+    accepted_ms: int
+    has_payment: bool
+    """Whether the payment is its own."""
+    payment_outcome: str | None
+    payment_digest: bytes | None
+    payment_terminal_id: str | None
+    payment_attempt_id: str | None
+    payment_amount_minor: int | None
+    payment_currency: str | None
+    is_gap_told: bool
+    """An alarm says that the record before it was missing."""
+    is_break_told: bool
+    """An alarm of this record, or of the one before it, says that the two do not fit."""
+
+
 OrderRow: TypeAlias = tuple[str, str, int, int]
 """order_id, merchant_id, taken_minor, amount_minor."""
 
@@ -73,9 +114,10 @@ DayRow: TypeAlias = tuple[int, str, int]
 class AuditSource(Protocol):
     """One consistent snapshot of the books; every iterator streams, in memory that does not grow.
 
-    Several iterators are open side by side: transfers, booked payments, steps and refunds beside the groups,
-    steps, refunds and open payments beside the payments, and each stored total beside what it should be. All
-    of them raise StoreUnavailable when what is stored can't be read, which an auditor reports as damage.
+    Several iterators are open side by side: transfers, booked payments, steps, refunds and offline records
+    beside the groups, steps, refunds, open payments and copied ones beside the payments, and each stored
+    total beside what it should be. All of them raise StoreUnavailable when what is stored can't be read,
+    which an auditor reports as damage.
     """
 
     def count_groups(self) -> int:
@@ -102,6 +144,15 @@ class AuditSource(Protocol):
     def booked_refunds(self) -> Iterator[BookedRefundRow]:
         """Yield all refunds by group_sequence."""
 
+    def booked_records(self) -> Iterator[BookedRecordRow]:
+        """Yield all offline records whose own payment names a group, by group_sequence."""
+
+    def credentials(self) -> Iterator[CredentialRow]:
+        """Yield all credentials by id."""
+
+    def offline_records(self) -> Iterator[OfflineRecordRow]:
+        """Yield all offline records by terminal_id and sequence."""
+
     def count_pendings(self) -> int:
         """Return how many rows `pendings` has."""
 
@@ -119,6 +170,9 @@ class AuditSource(Protocol):
 
     def token_payment_ids(self) -> Iterator[tuple[str]]:
         """Yield the payment_id of every row of `token_uses`, in order."""
+
+    def copied_payment_ids(self) -> Iterator[tuple[str]]:
+        """Yield the id of each payment of a settled record whose token another one used, in order."""
 
     def orders(self) -> Iterator[OrderRow]:
         """Yield all orders by order_id and merchant_id."""

@@ -7,10 +7,21 @@ from pathlib import Path
 import pytest
 
 from simulators.fields.private_pcscd import find_missing
+from tests.acceptance.faults.drain import run_drain
 from tests.acceptance.faults.reader_service import AMOUNT_MINOR, run_reader_service
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 SEED = 20_261_128
+
+
+async def test_the_offline_queue_drains_through_lost_answers_and_kills_into_one_charge_an_order(
+    tmp_path: Path,
+) -> None:
+    seen = await run_drain(tmp_path, SEED, orders=20, kills=2)
+    assert seen["findings"] == []
+    assert (seen["charges"], seen["doubled"], seen["missing"]) == (20, 0, 0)
+    assert seen["answers_lost"] >= 4
+    assert seen["conflicts"] == 0
 
 
 @pytest.mark.pcsc

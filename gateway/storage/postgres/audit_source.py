@@ -21,11 +21,14 @@ from gateway.payments.settlement import DAY_MS
 from gateway.storage.audit_source import (
     AccountRow,
     BookedPaymentRow,
+    BookedRecordRow,
     BookedRefundRow,
     BookedStepRow,
+    CredentialRow,
     DayRow,
     GroupRow,
     MerchantRow,
+    OfflineRecordRow,
     OpenPaymentRow,
     OrderRow,
     OrderSumRow,
@@ -105,6 +108,15 @@ class PostgresAuditSource:
     def booked_refunds(self) -> Iterator[BookedRefundRow]:
         return self._rows("list_booked_refunds")
 
+    def booked_records(self) -> Iterator[BookedRecordRow]:
+        return self._rows("list_booked_records")
+
+    def credentials(self) -> Iterator[CredentialRow]:
+        return self._rows("list_credentials")
+
+    def offline_records(self) -> Iterator[OfflineRecordRow]:
+        return map(OfflineRecordRow._make, self._rows("list_offline_records"))
+
     def count_pendings(self) -> int:
         return self._count("count_pendings")
 
@@ -122,6 +134,9 @@ class PostgresAuditSource:
 
     def token_payment_ids(self) -> Iterator[tuple[str]]:
         return self._rows("list_token_payment_ids")
+
+    def copied_payment_ids(self) -> Iterator[tuple[str]]:
+        return self._rows("list_copied_payment_ids")
 
     def orders(self) -> Iterator[OrderRow]:
         return self._rows("list_orders")

@@ -18,11 +18,14 @@ from gateway.payments.settlement import DAY_MS
 from gateway.storage.audit_source import (
     AccountRow,
     BookedPaymentRow,
+    BookedRecordRow,
     BookedRefundRow,
     BookedStepRow,
+    CredentialRow,
     DayRow,
     GroupRow,
     MerchantRow,
+    OfflineRecordRow,
     OpenPaymentRow,
     OrderRow,
     OrderSumRow,
@@ -93,6 +96,15 @@ class SqliteAuditSource:
     def booked_refunds(self) -> Iterator[BookedRefundRow]:
         return self._rows("list_booked_refunds")
 
+    def booked_records(self) -> Iterator[BookedRecordRow]:
+        return self._rows("list_booked_records")
+
+    def credentials(self) -> Iterator[CredentialRow]:
+        return self._rows("list_credentials")
+
+    def offline_records(self) -> Iterator[OfflineRecordRow]:
+        return map(OfflineRecordRow._make, self._rows("list_offline_records"))
+
     def count_pendings(self) -> int:
         return self._count("count_pendings")
 
@@ -110,6 +122,9 @@ class SqliteAuditSource:
 
     def token_payment_ids(self) -> Iterator[tuple[str]]:
         return self._rows("list_token_payment_ids")
+
+    def copied_payment_ids(self) -> Iterator[tuple[str]]:
+        return self._rows("list_copied_payment_ids")
 
     def orders(self) -> Iterator[OrderRow]:
         return self._rows("list_orders")

@@ -21,6 +21,7 @@ from gateway.storage.sqlite.ledger import operator_account_id
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.store import open_sqlite_store
 from tests.gateway.storage.test_audit_lives import PROVOKED as PROVOKED_BY_LIVES
+from tests.gateway.storage.test_audit_offline import PROVOKED as PROVOKED_OFFLINE
 
 if TYPE_CHECKING:
     from tests.conftest import Shop
@@ -121,7 +122,13 @@ def test_progress_ends_at_the_last_group(copy: Path) -> None:
     seen: list[tuple[str, int, int | None]] = []
     audit(copy, lambda *told: seen.append(told))
     assert ("groups", len(GROUPS), len(GROUPS)) in seen
-    assert [what for what, done, total in seen if done == total] == ["groups", "payments", "orders", "days"]
+    assert [what for what, done, total in seen if done == total] == [
+        "groups",
+        "payments",
+        "records",
+        "orders",
+        "days",
+    ]
 
 
 def test_empty_books_pass(tmp_path: Path) -> None:
@@ -527,7 +534,7 @@ def test_a_counter_that_no_column_holds_is_named(copy: Path) -> None:
 def test_every_code_has_a_test_that_provokes_it() -> None:
     provoked = {expected.code for _, expected in (*FALSIFIED.values(), *FALSIFIED_AND_SEALED.values())}
     elsewhere = {BreakCode.FILE_DAMAGED, BreakCode.COUNTER_OUT_OF_RANGE}
-    assert provoked | PROVOKED_BY_LIVES == set(BreakCode) - elsewhere
+    assert provoked | PROVOKED_BY_LIVES | PROVOKED_OFFLINE == set(BreakCode) - elsewhere
 
 
 def test_damaged_file_is_named_as_such(copy: Path) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.audit import AuditBreak, audit
-from gateway.ledger.chain import GENESIS, hash_group
-from gateway.ledger.model import GroupPurpose, Transfer, TransferGroup, TransferKind
-from tests.databases import KINDS, Database, postgres_database, sqlite_database
+from gateway.audit import audit
+from tests.databases import KINDS, Database
+from tests.gateway.storage.falsifying import blob, copied, falsify, found_in, kept_once, reseal
 from tests.gateway.storage.payment_lives import (
     CAPTURED,
     CAPTURED_AND_REVERSED,
@@ -33,31 +31,14 @@ from tests.gateway.storage.payment_lives import (
     WAITING,
     keep_lives,
 )
-from tests.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
     from tests.conftest import Shop
 
 DAY_MS = 86_400_000
 NOBODY = "0PAYMENT000000000000000099"
-TEMPLATE = "books_of_lives"
+NAME = "books_of_lives"
 MERCHANT = "MERCHANT0000001"
-LEGS = (
-    "SELECT group_sequence, transfer_id, kind, debit_account_id, credit_account_id, amount_minor, currency,"
-    " pending_id, expires_ms FROM transfers ORDER BY group_sequence, leg_index"
-)
-GROUPS = "SELECT sequence, booked_ms, purpose FROM ledger_groups ORDER BY sequence"
-FORGET_CHECKS = """
-DO $$ DECLARE one record; BEGIN
-    FOR one IN SELECT conrelid::regclass AS owner, conname FROM pg_constraint
-        WHERE contype = 'c' AND connamespace = 'public'::regnamespace
-    LOOP
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.owner, one.conname);
-    END LOOP;
-END $$
-"""
-
-Copy = Callable[[], Awaitable[Database]]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -65,58 +46,13 @@ def kept_books(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, make_shop: type[Shop]
 ) -> Iterator[Database]:
     """The books, once for all tests of a kind."""
-    if request.param == "sqlite":
-        path = tmp_path_factory.mktemp("lives") / "store.sqlite3"
-        asyncio.run(keep_lives(sqlite_database(path), make_shop()))
-        yield sqlite_database(path)
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    url = server.create_database(TEMPLATE, "migrated")
-    asyncio.run(keep_lives(postgres_database(url), make_shop()))
-    yield postgres_database(url)
-    server.drop_database(TEMPLATE)
+    yield from kept_once(request, tmp_path_factory, NAME, lambda database: keep_lives(database, make_shop()))
 
 
 @pytest.fixture
 def books(kept_books: Database, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A copy of the books, to be falsified."""
-    if kept_books.kind == "sqlite":
-        yield sqlite_database(Path(shutil.copy(kept_books.place, tmp_path / "copy.sqlite3")))
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    yield postgres_database(server.create_database("copy_of_lives", TEMPLATE))
-    server.drop_database("copy_of_lives")
-
-
-async def falsify(books: Database, *statements: str) -> None:
-    """Do to the books what only somebody can do who has the file, or the server, in hand."""
-    if books.kind == "sqlite":
-        ((*triggers,),) = [await books.read(["SELECT name FROM sqlite_schema WHERE type = 'trigger'"])]
-        drops = [f"DROP TRIGGER {name}" for (name,) in triggers[0]]
-        await books.write(["PRAGMA ignore_check_constraints = ON", *drops, *statements])
-    else:
-        await books.write(["SET LOCAL session_replication_role = replica", FORGET_CHECKS, *statements])
-
-
-async def reseal(books: Database) -> None:
-    """Hash all groups anew as they now are, as somebody would who knows how the chain is made."""
-    groups, rows = await books.read([GROUPS, LEGS])
-    legs: dict[int, list[Transfer]] = {}
-    for sequence, transfer_id, kind, *rest in rows:
-        legs.setdefault(sequence, []).append(Transfer(bytes(transfer_id), TransferKind(kind), *rest))
-    head, statements = GENESIS, []
-    for sequence, booked_ms, purpose in groups:
-        head = hash_group(
-            head, sequence, booked_ms, TransferGroup(tuple(legs[sequence]), GroupPurpose(purpose))
-        )
-        value = f"x'{head.hex()}'" if books.kind == "sqlite" else f"'\\x{head.hex()}'"
-        statements.append(f"UPDATE ledger_groups SET hash = {value} WHERE sequence = {sequence}")
-    await falsify(books, *statements)
-
-
-async def found_in(books: Database) -> AuditBreak | None:
-    """Audit, beside the event loop, as commands do."""
-    return (await asyncio.to_thread(audit, books.place)).first_break
+    yield from copied(kept_books, request, tmp_path, NAME)
 
 
 async def test_clean_books_pass_and_are_counted(books: Database) -> None:
@@ -549,7 +485,7 @@ FALSIFIED_AND_SEALED: dict[str, tuple[list[str], str, str]] = {
 async def test_audit_names_what_was_falsified_behind_a_chain_made_anew(
     books: Database, statements: list[str], code: str, where: str
 ) -> None:
-    any_id = "zeroblob(16)" if books.kind == "sqlite" else "decode(repeat('00', 16), 'hex')"
+    any_id = blob(books, bytes(16))
     await falsify(books, *(statement.replace("{any_id}", any_id) for statement in statements))
     await reseal(books)
     found = await found_in(books)

@@ -34,7 +34,8 @@ ORDER BY p.group_sequence
 -- name: list_booked_steps
 SELECT s.group_sequence, s.payment_id, s.step, s.charged_minor, s.fee_minor, p.amount_minor, p.currency,
     w.account_id, p.merchant_id, s.receipt_number,
-    coalesce((SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = s.payment_id), 0)
+    coalesce((SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = s.payment_id), 0),
+    coalesce((SELECT o.loss_minor FROM offline_records AS o WHERE o.payment_id = s.payment_id AND o.has_payment), 0)
 FROM payment_steps AS s
     LEFT JOIN payments AS p ON p.payment_id = s.payment_id
     LEFT JOIN instruments AS i ON i.instrument_id = p.instrument_id
@@ -44,12 +45,44 @@ ORDER BY s.group_sequence
 
 -- name: list_booked_refunds
 SELECT r.group_sequence, r.payment_id, r.refund_id, r.amount_minor, r.fee_minor, p.currency, w.account_id,
-    p.merchant_id
+    p.merchant_id, r.total_minor,
+    coalesce((SELECT o.loss_minor FROM offline_records AS o WHERE o.payment_id = r.payment_id AND o.has_payment), 0)
 FROM refunds AS r
     LEFT JOIN payments AS p ON p.payment_id = r.payment_id
     LEFT JOIN instruments AS i ON i.instrument_id = p.instrument_id
     LEFT JOIN wallets AS w ON w.wallet_id = i.wallet_id
 ORDER BY r.group_sequence
+
+-- name: list_booked_records
+SELECT p.group_sequence, r.payment_id, c.account_id, r.loss_minor
+FROM offline_records AS r
+    JOIN payments AS p ON p.payment_id = r.payment_id
+    LEFT JOIN credentials AS c ON c.credential_id = r.credential_id
+WHERE r.has_payment AND p.group_sequence IS NOT NULL
+ORDER BY p.group_sequence
+
+-- name: list_credentials
+SELECT c.account_id, c.credential_id, w.account_id, c.allowance_minor, c.state
+FROM credentials AS c
+    LEFT JOIN instruments AS i ON i.instrument_id = c.instrument_id
+    LEFT JOIN wallets AS w ON w.wallet_id = i.wallet_id
+ORDER BY c.credential_id
+
+-- name: list_offline_records
+SELECT r.terminal_id, r.sequence, r.link, r.previous_link, r.sealed, r.attempt_id, r.outcome, r.amount_minor,
+    r.currency, r.loss_minor, r.loss_bearer, r.accepted_ms, r.has_payment, p.outcome, p.request_digest,
+    p.terminal_id, p.attempt_id, p.amount_minor, p.currency,
+    EXISTS (
+        SELECT 1 FROM offline_alarms AS a
+        WHERE a.terminal_id = r.terminal_id AND a.sequence = r.sequence AND a.kind = 'gap' AND a.link = r.link
+    ),
+    EXISTS (
+        SELECT 1 FROM offline_alarms AS a
+        WHERE a.terminal_id = r.terminal_id AND a.sequence IN (r.sequence - 1, r.sequence)
+            AND a.kind = 'chain_broken'
+    )
+FROM offline_records AS r LEFT JOIN payments AS p ON p.payment_id = r.payment_id
+ORDER BY r.terminal_id, r.sequence
 
 -- name: count_pendings
 SELECT count(*) FROM pendings
@@ -90,6 +123,12 @@ ORDER BY o.payment_id
 
 -- name: list_token_payment_ids
 SELECT payment_id FROM token_uses ORDER BY payment_id
+
+-- name: list_copied_payment_ids
+SELECT r.payment_id
+FROM offline_records AS r JOIN token_uses AS u ON u.key_id = r.key_id AND u.counter = r.counter
+WHERE r.has_payment AND r.outcome = 'settled' AND u.payment_id <> r.payment_id
+ORDER BY r.payment_id
 
 -- name: list_orders
 SELECT order_id, merchant_id, taken_minor, amount_minor FROM orders ORDER BY order_id, merchant_id
