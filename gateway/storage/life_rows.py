@@ -20,15 +20,15 @@ Values = Mapping[str, Any]
 _ASKED_BY_TERMINALS: Final = (Capture, Void, Reverse, Refund)
 
 
-def asked_terminal(change: PaymentChange, now_ms: int) -> Values | None:
-    """Return who asks and when, as find_asking_terminal wants it; None if it is no terminal."""
-    if not isinstance(change, _ASKED_BY_TERMINALS):
-        return None
-    return {
-        "terminal_id": change.terminal_id,
-        "day": utc_day_of(now_ms),
-        "refund_id": change.refund_id if isinstance(change, Refund) else None,
-    }
+def question_of_terminal(change: PaymentChange, now_ms: int) -> tuple[str, Values] | None:
+    """Return the query that finds the terminal that asks, with its values; None if no terminal does."""
+    if isinstance(change, Refund):
+        # What a till refunded that day is added up for a refund only.
+        values = {"terminal_id": change.terminal_id, "day": utc_day_of(now_ms), "refund_id": change.refund_id}
+        return "find_refunding_terminal", values
+    if isinstance(change, _ASKED_BY_TERMINALS):
+        return "find_asking_terminal", {"terminal_id": change.terminal_id}
+    return None
 
 
 def read_life_facts(
@@ -44,7 +44,7 @@ def read_life_facts(
     is_asked = isinstance(change, _ASKED_BY_TERMINALS)
     if is_asked and (terminal is None or terminal["merchant_id"] != payment["merchant_id"]):
         raise NotFound("there is no such payment of this terminal's merchant")
-    record = read_payment(payment)
+    record, refunding = read_payment(payment), terminal if isinstance(change, Refund) else None
     return LifeFacts(
         record=record,
         parties=Parties(
@@ -58,9 +58,9 @@ def read_life_facts(
         merchant_receipt_count=payment["receipt_count"],
         capture_id=payment["capture_id"],
         refunds=[read_refund(row) for row in refunds],
-        refunded_today_minor=terminal["refunded_today_minor"] if terminal is not None else 0,
-        refund_limit_minor=terminal["refund_limit_minor"] if terminal is not None else 0,
-        payment_of_refund_id=terminal["payment_of_refund_id"] if terminal is not None else None,
+        refunded_today_minor=refunding["refunded_today_minor"] if refunding is not None else 0,
+        refund_limit_minor=refunding["refund_limit_minor"] if refunding is not None else 0,
+        payment_of_refund_id=refunding["payment_of_refund_id"] if refunding is not None else None,
     )
 
 

@@ -14,8 +14,8 @@ from gateway.payments.life_changes import Changed, LifeChanges, LifeFacts
 from gateway.payments.model import PaymentRecord, TerminalEvent
 from gateway.storage.life_rows import (
     Values,
-    asked_terminal,
     hold_of,
+    question_of_terminal,
     read_life_facts,
     statements_of_step,
     values_of_event,
@@ -91,10 +91,10 @@ async def _read_facts(
     values = {"payment_id": change.payment_id}
     payment = await fetch_row(connection, SQL["find_payment"], values)
     refunds = await fetch(connection, SQL["list_refunds"], values)
-    asked = asked_terminal(change, now_ms)
-    terminal = None
-    if asked is not None:
-        terminal = await fetch_row(connection, SQL["find_asking_terminal"], asked)
+    question, terminal = question_of_terminal(change, now_ms), None
+    if question is not None:
+        name, asked = question
+        terminal = await fetch_row(connection, SQL[name], asked)
     facts = read_life_facts(change, payment, refunds, terminal)
     return facts, await read_touched(connection, facts.parties.account_ids, hold_of(facts.record))
 

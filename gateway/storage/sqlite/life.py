@@ -10,8 +10,8 @@ from gateway.payments.life_changes import Changed, LifeChanges, LifeFacts
 from gateway.payments.model import PaymentRecord, TerminalEvent
 from gateway.storage.life_rows import (
     Values,
-    asked_terminal,
     hold_of,
+    question_of_terminal,
     read_life_facts,
     statements_of_step,
     values_of_event,
@@ -78,10 +78,10 @@ def _read_facts(
     values = {"payment_id": change.payment_id}
     payment = connection.execute(SQL["find_payment"], values).fetchone()
     refunds = connection.execute(SQL["list_refunds"], values).fetchall()
-    asked = asked_terminal(change, now_ms)
-    terminal = None
-    if asked is not None:
-        terminal = connection.execute(SQL["find_asking_terminal"], asked).fetchone()
+    question, terminal = question_of_terminal(change, now_ms), None
+    if question is not None:
+        name, asked = question
+        terminal = connection.execute(SQL[name], asked).fetchone()
     facts = read_life_facts(change, payment, refunds, terminal)
     accounts = ledger.read_accounts(connection, facts.parties.account_ids)
     return facts, LedgerFacts(accounts, pendings=ledger.read_pendings(connection, hold_of(facts.record)))

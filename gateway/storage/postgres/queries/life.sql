@@ -17,6 +17,9 @@ SELECT * FROM refunds WHERE payment_id = :payment_id ORDER BY total_minor
 
 -- name: find_asking_terminal
 -- Locked, because withdrawing a terminal takes no lock on the chain.
+SELECT merchant_id FROM terminals WHERE terminal_id = :terminal_id AND status = 'active' FOR SHARE
+
+-- name: find_refunding_terminal
 SELECT t.refund_limit_minor, t.merchant_id,
     (SELECT r.payment_id FROM refunds AS r WHERE r.refund_id = :refund_id::text) AS payment_of_refund_id,
     coalesce(

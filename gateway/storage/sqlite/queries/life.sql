@@ -13,6 +13,9 @@ WHERE p.payment_id = :payment_id
 SELECT * FROM refunds WHERE payment_id = :payment_id ORDER BY total_minor
 
 -- name: find_asking_terminal
+SELECT merchant_id FROM terminals WHERE terminal_id = :terminal_id AND status = 'active'
+
+-- name: find_refunding_terminal
 SELECT t.refund_limit_minor, t.merchant_id,
     (SELECT r.payment_id FROM refunds AS r WHERE r.refund_id = :refund_id) AS payment_of_refund_id,
     coalesce((SELECT sum(r.amount_minor) FROM refunds AS r WHERE r.day = :day AND r.terminal_id = t.terminal_id), 0)
