@@ -71,6 +71,13 @@ class ResolverSettings(Section, frozen=True):
     retry_delay_ms_max: DelayMs = 300_000
 
 
+class CodeSettings(Section, frozen=True):
+    """The till's own code, which wallets scan and pay."""
+
+    enabled: bool = False
+    """Off by default: a till needs a screen for its customers to show one."""
+
+
 class UnknownSettings(Section, frozen=True):
     """What becomes of an attempt whose outcome is not known (docs/adr/0007, decision 7)."""
 
@@ -127,6 +134,7 @@ class TerminalConfig(Section, frozen=True):
     till_api: TillApiSettings = TillApiSettings()
     sale: SaleSettings = SaleSettings()
     resolver: ResolverSettings = ResolverSettings()
+    codes: CodeSettings = CodeSettings()
     unknown: UnknownSettings = UnknownSettings()
     offline: OfflineSettings = OfflineSettings()
     printer: PrinterSettings | None = None

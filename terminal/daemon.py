@@ -38,12 +38,13 @@ from terminal.sale.desk import SaleDesk
 from terminal.sale.events import EventBoard
 from terminal.sale.ports import SalePorts
 from terminal.sale.resolver import AttemptResolver, UnknownTimes
+from terminal.sale.till_codes import TillCodes
 from terminal.till_api.routes import TillApi, make_till_app
 from wire import es256
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.payments import PaymentAnswer
-from wire.messages.till import DaemonView, ReaderView, SaleEvent
+from wire.messages.till import DaemonEvent, DaemonEventKind, DaemonView, ReaderView, SaleEvent
 
 PROBE_INTERVAL_MS: Final = 15_000
 HTTP_STOP_GRACE_S: Final = 2.0
@@ -150,6 +151,7 @@ async def run_daemon(
         stack.callback(parts.board.close)
         resolver = parts.make_resolver(desk)
         follower = parts.make_follower(resolver)
+        _start_task(parts.codes.run(), stack)
         for work in (resolver.run(), follower.run(), parts.probe_forever(), gateway.keep_session()):
             _start_task(work, stack)
         stack.push_async_callback(desk.stop)
@@ -257,6 +259,15 @@ class _Parts:
             resend_ms=config.unknown.resend_ms, reverse_after_ms=config.unknown.reverse_after_ms
         )
         self.board = EventBoard(first_sequence=surroundings.now_ms())
+        self.codes = TillCodes(
+            gateway,
+            journal,
+            disk,
+            on_counter_payment=self._tell_counter_payment,
+            retry_delay_ms=config.resolver.retry_delay_ms,
+            now_ms=surroundings.now_ms,
+            entropy=surroundings.entropy,
+        )
         self.receipts = ReceiptDesk(config.language, config.printer)
 
     def deliver(self, event: PresentationEvent) -> None:
@@ -306,6 +317,7 @@ class _Parts:
             answer_deadline_ms=self._config.sale.answer_deadline_ms,
             times=self._times,
             offline=self.offline,
+            codes=self.codes if self._config.codes.enabled else None,
         )
         self._desk = SaleDesk(ports, deadline_ms=self._config.sale.deadline_ms)
         return self._desk
@@ -332,7 +344,8 @@ class _Parts:
         """Make what hears of payments that their holders confirmed or that ended by themselves."""
 
         async def take(answer: PaymentAnswer) -> None:
-            await resolver.hear(answer)
+            if not await self.codes.hear(answer):
+                await resolver.hear(answer)
 
         return EventFollower(
             self._gateway,
@@ -356,6 +369,16 @@ class _Parts:
             readers=readers.views(),
             unresolved=[] if self._resolver is None else self._resolver.describe(),
             offline=None if self.offline is None else self.offline.describe(with_results=False),
+        )
+
+    def _tell_counter_payment(self, answer: PaymentAnswer) -> None:
+        self.board.publish(
+            DaemonEvent(
+                sequence=0,
+                at_ms=self._surroundings.now_ms(),
+                kind=DaemonEventKind.COUNTER_PAYMENT,
+                payment=answer,
+            )
         )
 
     def _publish(self, event: SaleEvent) -> None:

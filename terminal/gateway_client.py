@@ -25,6 +25,7 @@ from wire.errors import WireError
 from wire.ids import ENTROPY_BYTES, check_merchant_id, check_terminal_id, make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
+from wire.messages.intents import INTENTS_TARGET, IntentAnswer, IntentRequest
 from wire.messages.payments import (
     OUTCOME_OF,
     ConfirmRequest,
@@ -167,17 +168,37 @@ class GatewayClient:
         Raises:
             GatewayUnreachable, GatewayRefused: it may be charged still; ask again.
         """
-        reversal = ReversalRequest(
-            attempt_id=request.attempt_id,
-            order_id=request.order_id,
-            amount_minor=request.amount_minor,
-            currency=request.currency,
-            entry_mode=entry_mode_of(request.presentation),
+        return await self.take_back(
+            ReversalRequest(
+                attempt_id=request.attempt_id,
+                order_id=request.order_id,
+                amount_minor=request.amount_minor,
+                currency=request.currency,
+                entry_mode=entry_mode_of(request.presentation),
+            )
         )
-        reply = await self.call("POST", REVERSALS_TARGET, dump_message(reversal), request.attempt_id)
-        answer = _believe_answer(reply, request)
+
+    async def take_back(self, reversal: ReversalRequest) -> PaymentAnswer:
+        """As `reverse`, where nothing was presented: a code of the till's that nobody is to pay any more."""
+        reply = await self.call("POST", REVERSALS_TARGET, dump_message(reversal), reversal.attempt_id)
+        answer = _believe_answer(reply, reversal)
         if answer.outcome not in ("declined", "closed"):
             raise GatewayUnreachable("the gateway's answer to a reversal says that the payment stands")
+        return answer
+
+    async def offer(self, intent: IntentRequest) -> IntentAnswer:
+        """Ask for a code that a wallet pays under the intent's id; sends once, safe to repeat.
+
+        Raises:
+            GatewayUnreachable: the code may be open; take it back. GatewayRefused: there is none.
+        """
+        reply = await self.call("POST", INTENTS_TARGET, dump_message(intent), intent.intent_id)
+        try:
+            answer = parse_message(reply.body, IntentAnswer)
+        except WireError:
+            raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+        if answer.intent_id != intent.intent_id:
+            raise GatewayUnreachable("the gateway's answer is about something else than was sent")
         return answer
 
     async def confirm(
@@ -424,7 +445,7 @@ class _Delivery:
         return self._refusal
 
 
-def _believe_answer(reply: Reply, request: PaymentRequest) -> PaymentAnswer:
+def _believe_answer(reply: Reply, request: PaymentRequest | ReversalRequest) -> PaymentAnswer:
     try:
         answer = parse_message(reply.body, PaymentAnswer)
     except WireError:
@@ -436,15 +457,19 @@ def _believe_answer(reply: Reply, request: PaymentRequest) -> PaymentAnswer:
     return answer
 
 
-def is_about(answer: PaymentAnswer, request: PaymentRequest) -> bool:
+def is_about(answer: PaymentAnswer, request: PaymentRequest | ReversalRequest) -> bool:
     """Say whether an answer is about this very attempt, word for word."""
+    if isinstance(request, PaymentRequest):
+        entry_mode = entry_mode_of(request.presentation)
+    else:
+        entry_mode = request.entry_mode
     echoed = (answer.attempt_id, answer.order_id, answer.amount_minor, answer.currency, answer.entry_mode)
     return echoed == (
         request.attempt_id,
         request.order_id,
         request.amount_minor,
         request.currency,
-        entry_mode_of(request.presentation),
+        entry_mode,
     )
 
 

@@ -35,6 +35,7 @@ from terminal.journal_records import (
     settled_by_answer,
     settled_by_id,
     settled_by_refusal,
+    settled_unasked,
 )
 from wire.messages.payments import PaymentAnswer, PaymentRequest
 from wire.messages.till import AttemptStage
@@ -153,6 +154,26 @@ class Journal:
             attempt = self._unresolved.get(answer.attempt_id)
             record = None if attempt is None else settled_by_answer(attempt, answer, at_ms=at_ms)
             return record is not None and self._settle(record)
+
+    def record_unasked(self, answer: PaymentAnswer, *, at_ms: int) -> bool:
+        """Write the final word on a payment that no attempt of this journal asked for: by the till's code.
+
+        Returns:
+            Whether it is news.
+
+        Raises:
+            JournalUnwritable: it is not written.
+        """
+        with self._lock:
+            if answer.attempt_id in self._settled or answer.attempt_id in self._unresolved:
+                return False
+            record = settled_unasked(answer, at_ms=at_ms)
+            if record is None:
+                return False
+            self._append(self._settled_file, record)
+            self._settled[record.attempt_id] = record
+            self._tidy_up()
+            return True
 
     def record_refusal(self, attempt_id: str, code: str, *, at_ms: int) -> bool:
         """Write that the gateway refused an attempt and that nothing of it was booked.

@@ -102,6 +102,24 @@ def settled_by_refusal(attempt: AttemptRecord, code: str, *, at_ms: int) -> Sett
     return _settled(attempt, "refused", code, None, at_ms)
 
 
+def settled_unasked(answer: PaymentAnswer, *, at_ms: int) -> SettledRecord | None:
+    """Return what an answer settles that nothing was presented for; None where it is not the last word."""
+    if answer.outcome == "requires_confirmation":
+        return None
+    return SettledRecord(
+        attempt_id=answer.attempt_id,
+        order_id=answer.order_id,
+        at_ms=answer.decided_ms,
+        settled_ms=at_ms,
+        amount_minor=answer.amount_minor,
+        currency=answer.currency,
+        entry_mode=answer.entry_mode,
+        outcome=answer.outcome,
+        code=answer.decline.code if answer.decline else "",
+        answer=answer,
+    )
+
+
 def settled_by_id(settled: Iterable[SettledRecord]) -> OrderedDict[str, SettledRecord]:
     """Return the settled records by attempt id, in the order in which they were written."""
     return OrderedDict((record.attempt_id, record) for record in settled)

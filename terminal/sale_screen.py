@@ -39,6 +39,7 @@ _STYLE_OF_NO_SALE: Final = "bold white on red"
 _PROMPTS: Final = {
     ENGLISH: {
         SaleEventKind.ARMED: "{amount}: present a card, a phone or a code",
+        SaleEventKind.CODE_SHOWN: "Or scan the till's code: {code}",
         SaleEventKind.READING: "Reading: hold it still",
         SaleEventKind.SUBMITTING: "Asking the payment system",
         SaleEventKind.CANCELLED: "CANCELLED",
@@ -58,6 +59,7 @@ _PROMPTS: Final = {
     },
     CHINESE: {
         SaleEventKind.ARMED: "{amount}：请出示卡片、手机或付款码",
+        SaleEventKind.CODE_SHOWN: "或扫描收款码：{code}",
         SaleEventKind.READING: "正在读取，请保持不动",
         SaleEventKind.SUBMITTING: "正在请求支付系统",
         SaleEventKind.CANCELLED: "已取消",
@@ -162,7 +164,7 @@ class _Screen:
 
     def _text(self, kind: SaleEventKind, view: SaleView) -> str:
         amount = f"{format_minor(view.amount_minor, find_currency(view.currency))} {view.currency}"
-        return _PROMPTS[self._language][kind].format(amount=amount)
+        return _PROMPTS[self._language][kind].format(amount=amount, code=view.code_text or "")
 
 
 async def _follow(client: TillClient, request: SaleRequest, screen: _Screen) -> SaleView:

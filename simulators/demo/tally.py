@@ -91,6 +91,7 @@ _SUMMARY_ORDER: Final = (
 _WITHOUT_RESULT: Final = frozenset(
     {
         SaleEventKind.ARMED,
+        SaleEventKind.CODE_SHOWN,
         SaleEventKind.READING,
         SaleEventKind.SUBMITTING,
         SaleEventKind.CONFIRMING,

@@ -49,6 +49,11 @@ class NotStored:
 AttemptOutcome = Answered | Refused | Unanswered | NotStored
 
 
+def is_approval(outcome: AttemptOutcome) -> bool:
+    """Say whether the gateway's word is that the money is there."""
+    return isinstance(outcome, Answered) and outcome.answer.outcome == "approved"
+
+
 async def ask_blocking(run_blocking: RunBlocking, work: Callable[[], T]) -> T:
     """Run what waits for a disk where it holds up nobody, and return what it returns."""
     results: list[T] = []

@@ -225,7 +225,7 @@ class SaleDesk:
 
     def _keep(self, session: SaleSession) -> None:
         self._open = session
-        self._sales[session.facts.sale_id] = session
+        self._sales[session.view.sale_id] = session
         while len(self._sales) > SALES_KEPT_MAX:
             self._sales.popitem(last=False)
 

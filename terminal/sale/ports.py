@@ -13,6 +13,7 @@ from terminal.presentations import TermsSource
 from terminal.sale.attempt import RunBlocking
 from terminal.sale.offline_tap import OfflineDoor
 from terminal.sale.resolver import DEFAULT_TIMES, UnknownTimes
+from terminal.sale.till_codes import CodeDoor
 from wire.messages.enrolment import EnrolmentAnswer
 from wire.messages.till import SaleEvent
 from wire.money import Money
@@ -45,6 +46,8 @@ class SalePorts:
     run_blocking: RunBlocking = asyncio.to_thread
     offline: OfflineDoor | None = None
     """None where payments without a connection are not taken."""
+    codes: CodeDoor | None = None
+    """None where the till shows no codes of its own."""
     times: UnknownTimes = DEFAULT_TIMES
     """Must be the resolver's own."""
 

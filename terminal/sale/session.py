@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import partial
 from typing import Final, TypedDict, Unpack
 
 import msgspec
@@ -22,15 +23,17 @@ from terminal.sale.attempt import (
     NotStored,
     Refused,
     Unanswered,
+    is_approval,
     run_attempt,
 )
 from terminal.sale.attempt_book import AttemptBook
 from terminal.sale.confirmation import HolderConfirmation
 from terminal.sale.offline_tap import accept_offline, is_for_offline
 from terminal.sale.ports import SaleFacts, SalePorts
+from terminal.sale.requests import make_payment, make_terms
+from terminal.sale.sale_code import SaleCode
 from terminal.sale.states import OPEN, READERS_ON, SaleStep, next_state
 from terminal.sale.wording import make_decline, make_refusal
-from wire.cards.payment_terms import NONCE_BYTES, QUALIFIERS_OFFLINE, QUALIFIERS_ONLINE, PaymentTerms
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.payments import Decline, EntryMode, PaymentAnswer, PaymentRequest, entry_mode_of
 from wire.messages.till import (
@@ -46,7 +49,6 @@ from wire.money import Money, find_currency
 
 ATTEMPTS_MAX: Final = 5
 """Attempts in one sale; after the last decline a cashier should look up and start again."""
-CARD_EXCHANGE_MS_MAX: Final = 60_000
 
 _ORDER_DECLINES: Final = frozenset({"order_already_paid", "merchant_suspended"})
 """Declines that no other card or code can change."""
@@ -85,6 +87,13 @@ class SaleSession:
         self._submission: asyncio.Task[None] | None = None
         self._request: PaymentRequest | None = None
         self._confirmation: HolderConfirmation | None = None
+        self._code = SaleCode(
+            facts,
+            ports,
+            on_shown=lambda: self._publish(SaleEventKind.CODE_SHOWN),
+            on_word=self._take_code_answer,
+        )
+        self._paid_by_code: PaymentAnswer | None = None
 
     @classmethod
     def restore(cls, record: AttemptRecord, ports: SalePorts) -> SaleSession:
@@ -120,6 +129,8 @@ class SaleSession:
             attempt_count=self._attempt_count,
             answer=self._answer,
             offline=self._offline,
+            code_text=None if self._code.shown is None else self._code.shown.code_text,
+            code_expires_ms=None if self._code.shown is None else self._code.shown.expires_ms,
             attempt_id=self._attempt_id,
             reverses_ms=self._reverses_ms if self._state is SaleState.UNKNOWN else None,
         )
@@ -134,11 +145,6 @@ class SaleSession:
         """Whether the gateway's final word on its attempt is still to come, and not on its way."""
         return self._state in (SaleState.UNKNOWN, SaleState.REVERSING, SaleState.CONFIRMING)
 
-    @property
-    def facts(self) -> SaleFacts:
-        """What is sold."""
-        return self._facts
-
     def is_submitting(self, attempt_id: str) -> bool:
         """Say whether this very attempt is on its way at the moment, or its answer to the journal."""
         is_running = self._submission is not None and not self._submission.done()
@@ -151,25 +157,11 @@ class SaleSession:
         self._arm()
         self._publish(SaleEventKind.ARMED)
         door = self._ports.offline
+        self._code.show()
         code = door.refusal_before_tap(self._facts.amount) if door is not None and door.is_offline else None
         if code is not None:
             # Said before anybody holds out a phone in vain; the connection may still come back.
             self._refuse("", code)
-
-    def make_terms(self) -> PaymentTerms:
-        """Return terms for one SELECT, with a fresh nonce; called in the readers' own threads."""
-        return PaymentTerms(
-            amount=self._facts.amount,
-            nonce=self._ports.entropy(NONCE_BYTES),
-            merchant_id=self._ports.enrolment.merchant_id,
-            terminal_id=self._ports.enrolment.terminal_id,
-            at_s=self._ports.now_ms() // 1000,
-            qualifiers=QUALIFIERS_OFFLINE if self._is_offline else QUALIFIERS_ONLINE,
-        )
-
-    @property
-    def _is_offline(self) -> bool:
-        return self._ports.offline is not None and self._ports.offline.is_offline
 
     def present(self, event: PresentationEvent) -> None:
         """Take what a reader tells; what does not fit the state is ignored."""
@@ -286,6 +278,23 @@ class SaleSession:
         is_open, self._reverses_ms = await self._book.store_unknown(self._attempt_id)
         return is_open
 
+    def _take_code_answer(self, answer: PaymentAnswer) -> None:
+        """Take the word on the shown code; a decline uses the code up, and a fresh one is shown."""
+        may_end = next_state(self._state, SaleStep.PAID_BY_CODE) is not None
+        if answer.outcome == "approved":
+            self._paid_by_code = answer
+            if may_end:
+                self._end_paid_by_code(answer)
+            return
+        if may_end and answer.decline is not None:
+            self._publish(SaleEventKind.DECLINED, entry_mode=answer.entry_mode, decline=answer.decline)
+        if self.is_open:
+            self._code.show()
+
+    def _end_paid_by_code(self, answer: PaymentAnswer) -> None:
+        self._answer, self._attempt_id = answer, answer.attempt_id
+        self._step(SaleStep.PAID_BY_CODE, SaleEventKind.APPROVED, entry_mode=answer.entry_mode)
+
     def _notice(self, event: Noticed) -> None:
         if self._state is SaleState.ARMED:
             self._step(SaleStep.NOTICED, SaleEventKind.READING, reader=event.reader)
@@ -337,22 +346,9 @@ class SaleSession:
         # The state changes before anything is awaited: a second presentation finds it SUBMITTING.
         self._change_state(SaleStep.PRESENTED)
         self._tried.add(digest)
-        request = self._make_request(presented)
+        request = make_payment(presented, self._facts, self._ports)
         self._attempt_id, self._request = request.attempt_id, request
         self._submission = asyncio.create_task(self._run_attempt(request, presented, digest))
-
-    def _make_request(self, presented: Presented) -> PaymentRequest:
-        now_ms = self._ports.now_ms()
-        exchange_ms = presented.card_exchange_ms
-        return PaymentRequest(
-            attempt_id=make_ulid(now_ms, self._ports.entropy(ENTROPY_BYTES)),
-            order_id=self._facts.order_id,
-            amount_minor=self._facts.amount.minor,
-            currency=self._facts.amount.currency.code,
-            presentation=presented.presentation,
-            presented_ms=now_ms - self._since_ms(presented.complete_ns),
-            card_exchange_ms=None if exchange_ms is None else min(max(exchange_ms, 0), CARD_EXCHANGE_MS_MAX),
-        )
 
     async def _run_attempt(self, request: PaymentRequest, presented: Presented, digest: bytes) -> None:
         outcome: AttemptOutcome = Unanswered()
@@ -370,7 +366,10 @@ class SaleSession:
         except Exception:
             # Whatever broke, the till must not stay in SUBMITTING; the outcome is unknown.
             log.exception("attempt_failed", attempt_id=request.attempt_id)
-        if isinstance(outcome, Unanswered) and not await self._store_unknown():
+        if isinstance(outcome, Unanswered) and self._paid_by_code is not None:
+            # Whatever became of what was presented is given back.
+            await self._book.store_stage(request.attempt_id, AttemptStage.REVERSING)
+        elif isinstance(outcome, Unanswered) and not await self._store_unknown():
             word = self._book.find_word(request.attempt_id)
             outcome = outcome if word is None else Answered(word)
         self._conclude(outcome, presented, digest)
@@ -389,6 +388,10 @@ class SaleSession:
         )
 
     def _conclude(self, outcome: AttemptOutcome, presented: Presented, digest: bytes) -> None:
+        if self._paid_by_code is not None and not is_approval(outcome):
+            # Somebody scanned the till's code meanwhile; what was presented has taken nothing.
+            self._end_paid_by_code(self._paid_by_code)
+            return
         details = _Details(reader=presented.reader, entry_mode=entry_mode_of(presented.presentation))
         match outcome:
             case NotStored():
@@ -477,12 +480,13 @@ class SaleSession:
         if after not in OPEN:
             # From now on another sale may have the till, and this one must leave its readers alone.
             self._has_left_till = True
+            self._code.stop()
             if self._deadline is not None:
                 self._deadline.cancel()
 
     def _arm(self) -> None:
         self._armed_ns = self._ports.monotonic_ns()
-        self._ports.readers.arm(self.make_terms)
+        self._ports.readers.arm(partial(make_terms, self._facts, self._ports))
 
     def _publish(self, kind: SaleEventKind, **details: Unpack[_Details]) -> None:
         log.info("sale", sale_id=self._facts.sale_id, what=kind.value, attempt_id=self._attempt_id)

@@ -24,6 +24,8 @@ class SaleStep(StrEnum):
     """What was presented can't be used here, or its attempt could not be stored; nothing was sent."""
     PRESENTED = "presented"
     """Something that can be sent; from now on nothing else is accepted."""
+    PAID_BY_CODE = "paid_by_code"
+    """A wallet paid the till's own code."""
     DECLINED_FOR_NOW = "declined_for_now"
     """The attempt was declined; another instrument may be presented."""
     DECLINED = "declined"
@@ -54,6 +56,7 @@ TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
         SaleStep.NOTICED: SaleState.READING,
         SaleStep.REFUSED: SaleState.ARMED,
         SaleStep.PRESENTED: SaleState.SUBMITTING,
+        SaleStep.PAID_BY_CODE: SaleState.APPROVED,
         SaleStep.CANCELLED: SaleState.CANCELLED,
         SaleStep.DEADLINE_PASSED: SaleState.TIMED_OUT,
     },
@@ -61,12 +64,14 @@ TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
         SaleStep.NOTICED: SaleState.READING,
         SaleStep.REFUSED: SaleState.ARMED,
         SaleStep.PRESENTED: SaleState.SUBMITTING,
+        SaleStep.PAID_BY_CODE: SaleState.APPROVED,
         SaleStep.CANCELLED: SaleState.CANCELLED,
         SaleStep.DEADLINE_PASSED: SaleState.TIMED_OUT,
     },
     # No CANCELLED here: what is on its way can't be called back, only answered or asked about.
     SaleState.SUBMITTING: {
         SaleStep.REFUSED: SaleState.ARMED,
+        SaleStep.PAID_BY_CODE: SaleState.APPROVED,
         SaleStep.DECLINED_FOR_NOW: SaleState.ARMED,
         SaleStep.DECLINED: SaleState.DECLINED,
         SaleStep.CONFIRMATION_ASKED: SaleState.CONFIRMING,

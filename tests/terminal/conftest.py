@@ -49,11 +49,13 @@ from wire.http_signatures import (
 from wire.ids import make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
+from wire.messages.intents import IntentAnswer, IntentRequest
 from wire.messages.payments import (
     Confirmation,
     ConfirmationWay,
     ConfirmRequest,
     Decline,
+    EntryMode,
     NfcAppPresentation,
     PaymentAnswer,
     PaymentRequest,
@@ -262,6 +264,8 @@ class GatewayStandIn:
         self.events: list[TerminalNotice] = []
         self.happened = asyncio.Condition()
         self.streams = True
+        self.intents: list[IntentRequest] = []
+        self.intent_faults: deque[Fault] = deque()
         self.listeners: list[str | None] = []
         """The Last-Event-ID of every stream that was opened."""
         self.decline_codes: deque[str | None] = deque()
@@ -299,6 +303,7 @@ class GatewayStandIn:
                 web.get("/v1/terminals/events/stream", self._stream_events),
                 web.post("/v1/terminals/enrol", self._enrol),
                 web.post("/v1/terminals/sessions", self._open_session),
+                web.post("/v1/intents", self._offer),
                 web.get("/health/live", self._live),
                 web.route("*", "/v1/offline/{what}", self._offline),
             ]
@@ -463,6 +468,31 @@ class GatewayStandIn:
                 gateway_time_ms=now_ms(),
             )
         )
+
+    async def _offer(self, request: web.Request) -> web.StreamResponse:
+        intent = parse_message(await self._receive(request), IntentRequest)
+        if request.headers["Idempotency-Key"] != intent.intent_id:
+            self.complaints.append("the idempotency key is not the intent id")
+        self.intents.append(intent)
+        if self.intent_faults:
+            return await self.intent_faults.popleft()(self, request, lambda: None)
+        answer = IntentAnswer(
+            intent_id=intent.intent_id, code_text=f"CODE-{intent.intent_id}", expires_ms=now_ms() + 60_000
+        )
+        return make_json(answer)
+
+    async def pay_code(self, intent: IntentRequest, decline_code: str | None = None) -> PaymentAnswer:
+        """Have a wallet pay a till's code, and tell the till."""
+        request = make_request(
+            attempt_id=intent.intent_id,
+            order_id=intent.order_id,
+            amount_minor=intent.amount_minor,
+            currency=intent.currency,
+        )
+        answer = msgspec.structs.replace(make_answer(request, decline_code), entry_mode=EntryMode.QR_MERCHANT)
+        self.booked[intent.intent_id] = (b"", answer)
+        await self.tell(answer)
+        return answer
 
     async def _offline(self, request: web.Request) -> web.StreamResponse:
         body = await self._receive(request)

@@ -72,6 +72,8 @@ class SaleEventKind(StrEnum):
     """What happened in a sale; also the `event:` name of the server-sent event."""
 
     ARMED = "armed"
+    CODE_SHOWN = "code_shown"
+    """The till has a code of its own to show; a wallet pays by scanning it."""
     READING = "reading"
     REFUSED = "refused"
     """What was presented can't be used here; the sale goes on."""
@@ -164,6 +166,9 @@ class SaleView(Message, frozen=True):
     """The gateway's answer to the last attempt, once there is one."""
     offline: OfflinePayment | None = None
     """What was accepted without asking."""
+    code_text: Annotated[str, msgspec.Meta(max_length=512)] | None = None
+    """What the till's own QR says, while the sale shows one."""
+    code_expires_ms: UnixMs | None = None
     attempt_id: UlidText | None = None
     """Of the last attempt."""
     reverses_ms: UnixMs | None = None
@@ -245,6 +250,8 @@ class DaemonEventKind(StrEnum):
     WENT_ONLINE = "went_online"
     OFFLINE_PROGRESS = "offline_progress"
     OFFLINE_RESULT = "offline_result"
+    COUNTER_PAYMENT = "counter_payment"
+    """Somebody paid at the counter's sticker, without a sale."""
 
 
 class DaemonEvent(Message, frozen=True):
@@ -255,6 +262,7 @@ class DaemonEvent(Message, frozen=True):
     kind: DaemonEventKind
     progress: OfflineDrained | None = None
     result: OfflineResult | None = None
+    payment: PaymentAnswer | None = None
 
 
 class ReaderState(StrEnum):

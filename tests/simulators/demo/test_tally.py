@@ -57,6 +57,7 @@ def test_every_kind_of_event_either_ends_the_wait_with_a_code_or_does_not() -> N
 
     assert codes == {
         SaleEventKind.ARMED: None,
+        SaleEventKind.CODE_SHOWN: None,
         SaleEventKind.READING: None,
         SaleEventKind.SUBMITTING: None,
         SaleEventKind.REFUSED: "uid_only_card",

@@ -20,6 +20,11 @@ ENDS = {
     SaleState.TIMED_OUT,
 }
 AT_THE_TILL = {SaleState.SUBMITTING, SaleState.CONFIRMING}
+ONLY_WHILE_SUBMITTING = {
+    SaleStep.REFUSED: SaleState.ARMED,
+    SaleStep.PAID_BY_CODE: SaleState.APPROVED,
+    SaleStep.ACCEPTED_OFFLINE: SaleState.ACCEPTED_OFFLINE,
+}
 READERS_WAIT = {SaleState.ARMED, SaleState.READING}
 
 
@@ -30,15 +35,14 @@ def expected_state(state: SaleState, step: SaleStep) -> SaleState | None:
             SaleStep.NOTICED: SaleState.READING,
             SaleStep.REFUSED: SaleState.ARMED,
             SaleStep.PRESENTED: SaleState.SUBMITTING,
+            SaleStep.PAID_BY_CODE: SaleState.APPROVED,
             SaleStep.CANCELLED: SaleState.CANCELLED,
             SaleStep.DEADLINE_PASSED: SaleState.TIMED_OUT,
         }.get(step)
-    if state in AT_THE_TILL and step is SaleStep.DECLINED_FOR_NOW:
-        return SaleState.ARMED
-    if state is SaleState.SUBMITTING and step in (SaleStep.REFUSED, SaleStep.ACCEPTED_OFFLINE):
-        return SaleState.ARMED if step is SaleStep.REFUSED else SaleState.ACCEPTED_OFFLINE
-    if state in AT_THE_TILL and step is SaleStep.UNANSWERED:
-        return SaleState.UNKNOWN
+    if state is SaleState.SUBMITTING and step in ONLY_WHILE_SUBMITTING:
+        return ONLY_WHILE_SUBMITTING[step]
+    if state in AT_THE_TILL and step in (SaleStep.DECLINED_FOR_NOW, SaleStep.UNANSWERED):
+        return SaleState.ARMED if step is SaleStep.DECLINED_FOR_NOW else SaleState.UNKNOWN
     if state in (SaleState.SUBMITTING, SaleState.UNKNOWN) and step is SaleStep.CONFIRMATION_ASKED:
         return SaleState.CONFIRMING
     if state is SaleState.CONFIRMING and step in (SaleStep.PIN_REFUSED, SaleStep.GIVEN_UP):
