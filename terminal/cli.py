@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from terminal.errors import GatewayRefused, TerminalError
+from terminal.payment_commands import app as payments_app
 
 if TYPE_CHECKING:
     from terminal.config import TerminalConfig
@@ -39,6 +40,7 @@ app = typer.Typer(
 
 journal = typer.Typer(help="Payment attempts on disk: list, reverse, keep.", rich_markup_mode=None)
 app.add_typer(journal, name="journal")
+app.add_typer(payments_app, name="payments")
 offline = typer.Typer(help="Payments accepted without a connection.", rich_markup_mode=None)
 app.add_typer(offline, name="offline")
 
@@ -79,19 +81,22 @@ def sale(
     amount: Annotated[str, typer.Argument(help="In major units, such as 12.50.")],
     currency: Annotated[str | None, typer.Option(help="ISO 4217; by default the shop's.")] = None,
     order: Annotated[str | None, typer.Option(help="Your own reference of the order.")] = None,
+    hold: Annotated[bool, typer.Option(help="Hold the amount; charge it by `payments capture`.")] = False,
+    tip_max: Annotated[
+        str | None, typer.Option(help="How much of the amount is kept for a tip; only with --hold.")
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Take a payment through the running daemon; Ctrl-C cancels.
 
     Exits 0 only when it was approved or accepted offline.
     """
-    from terminal.sale_screen import sell
+    from terminal.sale_screen import SaleWish, sell
     from wire.messages.till import SaleState
 
     settings = _load(config)
-    state = asyncio.run(
-        sell(_client(settings), amount, currency=currency, order_id=order, language=settings.language)
-    )
+    wish = SaleWish(amount, currency=currency, order_id=order, is_hold=hold, tip_max=tip_max)
+    state = asyncio.run(sell(_client(settings), wish, language=settings.language))
     if state is SaleState.UNKNOWN:
         raise typer.Exit(EXIT_UNKNOWN)
     if state not in (SaleState.APPROVED, SaleState.ACCEPTED_OFFLINE):
@@ -205,14 +210,9 @@ def _load(path: Path) -> TerminalConfig:
 
 
 def _client(config: TerminalConfig) -> TillClient:
-    from terminal.data_folder import find_daemon_address
-    from terminal.errors import ConfigurationError
-    from terminal.till_client import TillClient
+    from terminal.till_client import client_of
 
-    url = find_daemon_address(config.data_path)
-    if url is None:
-        raise ConfigurationError("the daemon is not running: start `tapscan-terminal run`")
-    return TillClient(url, config.till_api.access_key)
+    return client_of(config)
 
 
 def _print_journal(config: Path) -> None:

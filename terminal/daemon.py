@@ -32,6 +32,7 @@ from terminal.offline.desk import OfflineDesk
 from terminal.offline.gateway import OfflineGatewayClient
 from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
 from terminal.offline.queue import OfflineQueue
+from terminal.payment_desk import PaymentDesk
 from terminal.presentations import PresentationEvent, TermsSource
 from terminal.receipt_desk import ReceiptDesk
 from terminal.sale.desk import SaleDesk
@@ -144,9 +145,9 @@ async def run_daemon(
         stack.push_async_callback(asyncio.to_thread, readers.stop)
         stack.push_async_callback(parts.receipts.stop)
         readers.start()
-        api = TillApi(
-            desk, parts.board, parts.receipts.makers, lambda: parts.describe(readers), parts.offline
-        )
+        payments = PaymentDesk(gateway, journal, now_ms=surroundings.now_ms)
+        makers = parts.receipts.makers
+        api = TillApi(desk, parts.board, makers, lambda: parts.describe(readers), payments, parts.offline)
         url = await _listen(config, api, stack)
         stack.callback(parts.board.close)
         resolver = parts.make_resolver(desk)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -30,6 +30,7 @@ from terminal.journal_records import (
     AttemptRecord,
     JournalEntry,
     SettledRecord,
+    changed_by,
     list_entries,
     open_by_id,
     settled_by_answer,
@@ -154,6 +155,30 @@ class Journal:
             attempt = self._unresolved.get(answer.attempt_id)
             record = None if attempt is None else settled_by_answer(attempt, answer, at_ms=at_ms)
             return record is not None and self._settle(record)
+
+    def record_change(self, answer: PaymentAnswer, *, at_ms: int) -> bool:
+        """Write how a settled payment stands after it was captured, voided or refunded.
+
+        Returns:
+            Whether it is a payment of this journal.
+
+        Raises:
+            JournalUnwritable: it is not written.
+        """
+        with self._lock:
+            known = self._settled.get(answer.attempt_id)
+            if known is None or known.answer is None or known.answer.payment_id != answer.payment_id:
+                return False
+            record = changed_by(known, answer, at_ms=at_ms)
+            self._append(self._settled_file, record)
+            self._settled[record.attempt_id] = record
+            self._tidy_up()
+            return True
+
+    def settled(self) -> Sequence[SettledRecord]:
+        """Return the last words on attempts, the newest last; at most 2 * SETTLED_MAX of them."""
+        with self._lock:
+            return [*self._settled.values()]
 
     def record_unasked(self, answer: PaymentAnswer, *, at_ms: int) -> bool:
         """Write the final word on a payment that no attempt of this journal asked for: by the till's code.

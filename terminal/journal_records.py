@@ -120,6 +120,14 @@ def settled_unasked(answer: PaymentAnswer, *, at_ms: int) -> SettledRecord | Non
     )
 
 
+def changed_by(known: SettledRecord, answer: PaymentAnswer, *, at_ms: int) -> SettledRecord:
+    """Return the record of a payment after something was done to it."""
+    if answer.outcome == "requires_confirmation":
+        return known
+    code = answer.decline.code if answer.decline else ""
+    return msgspec.structs.replace(known, outcome=answer.outcome, code=code, answer=answer, settled_ms=at_ms)
+
+
 def settled_by_id(settled: Iterable[SettledRecord]) -> OrderedDict[str, SettledRecord]:
     """Return the settled records by attempt id, in the order in which they were written."""
     return OrderedDict((record.attempt_id, record) for record in settled)

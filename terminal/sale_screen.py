@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from terminal.errors import SaleRefused
 from terminal.till_client import DaemonGone, TillClient
-from wire.messages.payments import ConfirmationWay
+from wire.messages.payments import CaptureMode, ConfirmationWay
 from wire.messages.till import SaleEvent, SaleEventKind, SaleRequest, SaleState, SaleView
 from wire.money import find_currency, format_minor, parse_money
 from wire.notices import CHINESE, ENGLISH, NOTICES
@@ -98,22 +99,42 @@ _ORDER_HINTS: Final = {
 }
 
 
-async def sell(
-    client: TillClient, amount: str, *, currency: str | None, order_id: str | None, language: str
-) -> SaleState:
+@dataclass(frozen=True, slots=True)
+class SaleWish:
+    """What was asked for on the command line; amounts in major units."""
+
+    amount: str
+    currency: str | None = None
+    order_id: str | None = None
+    is_hold: bool = False
+    tip_max: str | None = None
+
+
+async def sell(client: TillClient, wish: SaleWish, *, language: str) -> SaleState:
     """Run one sale through the daemon and show it; the first Ctrl-C cancels it.
 
     Returns:
         The state the sale ended in.
 
     Raises:
-        SaleRefused: the daemon refused the sale, or does not answer. MoneyError: no such amount.
+        SaleRefused: the daemon refused the sale, or does not answer; the amounts don't fit together.
+        MoneyError: no such amount.
     """
     screen = _Screen(language)
     async with client:
-        code = currency or (await client.find_daemon()).currency
-        minor = parse_money(amount, find_currency(code)).minor
-        request = SaleRequest(amount_minor=minor, currency=code, order_id=order_id)
+        code = wish.currency or (await client.find_daemon()).currency
+        currency = find_currency(code)
+        tip_max = wish.tip_max
+        try:
+            request = SaleRequest(
+                amount_minor=parse_money(wish.amount, currency).minor,
+                currency=code,
+                order_id=wish.order_id,
+                capture=CaptureMode.MANUAL if wish.is_hold else CaptureMode.AUTOMATIC,
+                tip_max_minor=0 if tip_max is None else parse_money(tip_max, currency).minor,
+            )
+        except ValueError as error:
+            raise SaleRefused(str(error), code="amount_invalid") from None
         view = await _follow(client, request, screen)
         screen.show_result(view)
         if view.state in (SaleState.APPROVED, SaleState.ACCEPTED_OFFLINE):

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from terminal.journal_records import JournalEntry
-from wire.messages.till import OfflineView, ReaderState, ReaderView
+from wire.messages.till import OfflineView, ReaderState, ReaderView, TillPayment
 from wire.money import find_currency, format_minor
 from wire.notices import NOTICES
 
@@ -93,5 +93,23 @@ def print_offline(view: OfflineView, *, language: str) -> None:
             Text(result.outcome, style="red"),
             result.loss_bearer or "",
             Text(result.cashier_text.get(language, result.code)),
+        )
+    Console().print(table)
+
+
+def print_payments(payments: Sequence[TillPayment]) -> None:
+    """Print payments as they stood when the till last heard of them."""
+    table = Table("Time (UTC)", "Order", "Amount", "State", "Charged", "Refunded", "Payment")
+    for payment in payments:
+        currency = find_currency(payment.currency)
+        state = f"{payment.state.value} ({payment.code})" if payment.code else payment.state.value
+        table.add_row(
+            _format_time(payment.decided_ms),
+            Text(payment.order_id),
+            Text(f"{format_minor(payment.amount_minor, currency)} {payment.currency}", justify="right"),
+            state,
+            format_minor(payment.charged_minor, currency),
+            format_minor(payment.refunded_minor, currency),
+            payment.payment_id,
         )
     Console().print(table)

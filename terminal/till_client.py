@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
 
 import aiohttp
 
-from terminal.errors import SaleRefused
+from terminal.config import TerminalConfig, load_config
+from terminal.data_folder import find_daemon_address
+from terminal.errors import ConfigurationError, SaleRefused
 from wire.errors import WireError
 from wire.messages.base import dump_message, parse_message
+from wire.messages.payments import (
+    CaptureRequest,
+    PaymentAnswer,
+    RefundAnswer,
+    RefundRequest,
+    VoidRequest,
+)
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
 from wire.messages.till import (
     DaemonView,
@@ -21,6 +31,7 @@ from wire.messages.till import (
     SaleEventKind,
     SaleRequest,
     SaleView,
+    TillPayment,
 )
 
 REPLY_BYTES_MAX: Final = 256 * 1024
@@ -34,6 +45,23 @@ SILENCE_S_MAX: Final = 30.0
 T = TypeVar("T")
 
 _SALE_EVENTS: Final = frozenset(kind.value for kind in SaleEventKind)
+
+
+def find_client(config_path: Path) -> TillClient:
+    """Return a connection to the daemon of a configuration file.
+
+    Raises:
+        ConfigurationError: the file is wrong, or the daemon is not running.
+    """
+    return client_of(load_config(config_path))
+
+
+def client_of(config: TerminalConfig) -> TillClient:
+    """Return a connection to a configuration's daemon; raises as `find_client`."""
+    url = find_daemon_address(config.data_path)
+    if url is None:
+        raise ConfigurationError("the daemon is not running: start `tapscan-terminal run`")
+    return TillClient(url, config.till_api.access_key)
 
 
 class DaemonGone(SaleRefused):
@@ -102,6 +130,25 @@ class TillClient:
     async def find_receipt(self, sale_id: str) -> str:
         """Return an approved sale's receipt as text; errors as `start_sale`."""
         return (await self._ask("GET", f"/v1/sales/{sale_id}/receipt")).decode("utf-8")
+
+    async def list_payments(self) -> list[TillPayment]:
+        """Return the till's last payments; errors as `start_sale`."""
+        return _parse(await self._ask("GET", "/v1/payments"), list[TillPayment])
+
+    async def capture(self, payment_id: str, order: CaptureRequest) -> PaymentAnswer:
+        """Charge a hold; errors as `start_sale`, with the gateway's code."""
+        return _parse(await self._order(payment_id, "capture", order), PaymentAnswer)
+
+    async def void(self, payment_id: str, order: VoidRequest) -> PaymentAnswer:
+        """Let go of a payment that is not charged yet; errors as `capture`."""
+        return _parse(await self._order(payment_id, "void", order), PaymentAnswer)
+
+    async def refund(self, payment_id: str, order: RefundRequest) -> RefundAnswer:
+        """Give money back; errors as `capture`."""
+        return _parse(await self._order(payment_id, "refund", order), RefundAnswer)
+
+    async def _order(self, payment_id: str, what: str, order: object) -> bytes:
+        return await self._ask("POST", f"/v1/payments/{payment_id}/{what}", dump_message(order))
 
     async def find_offline(self) -> OfflineView:
         """Return how payments without a connection stand; errors as `start_sale`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from wire.messages.payments import EntryMode, PaymentAnswer
+from wire.messages.payments import EntryMode, PaymentAnswer, PaymentState
 from wire.messages.till import OfflinePayment
 from wire.money import Money, find_currency
 from wire.notices import CHINESE, ENGLISH
@@ -68,6 +68,8 @@ _CHARGED_LATER: Final = Wording(
 )
 _RECORD: Final = Wording("Record", "离线序号")
 _ATTEMPT: Final = Wording("Attempt", "付款请求号")
+_HELD: Final = Wording("HELD", "预授权")
+_NOT_CHARGED_YET: Final = Wording("Held, not charged yet.", "仅为预授权，尚未扣款。")
 _THANKS: Final = Wording("Thank you", "谢谢惠顾")
 _PAID_WITH: Final = Wording("Paid with", "付款工具")
 _PRESENTED_BY: Final = Wording("Presented by", "付款方式")
@@ -118,13 +120,15 @@ def _accepted_content(payment: OfflinePayment) -> ReceiptContent:
 def _answer_content(answer: PaymentAnswer) -> ReceiptContent:
     facts = answer.receipt
     is_paid = answer.outcome == "approved"
+    is_held = answer.state is PaymentState.AUTHORISED
     headings = (facts.merchant_name, facts.location_name) if facts else ()
     return ReceiptContent(
         headings=tuple(_printable(heading) for heading in headings if heading.strip()),
         is_paid=is_paid,
-        verdict=_PAID if is_paid else _NOT_PAID,
-        amount=str(Money(answer.amount_minor, find_currency(answer.currency))),
-        reason=None if is_paid else _reason(answer),
+        verdict=_HELD if is_held else _PAID if is_paid else _NOT_PAID,
+        # What was charged, where that is less than what was held.
+        amount=str(Money(answer.charged_minor or answer.amount_minor, find_currency(answer.currency))),
+        reason=_NOT_CHARGED_YET if is_held else None if is_paid else _reason(answer),
         rows=tuple(_rows(answer)),
         closing=_THANKS if is_paid else None,
         qr_text=make_qr_text(answer),

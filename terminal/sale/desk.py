@@ -221,6 +221,9 @@ class SaleDesk:
             amount=Money(request.amount_minor, currency),
             created_ms=now_ms,
             deadline_ms=now_ms + (request.deadline_ms or self._deadline_ms),
+            capture=request.capture,
+            tip_max_minor=request.tip_max_minor,
+            order=request.order,
         )
 
     def _keep(self, session: SaleSession) -> None:

@@ -56,6 +56,7 @@ async def accept_offline(
     attempt_id: str,
     order_id: str,
     amount: Money,
+    is_plain: bool,
     enrolment: EnrolmentAnswer,
     run_blocking: RunBlocking,
 ) -> OfflinePayment | str:
@@ -63,12 +64,13 @@ async def accept_offline(
 
     Args:
         attempt_id: a ULID that was never sent to the gateway.
+        is_plain: whether it is to be charged at once; nothing is held without a connection.
 
     Returns:
         The payment, or the code of its refusal: nothing was stored then.
     """
     tapped = presented.presentation
-    if presented.credential is None or not isinstance(tapped, NfcAppPresentation):
+    if presented.credential is None or not is_plain or not isinstance(tapped, NfcAppPresentation):
         return NEEDS_CONNECTION
     judge: Callable[[], AcceptedOffline | RefusedOffline] = partial(
         door.accept,

@@ -15,6 +15,7 @@ from terminal.sale.offline_tap import OfflineDoor
 from terminal.sale.resolver import DEFAULT_TIMES, UnknownTimes
 from terminal.sale.till_codes import CodeDoor
 from wire.messages.enrolment import EnrolmentAnswer
+from wire.messages.payments import CaptureMode, OrderDetails
 from wire.messages.till import SaleEvent
 from wire.money import Money
 
@@ -62,3 +63,11 @@ class SaleFacts:
     created_ms: int
     deadline_ms: int
     """Unix milliseconds at which readers are disarmed."""
+    capture: CaptureMode = CaptureMode.AUTOMATIC
+    tip_max_minor: int = 0
+    order: OrderDetails | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is charged at once; only such a sale is paid by code, or without a connection."""
+        return self.capture is CaptureMode.AUTOMATIC

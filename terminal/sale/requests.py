@@ -39,4 +39,7 @@ def make_payment(presented: Presented, facts: SaleFacts, ports: SalePorts) -> Pa
         presentation=presented.presentation,
         presented_ms=now_ms - age_ms,
         card_exchange_ms=None if exchange_ms is None else min(max(exchange_ms, 0), CARD_EXCHANGE_MS_MAX),
+        capture=facts.capture,
+        tip_max_minor=facts.tip_max_minor,
+        order=facts.order,
     )

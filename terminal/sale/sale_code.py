@@ -44,7 +44,8 @@ class SaleCode:
     def show(self) -> None:
         """Ask for a code, unless the till has none, can't ask, or has shown CODES_MAX."""
         is_offline = self._ports.offline is not None and self._ports.offline.is_offline
-        if self._ports.codes is None or is_offline or self._count >= CODES_MAX:
+        can_ask = self._facts.is_plain and not is_offline
+        if self._ports.codes is None or not can_ask or self._count >= CODES_MAX:
             return
         self._count += 1
         self._is_wanted = True
@@ -62,6 +63,7 @@ class SaleCode:
         code = await self._ports.codes.offer(
             self._facts.order_id,
             self._facts.amount,
+            order=self._facts.order,
             life_ms=self._facts.deadline_ms - self._ports.now_ms(),
             on_answer=self._take_word,
         )

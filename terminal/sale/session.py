@@ -326,6 +326,7 @@ class SaleSession:
             attempt_id=make_ulid(self._ports.now_ms(), self._ports.entropy(ENTROPY_BYTES)),
             order_id=self._facts.order_id,
             amount=self._facts.amount,
+            is_plain=self._facts.is_plain,
             enrolment=self._ports.enrolment,
             run_blocking=self._ports.run_blocking,
         )

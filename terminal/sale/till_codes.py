@@ -23,7 +23,7 @@ from terminal.journal_records import SettledRecord
 from terminal.sale.attempt import RunBlocking, ask_blocking
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.intents import IntentAnswer, IntentRequest
-from wire.messages.payments import EntryMode, PaymentAnswer, ReversalRequest
+from wire.messages.payments import EntryMode, OrderDetails, PaymentAnswer, ReversalRequest
 from wire.money import Money
 
 CODES_FILE: Final = "till-codes.json"
@@ -39,7 +39,13 @@ class CodeDoor(Protocol):
     """Codes as a sale sees them."""
 
     async def offer(
-        self, order_id: str, amount: Money, *, life_ms: int, on_answer: Callable[[PaymentAnswer], None]
+        self,
+        order_id: str,
+        amount: Money,
+        *,
+        order: OrderDetails | None,
+        life_ms: int,
+        on_answer: Callable[[PaymentAnswer], None],
     ) -> IntentAnswer | None:
         """Ask for a code and have every word on its payment told; None where there is none to show."""
 
@@ -83,7 +89,13 @@ class TillCodes:
         self._open = self._load()
 
     async def offer(
-        self, order_id: str, amount: Money, *, life_ms: int, on_answer: Callable[[PaymentAnswer], None]
+        self,
+        order_id: str,
+        amount: Money,
+        *,
+        order: OrderDetails | None,
+        life_ms: int,
+        on_answer: Callable[[PaymentAnswer], None],
     ) -> IntentAnswer | None:
         """As CodeDoor.offer; what fails is logged, since a sale goes on without a code."""
         if len(self._open) >= OPEN_MAX:
@@ -94,6 +106,7 @@ class TillCodes:
             order_id=order_id,
             amount_minor=amount.minor,
             currency=amount.currency.code,
+            order=order,
             life_ms=min(max(life_ms, LIFE_MS_MIN), LIFE_MS_MAX),
         )
         self._open[intent.intent_id] = intent

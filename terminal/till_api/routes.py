@@ -11,6 +11,7 @@ from aiohttp import web
 
 from terminal.errors import SaleRefused
 from terminal.offline.desk import OfflineDesk
+from terminal.payment_desk import PaymentDesk
 from terminal.sale.desk import SaleDesk
 from terminal.sale.events import EventBoard
 from terminal.till_api.event_stream import stream_events
@@ -22,7 +23,7 @@ from terminal.till_api.guards import (
     translate_errors,
 )
 from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
-from wire.messages.payments import PaymentAnswer
+from wire.messages.payments import CaptureRequest, PaymentAnswer, RefundRequest, VoidRequest
 from wire.messages.till import DaemonView, OfflinePayment, PinEntry, SaleRequest, SaleView
 
 PNG_CONTENT_TYPE: Final = "image/png"
@@ -47,6 +48,7 @@ class TillApi:
     board: EventBoard
     receipts: ReceiptMakers
     describe_daemon: Callable[[], DaemonView]
+    payments: PaymentDesk
     offline: OfflineDesk | None = None
 
     async def start_sale(self, request: web.Request) -> web.Response:
@@ -103,6 +105,25 @@ class TillApi:
             image = await asyncio.to_thread(self.receipts.png, paid)
             return web.Response(body=image, content_type=PNG_CONTENT_TYPE)
         return web.Response(text=self.receipts.text(paid), content_type="text/plain")
+
+    async def list_payments(self, _: web.Request) -> web.Response:
+        """GET /v1/payments: the last ones, the newest first."""
+        return _json(self.payments.list())
+
+    async def capture(self, request: web.Request) -> web.Response:
+        """POST /v1/payments/{payment_id}/capture."""
+        order = parse_message(await request.read(), CaptureRequest)
+        return _json(await self.payments.capture(request.match_info["payment_id"], order))
+
+    async def void(self, request: web.Request) -> web.Response:
+        """POST /v1/payments/{payment_id}/void."""
+        order = parse_message(await request.read(), VoidRequest)
+        return _json(await self.payments.void(request.match_info["payment_id"], order))
+
+    async def refund(self, request: web.Request) -> web.Response:
+        """POST /v1/payments/{payment_id}/refund."""
+        order = parse_message(await request.read(), RefundRequest)
+        return _json(await self.payments.refund(request.match_info["payment_id"], order))
 
     async def show_offline(self, _: web.Request) -> web.Response:
         """GET /v1/offline."""
@@ -161,6 +182,10 @@ def make_till_app(api: TillApi, *, host: str, access_key: str | None) -> web.App
             web.get("/v1/attempts", api.list_attempts),
             web.post("/v1/attempts/{attempt_id}/reverse", api.reverse_attempt),
             web.post("/v1/attempts/{attempt_id}/keep", api.keep_attempt),
+            web.get("/v1/payments", api.list_payments),
+            web.post("/v1/payments/{payment_id}/capture", api.capture),
+            web.post("/v1/payments/{payment_id}/void", api.void),
+            web.post("/v1/payments/{payment_id}/refund", api.refund),
             web.get("/v1/offline", api.show_offline),
             web.post("/v1/offline/drain", api.drain_offline),
             web.get("/v1/events", api.watch),

@@ -51,6 +51,8 @@ from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.intents import IntentAnswer, IntentRequest
 from wire.messages.payments import (
+    CaptureMode,
+    CaptureRequest,
     Confirmation,
     ConfirmationWay,
     ConfirmRequest,
@@ -63,6 +65,8 @@ from wire.messages.payments import (
     Presentation,
     QrConsumerPresentation,
     ReceiptFacts,
+    RefundAnswer,
+    RefundRequest,
     ReversalRequest,
     entry_mode_of,
 )
@@ -257,6 +261,7 @@ class GatewayStandIn:
         self.find_faults: deque[Fault] = deque()
         self.reversal_faults: deque[Fault] = deque()
         self.confirm_faults: deque[Fault] = deque()
+        self.change_faults: deque[Fault] = deque()
         self.confirms: deque[tuple[ConfirmationWay, ...]] = deque()
         """Ways of the next payments that require confirmation; empty for none."""
         self.confirm_ms = 60_000
@@ -299,6 +304,9 @@ class GatewayStandIn:
                 web.get("/v1/payments", self._find),
                 web.post("/v1/reversals", self._reverse),
                 web.post("/v1/payments/{payment_id}/confirmations", self._confirm),
+                web.post("/v1/payments/{payment_id}/captures", self._change),
+                web.post("/v1/payments/{payment_id}/voids", self._change),
+                web.post("/v1/payments/{payment_id}/refunds", self._change),
                 web.get("/v1/terminals/events", self._list_events),
                 web.get("/v1/terminals/events/stream", self._stream_events),
                 web.post("/v1/terminals/enrol", self._enrol),
@@ -348,6 +356,9 @@ class GatewayStandIn:
             return known[1]
         decline_code = self.decline_codes.popleft() if self.decline_codes else None
         answer = make_answer(payment, decline_code)
+        if payment.capture is CaptureMode.MANUAL and decline_code is None:
+            held = {"state": PaymentState.AUTHORISED, "receipt": None, "capture_by_ms": now_ms() + 3_600_000}
+            answer = msgspec.structs.replace(answer, **held)
         if self.confirms:
             answer = ask_for_confirmation(answer, self.confirms.popleft(), now_ms() + self.confirm_ms)
         self.booked[payment.attempt_id] = (body, answer)
@@ -379,6 +390,46 @@ class GatewayStandIn:
         if self.confirm_faults:
             return await self.confirm_faults.popleft()(self, request, process)
         return make_json(process(), 200)
+
+    async def _change(self, request: web.Request) -> web.StreamResponse:
+        body = await self._receive(request)
+        ((attempt_id, (sent, answer)),) = [
+            (attempt_id, one)
+            for attempt_id, one in self.booked.items()
+            if one[1].payment_id == request.match_info["payment_id"]
+        ]
+        if self.change_faults:
+            return await self.change_faults.popleft()(self, request, lambda: answer)
+        what = request.path.rpartition("/")[2]
+        if what == "captures":
+            order = parse_message(body, CaptureRequest)
+            if order.amount_minor > answer.amount_minor:
+                return make_problem("capture_exceeds_hold", 422)
+            answer = msgspec.structs.replace(
+                answer,
+                state=PaymentState.SUCCEEDED,
+                charged_minor=order.amount_minor + order.tip_minor,
+                tip_minor=order.tip_minor,
+            )
+        elif what == "voids":
+            answer = msgspec.structs.replace(
+                answer, outcome="closed", state=PaymentState.VOIDED, decline=make_decline("payment_voided")
+            )
+        else:
+            refund = parse_message(body, RefundRequest)
+            answer = msgspec.structs.replace(answer, refunded_minor=refund.total_minor)
+        self.booked[attempt_id] = (sent, answer)
+        if what == "refunds":
+            return make_json(
+                RefundAnswer(
+                    refund_id=refund.refund_id,
+                    amount_minor=refund.total_minor,
+                    total_minor=refund.total_minor,
+                    refunded_ms=now_ms(),
+                    payment=answer,
+                )
+            )
+        return make_json(answer, 200)
 
     def decide(self, attempt_id: str, decline_code: str | None = None, outcome: str = "") -> PaymentAnswer:
         """Let a payment that waits be confirmed, or end it for a reason."""

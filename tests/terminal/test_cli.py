@@ -27,6 +27,7 @@ from wire.messages.till import SaleEventKind
 
 PROGRAM = str(Path(sys.executable).parent / "tapscan-terminal")
 TIMEOUT_S = 20.0
+GROUPS = {"offline", "payments"}
 StartTill = Callable[..., Awaitable[Till]]
 Run = Callable[..., Awaitable[Process]]
 
@@ -47,10 +48,10 @@ async def run_command(config_path: Path) -> AsyncIterator[Run]:
     async def run(command: str, *arguments: str) -> Process:
         process = await asyncio.create_subprocess_exec(
             PROGRAM,
-            *[command, *arguments[:1]] if command == "offline" else [command],
+            *[command, *arguments[:1]] if command in GROUPS else [command],
             "--config",
             str(config_path),
-            *arguments[1:] if command == "offline" else arguments,
+            *arguments[1:] if command in GROUPS else arguments,
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
@@ -241,6 +242,30 @@ async def test_offline_payments_are_shown_and_handed_in_on_the_command_line(
     assert (code, "online since" in out, "needs" in out or "must be online" in out) == (0, True, True)
     code, out, _ = await finish(await run_command("offline", "drain"))
     assert (code, out) == (0, "handed in 0, still waiting 0, of these unreadable to the gateway 0\n")
+
+
+async def test_hold_is_captured_and_refunded_on_the_command_line(
+    start_till: StartTill, run_command: Run, gateway: GatewayStandIn
+) -> None:
+    till = await start_till()
+    process = await run_command("sale", "15.00", "--hold", "--tip-max", "2.50", "--order", "table-7")
+    await till.wait_for(SaleEventKind.ARMED)
+    till.readers.present(make_presentation())
+    answer = (await till.wait_for(SaleEventKind.APPROVED)).sale.answer
+    assert answer is not None
+    code, out, _ = await finish(process)
+    assert (code, "HELD" in out) == (0, True)
+    captured = await run_command("payments", "capture", answer.payment_id, "12.50", "--tip", "2")
+    code, out, err = await finish(captured)
+    assert (code, out, err.startswith("order id ")) == (0, "succeeded\n", True)
+    staff = ("--staff", "01ARYZ6S410000000000000000")
+    process = await run_command("payments", "refund", answer.payment_id, "5.00", *staff)
+    out_bytes, _ = await process.communicate(b"918273\n")
+    assert b"refunded 500 of 1450" in out_bytes
+    code, out, _ = await finish(await run_command("payments", "list"))
+    assert code == 0
+    for fact in ("table-7", "15.00 EUR", "succeeded", "14.50", "5.00", answer.payment_id):
+        assert fact in out
 
 
 async def test_command_without_a_daemon_says_so(run_command: Run, tmp_path: Path) -> None:

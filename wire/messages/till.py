@@ -11,17 +11,21 @@ from wire.messages.base import Message
 from wire.messages.payments import (
     AmountMinor,
     AmountOrNothing,
+    CaptureMode,
     CurrencyCode,
     Decline,
     EntryMode,
+    OrderDetails,
     OrderId,
     PaymentAnswer,
+    PaymentState,
     Pin,
     UlidText,
     UnixMs,
 )
 
 RESULTS_SHOWN_MAX: Final = 20
+PAYMENTS_SHOWN_MAX: Final = 40
 UNRESOLVED_SHOWN_MAX: Final = 20
 """So many attempts without an outcome are told one by one; their count is exact."""
 
@@ -60,6 +64,17 @@ class SaleRequest(Message, frozen=True):
     order_id: OrderId | None = None
     deadline_ms: Annotated[int, msgspec.Meta(ge=1_000, le=600_000)] | None = None
     """How long readers stay armed, in milliseconds from now."""
+    capture: CaptureMode = CaptureMode.AUTOMATIC
+    """Manual: the amount is held, and charged by a capture."""
+    tip_max_minor: AmountOrNothing = 0
+    """How much of amount_minor is kept for a tip at the capture; only with a manual capture."""
+    order: OrderDetails | None = None
+
+    def __post_init__(self) -> None:
+        if self.tip_max_minor and self.tip_max_minor >= self.amount_minor:
+            raise ValueError("tip_max_minor leaves nothing of amount_minor")
+        if self.tip_max_minor and self.capture is not CaptureMode.MANUAL:
+            raise ValueError("tip_max_minor asks for a manual capture")
 
 
 class PinEntry(Message, frozen=True):
@@ -91,6 +106,24 @@ class SaleEventKind(StrEnum):
     CLOSED = "closed"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
+
+
+class TillPayment(Message, frozen=True):
+    """A payment of this till, as it stood when the till last heard of it."""
+
+    payment_id: UlidText
+    order_id: OrderId
+    decided_ms: UnixMs
+    amount_minor: AmountMinor
+    currency: CurrencyCode
+    entry_mode: EntryMode
+    state: PaymentState
+    charged_minor: AmountOrNothing = 0
+    tip_minor: AmountOrNothing = 0
+    refunded_minor: AmountOrNothing = 0
+    capture_by_ms: UnixMs | None = None
+    code: str = ""
+    """Why it was declined or closed."""
 
 
 class AttemptStage(StrEnum):
