@@ -8,7 +8,7 @@ from typing import Final
 
 from terminal.sale.ports import SaleFacts, SalePorts
 from wire.messages.intents import IntentAnswer
-from wire.messages.payments import PaymentAnswer
+from wire.messages.payments import Decline, PaymentAnswer
 
 CODES_MAX: Final = 5
 """Codes shown in one sale: one, and a fresh one after each that was declined."""
@@ -57,6 +57,10 @@ class SaleCode:
         if self.shown is not None and self._ports.codes is not None:
             self._ports.codes.give_up(self.shown.intent_id)
         self.shown = None
+
+    def may_explain(self, decline: Decline) -> bool:
+        """Say whether a decline may come of somebody's having just paid the shown code."""
+        return decline.code == "order_already_paid" and self.shown is not None
 
     async def _ask(self) -> None:
         assert self._ports.codes is not None, "looked at before"

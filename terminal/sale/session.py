@@ -455,7 +455,7 @@ class SaleSession:
             and self._attempt_count < ATTEMPTS_MAX
             and not self._is_overdue
             and not self._has_left_till
-            and decline.code not in _ORDER_DECLINES
+            and (decline.code not in _ORDER_DECLINES or self._code.may_explain(decline))
         )
 
     def _pass_deadline(self) -> None:

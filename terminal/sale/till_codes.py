@@ -86,6 +86,7 @@ class TillCodes:
         self._run_blocking = run_blocking
         self._live: dict[str, Callable[[PaymentAnswer], None]] = {}
         self._woken = asyncio.Event()
+        self._storing = asyncio.Lock()
         self._open = self._load()
 
     async def offer(
@@ -140,10 +141,11 @@ class TillCodes:
             return True
         if answer.attempt_id not in self._live or not is_about(answer, _reversal_of(intent)):
             return True
-        await self._settle(answer)
+        await self._record(answer)
         on_answer = self._live.pop(answer.attempt_id, None)
         if on_answer is not None:
             on_answer(answer)
+        await self._forget(answer.attempt_id)
         return True
 
     async def run(self) -> None:
@@ -162,7 +164,8 @@ class TillCodes:
         """Take back once what is not shown any more; one that fails never stops the others."""
         for intent in [one for one in self._open.values() if one.intent_id not in self._live]:
             try:
-                await self._settle(await self._gateway.take_back(_reversal_of(intent)))
+                await self._record(await self._gateway.take_back(_reversal_of(intent)))
+                await self._forget(intent.intent_id)
             except (TerminalError, OSError) as error:
                 log.info("code_not_taken_back", intent_id=intent.intent_id, reason=type(error).__name__)
             except Exception:
@@ -175,16 +178,24 @@ class TillCodes:
         if await ask_blocking(self._run_blocking, write):
             self._on_counter_payment(answer)
 
-    async def _settle(self, answer: PaymentAnswer) -> None:
+    async def _record(self, answer: PaymentAnswer) -> None:
         # The journal first: at the next start it says that a code which is still in the file has its word.
         write = partial(self._journal.record_unasked, answer, at_ms=self._now_ms())
         await ask_blocking(self._run_blocking, write)
-        self._open.pop(answer.attempt_id, None)
-        await self._store()
+
+    async def _forget(self, intent_id: str) -> None:
+        self._open.pop(intent_id, None)
+        try:
+            await self._store()
+        except OSError as error:
+            # The journal knows its word, so the next start forgets it.
+            log.warning("till_codes_not_stored", reason=error.strerror)
 
     async def _store(self) -> None:
-        content = msgspec.json.encode(list(self._open.values()))
-        await self._run_blocking(partial(self._disk.write, CODES_FILE, content))
+        # One after another, and each with all that holds by then: a file is put in place whole.
+        async with self._storing:
+            content = msgspec.json.encode(list(self._open.values()))
+            await self._run_blocking(partial(self._disk.write, CODES_FILE, content))
 
     def _load(self) -> OrderedDict[str, IntentRequest]:
         try:

@@ -125,6 +125,18 @@ async def test_code_paid_while_a_tap_is_on_its_way_ends_the_sale_as_paid(
     assert approved.sale.attempt_id == gateway.intents[0].intent_id
 
 
+async def test_tap_declined_before_the_code_is_told_as_paid_does_not_end_the_sale(
+    start_till: StartTill, gateway: GatewayStandIn
+) -> None:
+    till = await start_till(codes=ON)
+    await show_code(till, gateway)
+    gateway.decline_codes.append("order_already_paid")
+    till.readers.present(make_presentation())
+    assert (await till.wait_for(Kind.DECLINED)).sale.state is SaleState.ARMED
+    await gateway.pay_code(gateway.intents[0])
+    assert (await till.wait_for(Kind.APPROVED)).sale.attempt_id == gateway.intents[0].intent_id
+
+
 async def test_code_left_open_by_a_stop_is_taken_back_at_the_next_start(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
