@@ -20,24 +20,27 @@ from simulators.auditor.histories import (
     History,
     Move,
     StoredPayment,
+    StoredRecord,
     StoredRefund,
     StoredStep,
     histories_of,
 )
 from simulators.auditor.ledger import Account, Group, LedgerModel, Leg
 from simulators.auditor.lives import check_lives, check_open, check_totals
+from simulators.auditor.offline import check_allowances, check_records, must_be_spent
 
 DAY_MS: Final = 86_400_000
 _ROWS_OF: Final = {
     "payment": ("payment",),
     "hold": ("payment",),
+    "offline": ("payment",),
     "capture": ("step",),
     "release": ("step",),
     "refund": ("step", "refund"),
 }
 """Which rows a group of a purpose may belong to."""
 _PURPOSES_OF: Final = {
-    "single": ("payment", "refund"),
+    "single": ("payment", "refund", "offline"),
     "pending": ("hold",),
     "post": ("capture",),
     "void": ("release",),
@@ -73,11 +76,15 @@ class Books:
     """By merchant and order id: what it is for, and what is said to be taken of it."""
     spent: Mapping[tuple[str, int], int] = field(default_factory=dict)
     """By instrument and day of UTC: what is said to be spent."""
+    records: tuple[StoredRecord, ...] = ()
+    """What terminals accepted without a connection, where it became a payment of its own."""
+    allowances: Mapping[bytes, tuple[int, str]] = field(default_factory=dict)
+    """By account: what was set aside, and the state of the credential that it is for."""
 
     @property
     def histories(self) -> list[History]:
         """Each payment with what became of it."""
-        return histories_of(self.payments, self.steps, self.refunds)
+        return histories_of(self.payments, self.steps, self.refunds, self.records)
 
 
 def check_books(books: Books) -> list[Finding]:
@@ -93,6 +100,8 @@ def check_books(books: Books) -> list[Finding]:
         *_check_unique(books.payments, "attempt_id"),
         *_check_receipts(books),
         *check_lives(books.histories, books.steps, books.refunds),
+        *check_records(books.histories, books.records),
+        *check_allowances(books.allowances, books.accounts),
         *check_open(books.histories, books.open_until),
         *check_totals(books.histories, books.orders, books.spent),
     ]
@@ -106,14 +115,18 @@ def check_limits(books: Books, limits: Mapping[str, tuple[int, int]]) -> list[Fi
     """
     spent: Counter[tuple[str, int]] = Counter()
     findings = []
-    for history in books.histories:
+    taken = [history for history in books.histories if history.payment.taken]
+    for history in sorted(taken, key=lambda one: one.payment.group_sequence or 0):
         payment = history.payment
         instrument_id = payment.instrument_id or ""
-        if not payment.taken or instrument_id not in limits:
+        if instrument_id not in limits:
             continue
         per_payment_minor, per_day_minor = limits[instrument_id]
         day = instrument_id, payment.decided_ms // DAY_MS
         spent[day] += history.spent_minor
+        if history.record is not None:
+            # Counted, and not limited: it was set aside before, and its goods are gone.
+            continue
         if payment.amount_minor > per_payment_minor or spent[day] > per_day_minor:
             findings.append(Finding("limit_passed", payment.payment_id))
     return findings
@@ -168,12 +181,17 @@ def _replay(books: Books) -> Iterator[Finding]:
     model = LedgerModel()
     for account_id, account in books.accounts.items():
         model.open_account(account_id, account.currency, limited=account.limited)
+    spent = must_be_spent(books.histories)
     for stored in books.groups:
         answer = model.book_group(stored.group, stored.booked_ms)
         if set(answer.legs) != {"booked"}:
             outcome = next(leg for leg in answer.legs if leg != "linked_failed")
             yield Finding("could_not_be_booked", f"group {stored.sequence}: {outcome}")
             return
+        for account_id in spent(stored.sequence, stored.group.legs):
+            payer = model.accounts.get(account_id)
+            if payer is not None and payer.limited and payer.available_minor:
+                yield Finding("paid_by_the_wrong_one", f"group {stored.sequence}")
     for account_id, account in books.accounts.items():
         # Who is frozen now is not who was frozen then; freezing moves nothing, so it is left out.
         if replace(account, frozen=False) != model.accounts[account_id]:
@@ -205,7 +223,12 @@ def is_settled_by(payment: StoredPayment, group: Group | None) -> bool:
 
 
 def _is_of(move: Move, group: Group) -> bool:
-    return move.row in _ROWS_OF.get(group.purpose, ()) and group.purpose in _PURPOSES_OF[move.kind]
+    is_offline = move.offline and move.row == "payment"
+    return (
+        move.row in _ROWS_OF.get(group.purpose, ())
+        and group.purpose in _PURPOSES_OF[move.kind]
+        and is_offline == (group.purpose == "offline")
+    )
 
 
 def _check_unique(payments: Iterable[StoredPayment], name: str) -> Iterator[Finding]:

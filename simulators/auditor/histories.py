@@ -10,6 +10,8 @@ from typing import Final
 from simulators.auditor.ledger import Leg
 
 OPEN: Final = frozenset({"requires_confirmation", "authorised"})
+PAYERS_MAX: Final = 3
+"""Of a payment accepted without a connection: its allowance, the wallet, the operator."""
 CHARGES: Final = frozenset({"captured", "confirmed"})
 STATE_OF: Final = {
     "approved": "succeeded",
@@ -82,6 +84,18 @@ class StoredRefund:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """What a terminal accepted without a connection, and which payment it became."""
+
+    payment_id: str
+    outcome: str
+    """`settled` or `declined`."""
+    amount_minor: int
+    loss_minor: int
+    allowance_account_id: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """A row that names a group, and what that group must move."""
 
@@ -95,19 +109,39 @@ class Move:
     currency: str
     gives_back: bool
     where: str
+    offline: bool = False
+    """Accepted without a connection: up to three payers share the amount."""
+    lost_minor: int = 0
+    """The operator's part of it."""
 
     def fits(self, legs: tuple[Leg, ...]) -> bool:
         """Say whether legs are this: the amount, and its fee behind it, or before it where both go back."""
-        main, fees = (legs[-1], legs[:-1]) if self.gives_back else (legs[0], legs[1:])
-        if (main.kind, main.amount_minor, main.currency) != (self.kind, self.amount_minor, self.currency):
-            return False
+        count = 1 if self.fee_minor else 0
         if self.gives_back:
-            between = [(leg.kind, leg.amount_minor, leg.credit_account_id) for leg in fees]
-            expected = ("single", self.fee_minor, main.debit_account_id)
+            fees, parts = legs[:count], legs[count:]
         else:
-            between = [(leg.kind, leg.amount_minor, leg.debit_account_id) for leg in fees]
-            expected = ("single", self.fee_minor, main.credit_account_id)
-        return between == ([expected] if self.fee_minor else [])
+            parts, fees = legs[: len(legs) - count], legs[len(legs) - count :]
+        merchants = {self._merchant_of(leg) for leg in parts}
+        if len(merchants) != 1 or not self._are_parts([leg.amount_minor for leg in parts]):
+            return False
+        is_right_kind = all((leg.kind, leg.currency) == (self.kind, self.currency) for leg in parts)
+        # A fee goes the other way than its amount.
+        between = [
+            (leg.kind, leg.amount_minor, leg.credit_account_id if self.gives_back else leg.debit_account_id)
+            for leg in fees
+        ]
+        return is_right_kind and between == [("single", self.fee_minor, *merchants)][:count]
+
+    def _merchant_of(self, leg: Leg) -> bytes:
+        return leg.debit_account_id if self.gives_back else leg.credit_account_id
+
+    def _are_parts(self, amounts: list[int]) -> bool:
+        if self.gives_back or not self.offline:
+            # What the operator lost is given back to it before the payer gets anything.
+            lost_minor = self.lost_minor if self.gives_back else 0
+            return amounts == [part for part in (lost_minor, self.amount_minor - lost_minor) if part]
+        ends_in_loss = not self.lost_minor or amounts[-1] == self.lost_minor
+        return sum(amounts) == self.amount_minor and len(amounts) <= PAYERS_MAX and ends_in_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +151,13 @@ class History:
     payment: StoredPayment
     steps: tuple[StoredStep, ...] = ()
     refunds: tuple[StoredRefund, ...] = ()
+    record: StoredRecord | None = None
+    """What a terminal accepted, if this came from there."""
+
+    @property
+    def lost_minor(self) -> int:
+        """What the operator paid of it."""
+        return self.record.loss_minor if self.record is not None and self.payment.approved else 0
 
     @property
     def state(self) -> str:
@@ -157,14 +198,23 @@ class History:
         payment = self.payment
         if payment.group_sequence is not None:
             kind = "single" if payment.approved else "pending"
-            yield self._move("payment", payment.group_sequence, kind, payment.amount_minor, payment.fee_minor)
+            yield self._move(
+                "payment",
+                payment.group_sequence,
+                kind,
+                payment.amount_minor,
+                payment.fee_minor,
+                lost=self.lost_minor,
+            )
         for step in self.steps:
             if step.group_sequence is not None:
                 yield self._move_of_step(step, step.group_sequence)
+        refunded_minor = 0
         for one in self.refunds:
-            yield self._move(
-                "refund", one.group_sequence, "single", one.amount_minor, one.fee_minor, gives_back=True
+            yield self._move_back(
+                "refund", one.group_sequence, one.amount_minor, one.fee_minor, refunded_minor
             )
+            refunded_minor += one.amount_minor
 
     def receipts(self) -> Iterator[tuple[int, str, int | None]]:
         """Yield the group, merchant and number of each receipt that it should have."""
@@ -183,19 +233,45 @@ class History:
         charged_minor, _, fee_minor = self.charge
         rest_minor = charged_minor - self.refunded_minor
         rest_of_fee = fee_minor - sum(refund.fee_minor for refund in self.refunds)
-        return self._move("step", group_sequence, "single", rest_minor, rest_of_fee, gives_back=True)
+        return self._move_back("step", group_sequence, rest_minor, rest_of_fee, self.refunded_minor)
+
+    def _move_back(self, row: str, group_sequence: int, amount: int, fee: int, refunded_minor: int) -> Move:
+        lost = min(amount, max(0, self.lost_minor - refunded_minor))
+        return self._move(row, group_sequence, "single", amount, fee, lost=lost, gives_back=True)
 
     def _move(
-        self, row: str, group_sequence: int, kind: str, amount: int, fee: int, *, gives_back: bool = False
+        self,
+        row: str,
+        group_sequence: int,
+        kind: str,
+        amount: int,
+        fee: int,
+        *,
+        lost: int = 0,
+        gives_back: bool = False,
     ) -> Move:
-        where = f"payment {self.payment.payment_id}, group {group_sequence}"
-        return Move(row, group_sequence, kind, amount, fee, self.payment.currency, gives_back, where)
+        return Move(
+            row,
+            group_sequence,
+            kind,
+            amount,
+            fee,
+            self.payment.currency,
+            gives_back,
+            f"payment {self.payment.payment_id}, group {group_sequence}",
+            offline=self.record is not None,
+            lost_minor=lost,
+        )
 
 
 def histories_of(
-    payments: Iterable[StoredPayment], steps: Iterable[StoredStep], refunds: Iterable[StoredRefund]
+    payments: Iterable[StoredPayment],
+    steps: Iterable[StoredStep],
+    refunds: Iterable[StoredRefund],
+    records: Iterable[StoredRecord] = (),
 ) -> list[History]:
-    """Return each payment with its steps and refunds, in order."""
+    """Return each payment with its steps and refunds, in order, and the record that it came from."""
+    record_of = {record.payment_id: record for record in records}
     steps_of: dict[str, list[StoredStep]] = defaultdict(list)
     refunds_of: dict[str, list[StoredRefund]] = defaultdict(list)
     for step in steps:
@@ -207,6 +283,7 @@ def histories_of(
             payment,
             tuple(sorted(steps_of[payment.payment_id], key=lambda one: one.step_index)),
             tuple(sorted(refunds_of[payment.payment_id], key=lambda one: one.total_minor)),
+            record_of.get(payment.payment_id),
         )
         for payment in payments
     ]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from simulators.auditor.books import Books, StoredGroup
-from simulators.auditor.histories import StoredPayment, StoredRefund, StoredStep
+from simulators.auditor.histories import StoredPayment, StoredRecord, StoredRefund, StoredStep
 from simulators.auditor.ledger import Account, Group, Leg
 
 Row = Sequence[Any]
@@ -42,10 +42,15 @@ REFUNDS: Final = (
 OPEN_PAYMENTS: Final = "SELECT payment_id, state, due_ms FROM open_payments"
 ORDERS: Final = "SELECT merchant_id, order_id, amount_minor, taken_minor FROM orders"
 DAYS: Final = "SELECT instrument_id, day, spent_minor FROM spent_days"
+RECORDS: Final = (
+    "SELECT r.payment_id, r.outcome, r.amount_minor, r.loss_minor, c.account_id FROM offline_records AS r"
+    " LEFT JOIN credentials AS c ON c.credential_id = r.credential_id WHERE r.has_payment"
+)
+CREDENTIALS: Final = "SELECT account_id, allowance_minor, state FROM credentials"
 
 QUERIES: Final = (
     *(ACCOUNTS, GROUPS, TRANSFERS, PENDINGS, PAYMENTS),
-    *(STEPS, REFUNDS, OPEN_PAYMENTS, ORDERS, DAYS),
+    *(STEPS, REFUNDS, OPEN_PAYMENTS, ORDERS, DAYS, RECORDS, CREDENTIALS),
 )
 
 
@@ -71,7 +76,15 @@ def read_books(query: Query) -> Books:
         open_until={payment_id: (state, due_ms) for payment_id, state, due_ms in query(OPEN_PAYMENTS)},
         orders={(row[0], row[1]): (row[2], row[3]) for row in query(ORDERS)},
         spent={(row[0], row[1]): row[2] for row in query(DAYS)},
+        records=tuple(_record_of(row) for row in query(RECORDS)),
+        allowances={bytes(row[0]): (row[1], row[2]) for row in query(CREDENTIALS)},
     )
+
+
+def _record_of(row: Row) -> StoredRecord:
+    payment_id, outcome, amount_minor, loss_minor, account_id = row
+    allowance_id = None if account_id is None else bytes(account_id)
+    return StoredRecord(payment_id, outcome, amount_minor, loss_minor, allowance_id)
 
 
 def account_of(row: Row) -> Account:

@@ -127,6 +127,6 @@ async def _look(shopfront: Shopfront, orders: int) -> dict[str, Any]:
         "missing": orders - len(charges),
         "answers_lost": shopfront.line.lost_count,
         "conflicts": offline.get("conflict_count", 0),
-        "charged_minor": FUNDS_MINOR - ALLOWANCE_MINOR - await shopfront.balance_minor(),
+        "beyond_allowance_minor": FUNDS_MINOR - ALLOWANCE_MINOR - await shopfront.balance_minor(),
         "findings": [f"{one.code}: {one.where}" for one in await shopfront.findings()],
     }

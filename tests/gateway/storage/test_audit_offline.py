@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.audit import audit
+from simulators.auditor.books import check_books
 from tests.databases import KINDS, Database
 from tests.gateway.storage.falsifying import blob, copied, falsify, found_in, kept_once, reseal
 from tests.gateway.storage.offline_books import (
@@ -53,6 +54,10 @@ async def test_clean_books_pass_and_are_counted(books: Database) -> None:
     assert report.first_break is None
     assert report.payment_count == 7
     assert ("records", 9, 9) in told
+
+
+async def test_independent_witness_finds_nothing_either(books: Database) -> None:
+    assert check_books(await books.read_books()) == []
 
 
 async def test_books_hold_what_these_tests_are_about(books: Database) -> None:

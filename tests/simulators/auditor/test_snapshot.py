@@ -27,6 +27,8 @@ ROWS: dict[str, list[tuple[object, ...]]] = {
     snapshot.OPEN_PAYMENTS: [],
     snapshot.ORDERS: [("tea", "order", 40, 0)],
     snapshot.DAYS: [("phone", 0, 0)],
+    snapshot.RECORDS: [],
+    snapshot.CREDENTIALS: [],
 }
 
 
