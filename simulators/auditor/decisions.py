@@ -1,8 +1,9 @@
 """Whether a decision can be right: an approval that nothing forbids, a decline that something demands.
 
-Decisions of one commit are judged against what stands after it. What can forbid a payment only grows (what
-was spent, what was used, who is suspended), so an honest gateway is never accused; where several decisions
-fall into one commit, a wrong one among them may be missed.
+Within one commit the order of decisions, steps and refunds is not told. So declines are judged against what
+is taken after all its decisions and before anything of it was given back, approvals against what is taken
+after all of it: an honest gateway is never accused, and where several fall into one commit, a wrong one among
+them may be missed.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from types import MappingProxyType
 from typing import Final
 
 from simulators.auditor.books import DAY_MS
+from simulators.auditor.dealings import PIN_TRIES_MAX
 from simulators.auditor.evidence import Asked, Evidence, Payer, Presented
 from simulators.auditor.findings import Finding
-from simulators.auditor.histories import StoredPayment
+from simulators.auditor.followed import Decision, Lives, share_of
 from simulators.auditor.ledger import LedgerModel
 
 CODE: Final = "code_numeric"
-ATTEMPT_REVERSED: Final = "attempt_reversed"
 LINK: Final = "nfc_sdm"
+BY_PHONE: Final = "qr_merchant"
+"""Its holder saw and signed amount and merchant on their own phone."""
+REVERSED: Final = "attempt_reversed"
 OVERTAKING_MS_MAX: Final = 60_000
 """By how much a request that was sent earlier may arrive later."""
 
@@ -32,32 +36,36 @@ class Standing:
 
     evidence: Evidence
     ledger: LedgerModel
-    approved_minor: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By merchant and order."""
-    spent_minor: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """By instrument and day of UTC."""
+    lives: Lives
+    lows: dict[bytes, int] = field(default_factory=dict)
+    """The least that was available on accounts during the last commit."""
     decided: Counter[Hashable] = field(default_factory=Counter)
     """How many attempts presented a thing, whatever became of them."""
     approved: Counter[Hashable] = field(default_factory=Counter)
-    """How many of them were approved."""
+    """How many of them charged or held something."""
     counters: dict[tuple[str, int], set[Hashable]] = field(default_factory=dict)
     """What an instrument presented under one value of its counter."""
     link_counters: dict[str, list[int]] = field(default_factory=dict)
     """The counters of links that were decided, by card."""
 
-    def take(self, payment: StoredPayment) -> None:
+    def take(self, payment: Decision, hold_id: bytes | None) -> None:
         """Count a decision in."""
         asked = self.evidence.asked.get((payment.terminal_id, payment.attempt_id))
-        presented = None if asked is None else asked.presented
-        if presented is not None:
+        order_amount_minor = 0 if asked is None else asked.terms.order_amount_minor
+        self.lives.decide(payment, order_amount_minor, hold_id, self.evidence.dealings.now_ms())
+        presented = self.presented(payment)
+        # A tombstone uses up nothing: what was presented was never looked at.
+        if presented is not None and payment.decline_code != REVERSED:
             self._use_up(presented)
-        if payment.approved:
-            self.approved_minor[payment.merchant_id, payment.order_id] += payment.amount_minor
-            self.spent_minor[payment.instrument_id or "", payment.decided_ms // DAY_MS] += (
-                payment.amount_minor
-            )
-            if presented is not None:
-                self.approved[presented.use] += 1
+            self.approved[presented.use] += payment.is_taken
+
+    def presented(self, payment: Decision) -> Presented | None:
+        """Return what was presented for a decision; for a till's code, by the phone that paid it."""
+        key = payment.terminal_id, payment.attempt_id
+        asked = self.evidence.asked.get(key)
+        if asked is not None and asked.presented is not None:
+            return asked.presented
+        return self.evidence.offers.get(key, {}).get(payment.instrument_id or "")
 
     def _use_up(self, presented: Presented) -> None:
         self.decided[presented.use] += 1
@@ -72,7 +80,7 @@ class Standing:
 class _Case:
     """One decision, with all that is known about it."""
 
-    payment: StoredPayment
+    payment: Decision
     asked: Asked
     presented: Presented
     payer: Payer | None
@@ -81,38 +89,78 @@ class _Case:
     @property
     def order_is_full(self) -> bool:
         """Say whether one more payment of this size would be too much for the order."""
-        key = self.payment.merchant_id, self.payment.order_id
-        wanted = self.standing.approved_minor[key] + self.payment.amount_minor
-        return wanted > self.standing.evidence.order_amounts[key]
+        key, lives = (self.payment.merchant_id, self.payment.order_id), self.standing.lives
+        wanted = lives.taken_minor[key] + self.payment.goods_minor
+        return key in lives.order_amounts and wanted > lives.order_amounts[key]
+
+    @property
+    def order_differs(self) -> bool:
+        """Say whether the order was begun with another amount than the till named, or can't begin with it."""
+        known = self.standing.lives.order_amounts.get((self.payment.merchant_id, self.payment.order_id))
+        named = self.asked.terms.order_amount_minor
+        is_too_small = 0 < named < self.payment.goods_minor
+        return is_too_small or (known is not None and named not in (0, known))
 
     @property
     def spent_minor(self) -> int:
         """What the instrument has spent on the day of the decision."""
-        return self.standing.spent_minor[self.payment.instrument_id or "", self.payment.decided_ms // DAY_MS]
+        return self.standing.lives.spent_minor[
+            self.payment.instrument_id or "", self.payment.decided_ms // DAY_MS
+        ]
+
+    @property
+    def wallet_spent_minor(self) -> int:
+        """What all instruments of the wallet have spent on the day of the decision."""
+        assert self.payer is not None
+        payers = self.standing.evidence.payers.values()
+        ids = [one.instrument_id for one in payers if one.wallet_id == self.payer.wallet_id]
+        return self.standing.lives.wallet_spent_minor(ids, self.payment.decided_ms // DAY_MS)
 
     @property
     def available_minor(self) -> int:
-        """What the wallet has left."""
+        """The least that the wallet had left during the commit."""
         assert self.payer is not None
-        return self.standing.ledger.accounts[self.payer.account_id].available_minor
+        account_id = self.payer.account_id
+        now_minor = self.standing.ledger.accounts[account_id].available_minor
+        return min(now_minor, self.standing.lows.get(account_id, now_minor))
+
+    @property
+    def needs_confirming(self) -> str | None:
+        """Why the holder has to agree, as a code; None if there is no reason."""
+        assert self.payer is not None
+        if self.presented.entry_mode == BY_PHONE:
+            return None
+        if self.payment.amount_minor > self.payer.unconfirmed_max_minor:
+            return "confirm_above_limit"
+        most = self.standing.evidence.dealings.rules.payments_per_window_max
+        life = self.standing.lives.lives[self.payment.payment_id]
+        return "confirm_velocity" if most and life.count_before >= most else None
+
+    @property
+    def is_near_a_window(self) -> bool:
+        """Say whether payments around this one may have been counted in another window."""
+        window_ms = self.standing.evidence.dealings.rules.window_ms
+        return not OVERTAKING_MS_MAX <= self.payment.decided_ms % window_ms < window_ms - OVERTAKING_MS_MAX
 
 
-def judge(payment: StoredPayment, standing: Standing) -> Iterator[Finding]:
+def judge(payment: Decision, standing: Standing) -> Iterator[Finding]:
     """Yield what is wrong with a decision that `standing` has counted in."""
-    asked = standing.evidence.asked.get((payment.terminal_id, payment.attempt_id))
+    key = payment.terminal_id, payment.attempt_id
+    asked = standing.evidence.asked.get(key)
+    if payment.decline_code == REVERSED:
+        if key not in standing.evidence.dealings.reversing:
+            yield Finding("reversal_nobody_asked", payment.attempt_id)
+        return
     if asked is None:
         yield Finding("nobody_asked", payment.attempt_id)
         return
-    if payment.decline_code == ATTEMPT_REVERSED:
-        if (payment.terminal_id, payment.attempt_id) not in standing.evidence.reversing:
-            yield Finding("reversed_by_nobody", payment.attempt_id)
-        return
-    if asked.presented is None:
+    presented = standing.presented(payment)
+    if presented is None:
         yield Finding("nobody_presented", payment.attempt_id)
         return
-    payer = standing.evidence.payers.get(asked.presented.instrument_id or "")
-    case = _Case(payment, asked, asked.presented, payer, standing)
-    if payment.approved:
+    payer = standing.evidence.payers.get(presented.instrument_id or "")
+    case = _Case(payment, asked, presented, payer, standing)
+    if payment.is_taken:
         yield from (Finding(code, payment.attempt_id) for code in _objections(case))
         return
     excuse = EXCUSES.get(payment.decline_code or "")
@@ -133,6 +181,8 @@ def _objections(case: _Case) -> Iterator[str]:
         yield "cap_passed"
     if payment.amount_minor > payer.per_payment_minor or case.spent_minor > payer.per_day_minor:
         yield "limit_passed"
+    yield from _objections_of_tier(case, payer)
+    yield from _objections_of_terms(case)
     if not presented.valid_from_ms <= payment.decided_ms <= presented.valid_until_ms:
         yield "approved_out_of_time"
     if presented.entry_mode not in payer.entry_modes:
@@ -143,6 +193,61 @@ def _objections(case: _Case) -> Iterator[str]:
         yield "approved_though_suspended"
     if evidence.frozen.get(payer.wallet_id, payment.decided_ms) < case.asked.sent_ms:
         yield "approved_though_frozen"
+
+
+def _objections_of_tier(case: _Case, payer: Payer) -> Iterator[str]:
+    """Yield how it passes its wallet's limits, and whether its holder should have been asked."""
+    payment, tier = case.payment, payer.tier
+    if tier is not None and (
+        payment.amount_minor > tier.per_payment_minor or case.wallet_spent_minor > tier.per_day_minor
+    ):
+        yield "wallet_limit_passed"
+    reason = case.needs_confirming
+    if payment.confirm_code == reason or (
+        case.is_near_a_window
+        and "confirm_above_limit"
+        not in (
+            reason,
+            payment.confirm_code,
+        )
+    ):
+        return
+    yield "not_confirmed" if payment.confirm_code is None else "asked_for_no_reason"
+
+
+def _objections_of_terms(case: _Case) -> Iterator[str]:
+    """Yield what differs from what its till asked for, and tips beyond the merchant's margin."""
+    payment, terms = case.payment, case.asked.terms
+    if (payment.tip_max_minor, bool(payment.is_manual)) != (terms.tip_max_minor, terms.is_manual):
+        yield "other_terms"
+    if payment.tip_max_minor > _tip_max(case):
+        yield "tip_above_margin"
+    if case.order_differs:
+        yield "other_order_amount"
+    if payment.outcome == "authorised" and not payment.is_manual:
+        yield "held_for_no_reason"
+
+
+def _tip_max(case: _Case) -> int:
+    margin = case.standing.evidence.dealings.tip_margins.get(case.payment.merchant_id, 0)
+    return share_of(case.payment.goods_minor, margin)
+
+
+def _nobody_can_confirm(case: _Case) -> bool:
+    """Neither a PIN nor a phone may have been there to ask."""
+    payer = case.payer
+    if payer is None or (case.needs_confirming is None and not case.is_near_a_window):
+        return False
+    pin_max_minor = payer.per_payment_minor if payer.tier is None else payer.tier.pin_max_minor
+    evidence = case.standing.evidence
+    may_be_locked = evidence.dealings.pin_sends[payer.wallet_id] >= PIN_TRIES_MAX
+    has_pin = payer.has_pin and case.payment.amount_minor <= pin_max_minor and not may_be_locked
+    wallet_id = payer.wallet_id
+    others = [
+        one for one in evidence.payers.values() if one.wallet_id == wallet_id and "nfc_app" in one.entry_modes
+    ]
+    suspended = any(one.instrument_id in evidence.suspending for one in others)
+    return not has_pin and (not payer.has_phone or suspended)
 
 
 def _was_used_before(case: _Case) -> bool:
@@ -220,6 +325,19 @@ EXCUSES: Final[MappingProxyType[str, Callable[[_Case], bool]]] = MappingProxyTyp
             case.payer is not None and case.payment.amount_minor > case.payer.per_payment_minor
         ),
         "limit_per_day_exceeded": _passes_day,
+        "limit_identity_per_payment_exceeded": lambda case: (
+            case.payer is not None
+            and case.payer.tier is not None
+            and case.payment.amount_minor > case.payer.tier.per_payment_minor
+        ),
+        "limit_identity_per_day_exceeded": lambda case: (
+            case.payer is not None
+            and case.payer.tier is not None
+            and case.wallet_spent_minor + case.payment.amount_minor > case.payer.tier.per_day_minor
+        ),
+        "confirmation_unavailable": _nobody_can_confirm,
+        "order_amount_differs": lambda case: case.order_differs,
+        "tip_margin_exceeded": lambda case: case.payment.tip_max_minor > _tip_max(case),
         "insufficient_funds": _is_short,
     }
 )

@@ -6,10 +6,15 @@ Nothing here comes from the gateway's database. Whoever runs a world writes it d
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from simulators.auditor.attempts import Merchant
+from simulators.auditor.dealings import Dealings, Terms, Tier
 from simulators.auditor.promises import Promise, Told
+
+NO_LIMIT: Final = 1 << 62
+NO_TERMS: Final = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,20 @@ class Payer:
     per_day_minor: int
     entry_modes: frozenset[str]
     """The ways it may be presented."""
+    confirm_above_minor: int | None = None
+    """More than this its holder has to confirm; None: its wallet's tier says."""
+    tier: Tier | None = None
+    """Of the wallet; None if it has no limits of its own."""
+    has_pin: bool = False
+    """Whether its wallet has one."""
+    has_phone: bool = False
+    """Whether a phone belongs to its wallet."""
+
+    @property
+    def unconfirmed_max_minor(self) -> int:
+        """The most that it may pay unless its holder confirms."""
+        own = NO_LIMIT if self.confirm_above_minor is None else self.confirm_above_minor
+        return own if self.tier is None else min(own, self.tier.confirm_above_minor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,12 @@ class Asked:
     sent_ms: int
     """When it first left the till, by the gateway's clock."""
     presented: Presented | None
+    terms: Terms = NO_TERMS
+
+    @property
+    def goods_minor(self) -> int:
+        """What it would take of its order."""
+        return self.promise.amount_minor - self.terms.tip_max_minor
 
 
 @dataclass(slots=True)
@@ -67,8 +92,10 @@ class Evidence:
     presented: dict[Hashable, Presented] = field(default_factory=dict)
     asked: dict[tuple[str, str], Asked] = field(default_factory=dict)
     """By terminal and attempt."""
-    order_amounts: dict[tuple[str, str], int] = field(default_factory=dict)
-    """What an order is for, by merchant and order."""
+    offers: dict[tuple[str, str], dict[str, Presented]] = field(default_factory=dict)
+    """What phones signed for one attempt, by instrument: several people may pay one code."""
+    dealings: Dealings = field(default_factory=Dealings)
+    """What was asked and heard about payments after they were decided."""
     suspending: dict[str, int] = field(default_factory=dict)
     """Instruments that an operator began to suspend, and when; from then on they may be."""
     suspended: dict[str, int] = field(default_factory=dict)
@@ -78,8 +105,6 @@ class Evidence:
     frozen: dict[str, int] = field(default_factory=dict)
     codes_asked_ms: dict[str, list[int]] = field(default_factory=dict)
     """When a phone asked for a numeric code, whether or not it got one: each ends the ones before."""
-    reversing: set[tuple[str, str]] = field(default_factory=set)
-    """Attempts, by terminal, that their till began to take back; from then on they may be."""
     contradictions: list[tuple[str, str]] = field(default_factory=list)
     """A code and where: what one till was told does not go together."""
 
@@ -90,12 +115,23 @@ class Evidence:
     def ask(self, asked: Asked) -> None:
         """Note that an attempt left its till; a resend changes nothing."""
         promise = asked.promise
-        self.asked.setdefault((promise.terminal_id, promise.attempt_id), asked)
-        self.order_amounts.setdefault((asked.merchant_id, asked.order_id), promise.amount_minor)
+        key = promise.terminal_id, promise.attempt_id
+        known = self.asked.get(key)
+        if known is not None and known.presented is None and asked.presented is not None:
+            # A reversal named it first; what was presented is known from here on.
+            known.promise.use = asked.promise.use
+            self.asked[key] = replace(known, presented=asked.presented, terms=asked.terms)
+        elif known is None:
+            self.asked[key] = asked
+
+    def offer(self, terminal_id: str, attempt_id: str, presented: Presented) -> None:
+        """Note that a phone signed for an attempt that waits for one."""
+        self.show(presented)
+        self.offers.setdefault((terminal_id, attempt_id), {})[presented.instrument_id or ""] = presented
 
     def take_back(self, asked: Asked) -> None:
         """Note that a till began to take an attempt back, whether or not it was ever sent."""
-        self.reversing.add((asked.promise.terminal_id, asked.promise.attempt_id))
+        self.dealings.reversing.add((asked.promise.terminal_id, asked.promise.attempt_id))
         self.ask(asked)
 
     def tell(self, terminal_id: str, attempt_id: str, told: Told) -> None:

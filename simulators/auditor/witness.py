@@ -10,19 +10,41 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Any, Final, Protocol
+from dataclasses import replace
+from typing import Any, Final
 
-from simulators.auditor.books import Books, StoredGroup, check_books, is_settled_by
+from simulators.auditor.books import Books, StoredGroup, check_books
 from simulators.auditor.decisions import Standing, judge
 from simulators.auditor.evidence import Evidence
 from simulators.auditor.findings import Finding
-from simulators.auditor.histories import StoredPayment
-from simulators.auditor.ledger import Account, Group, LedgerModel, Leg
-from simulators.auditor.payments import BASIS_POINTS
+from simulators.auditor.followed import (
+    DAYS_QUERY,
+    DECISION_COLUMNS,
+    OPEN_QUERY,
+    ORDERS_QUERY,
+    REFUNDS_QUERY,
+    STEPS_QUERY,
+    Decision,
+    Life,
+    Lives,
+    Refund,
+    Step,
+    share_of,
+)
+from simulators.auditor.ledger import Group, LedgerModel, Leg
+from simulators.auditor.life_rules import (
+    NO_NEWS,
+    EventsAreTold,
+    HeardIsSo,
+    HoldsFollowTheirPayments,
+    News,
+    ReversedStaysReversed,
+    Rule,
+    StepsAreRight,
+    SumsAreExact,
+)
 from simulators.auditor.promises import Told, check_promises
-from simulators.auditor.snapshot import ACCOUNTS, PAYMENT_COLUMNS, TRANSFER_COLUMNS, account_of, leg_of
+from simulators.auditor.snapshot import ACCOUNTS, TRANSFER_COLUMNS, account_of, leg_of
 
 Ask = Callable[[str, Sequence[object]], Iterable[Sequence[Any]]]
 """Runs a query with the values of its question marks, on what is committed."""
@@ -34,26 +56,12 @@ _NEW_TRANSFERS: Final = (
     f"SELECT {TRANSFER_COLUMNS} FROM transfers WHERE group_sequence > ?"  # noqa: S608
     " ORDER BY group_sequence, leg_index"
 )
-_DECISIONS: Final = frozenset({"payment", "hold"})
-"""The purposes of groups that a decision books."""
 _PAYMENT_IDS: Final = "SELECT payment_id FROM payments"
-_PAYMENT: Final = f"SELECT {PAYMENT_COLUMNS} FROM payments WHERE payment_id = ?"  # noqa: S608
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What one or more commits have added, and the accounts as they stand after them."""
-
-    accounts: dict[bytes, Account]
-    groups: tuple[StoredGroup, ...]
-    payments: tuple[StoredPayment, ...]
-
-
-class Rule(Protocol):
-    """One thing that must be so."""
-
-    def see(self, news: News) -> Iterator[Finding]:
-        """Yield what is wrong with the news; called once for each."""
+_PAYMENT: Final = f"SELECT {DECISION_COLUMNS} FROM payments WHERE payment_id = ?"  # noqa: S608
+_OF_ONE_PAYMENT: Final = ("payment", "hold", "capture", "release", "refund")
+"""Groups with these purposes are the money of just one decision, step or refund."""
+APPROVED: Final = ("succeeded", "authorised")
+"""In these a till has its money, or a hold on it."""
 
 
 class Witness:
@@ -70,19 +78,34 @@ class Witness:
         self._evidence = evidence
         self._sequence = 0
         self._known: set[str] = set()
+        self._steps_known: set[tuple[str, int]] = set()
+        self._refunds_known: set[str] = set()
         self.findings: list[Finding] = []
         self.payment_count = 0
         news = self._read()
         ledger = LedgerModel()
         for account_id, account in news.accounts.items():
             ledger.open_account(account_id, account.currency, limited=account.limited)
+        self.lives = Lives(evidence.dealings.rules)
+        lows: dict[bytes, int] = {}
+        standing = Standing(evidence, ledger, self.lives, lows)
+        self._events = EventsAreTold(evidence, self.lives)
+        self._about_words: tuple[Rule, ...] = (
+            ReversedStaysReversed(evidence, self.lives),
+            ToldIsBooked(evidence, self.lives),
+            HeardIsSo(evidence, self.lives),
+        )
         self._rules: tuple[Rule, ...] = (
-            LedgerHolds(ledger),
+            LedgerHolds(ledger, lows),
             BookedOnce(),
             MovedRightly(evidence),
-            OrdersKeepTheirAmount(evidence),
-            DecisionsAreRight(Standing(evidence, ledger)),
-            ToldIsBooked(evidence),
+            DeclinesHaveReasons(standing),
+            StepsAreRight(evidence, self.lives),
+            NothingForbadeIt(standing),
+            SumsAreExact(self.lives),
+            HoldsFollowTheirPayments(evidence, self.lives, ledger),
+            self._events,
+            *self._about_words,
         )
         self._see(news)
 
@@ -91,11 +114,27 @@ class Witness:
         self._see(self._read())
         self._take_contradictions()
 
+    def listen(self) -> None:
+        """Hold what somebody has just been told against what was seen last; cheaper than to look."""
+        for rule in self._about_words:
+            self._add(rule.see(NO_NEWS))
+        self._take_contradictions()
+
     def close(self, books: Books) -> None:
         """Look at the whole books, and hold them against all that was told."""
         self.look()
+        self._add(self._events.close())
         self._add(check_books(books))
-        promises = [asked.promise for asked in self._evidence.asked.values()]
+        moved_on = {
+            (life.decision.terminal_id, life.decision.attempt_id)
+            for life in self.lives.lives.values()
+            if life.step_count
+        }
+        # The last word on what has moved on since its decision is not that; a rule above has judged it.
+        promises = [
+            replace(asked.promise, told=None) if key in moved_on else asked.promise
+            for key, asked in self._evidence.asked.items()
+        ]
         self._add(check_promises(promises, books))
         if {payment.payment_id for payment in books.payments} != self._known:
             self._add([Finding("payments_gone", f"{len(self._known)} were seen")])
@@ -126,22 +165,52 @@ class Witness:
         )
         self._sequence = groups[-1].sequence if groups else self._sequence
         new_ids = sorted({row[0] for row in self._ask(_PAYMENT_IDS, ())} - self._known)
-        payments = [StoredPayment(*row) for one in new_ids for row in self._ask(_PAYMENT, (one,))]
+        payments = [Decision(*row) for one in new_ids for row in self._ask(_PAYMENT, (one,))]
+        # As they were booked; what took nothing comes last.
+        payments.sort(key=lambda one: (one.group_sequence is None, one.group_sequence))
         self._known.update(new_ids)
-        accounts = {bytes(row[0]): account_of(row[1:]) for row in self._ask(ACCOUNTS, ())}
-        return News(accounts, groups, tuple(payments))
+        return News(
+            accounts={bytes(row[0]): account_of(row[1:]) for row in self._ask(ACCOUNTS, ())},
+            groups=groups,
+            payments=tuple(payments),
+            steps=tuple(self._new_steps()),
+            refunds=tuple(self._new_refunds()),
+            open_rows=tuple((row[0], row[1], row[2]) for row in self._ask(OPEN_QUERY, ())),
+            order_rows=tuple((row[0], row[1], row[2], row[3]) for row in self._ask(ORDERS_QUERY, ())),
+            day_rows=tuple((row[0], row[1], row[2]) for row in self._ask(DAYS_QUERY, ())),
+        )
+
+    def _new_steps(self) -> Iterator[Step]:
+        for row in self._ask(STEPS_QUERY, ()):
+            if (row[0], row[1]) not in self._steps_known:
+                self._steps_known.add((row[0], row[1]))
+                yield Step(*row)
+
+    def _new_refunds(self) -> Iterator[Refund]:
+        for row in self._ask(REFUNDS_QUERY, ()):
+            if row[2] not in self._refunds_known:
+                self._refunds_known.add(row[2])
+                yield Refund(*row)
 
 
 class LedgerHolds:
     """Every group could be booked, and the counters are what the groups make of them: money is conserved."""
 
-    def __init__(self, ledger: LedgerModel) -> None:
+    def __init__(self, ledger: LedgerModel, lows: dict[bytes, int]) -> None:
+        """Prepare.
+
+        Args:
+            lows: filled with the least that accounts had available during the last commit.
+        """
         self._ledger = ledger
+        self._lows = lows
         self._sequence = 0
 
     def see(self, news: News) -> Iterator[Finding]:
         """Book the new groups in the model, and compare."""
+        self._lows.clear()
         for stored in news.groups:
+            self._note_lows(stored.group)
             self._sequence += 1
             if stored.sequence != self._sequence:
                 yield Finding("sequence_gap", f"group {stored.sequence}")
@@ -153,114 +222,141 @@ class LedgerHolds:
             if account_id not in self._ledger.accounts:
                 self._ledger.open_account(account_id, account.currency, limited=account.limited)
             # Freezing moves nothing, and is the operator's.
-            if replace(account, frozen=False) != self._ledger.accounts[account_id]:
+            if account.counters != self._ledger.accounts[account_id].counters:
                 yield Finding("counters_differ", account_id.hex())
         balance = sum(one.debits_posted - one.credits_posted for one in news.accounts.values())
         held = sum(one.debits_pending - one.credits_pending for one in news.accounts.values())
         if balance or held:
             yield Finding("money_not_conserved", f"{balance} posted, {held} held")
 
+    def _note_lows(self, group: Group) -> None:
+        for leg in group.legs:
+            for account_id in leg.accounts:
+                account = self._ledger.accounts.get(account_id)
+                if account is not None:
+                    low = self._lows.get(account_id, account.available_minor)
+                    self._lows[account_id] = min(low, account.available_minor)
+
 
 class BookedOnce:
-    """What was charged or held has one group of its amount, each such group one payment; a decline none."""
+    """Whatever takes, charges or gives back has one group, each such group one cause; a decline has none."""
 
     def __init__(self) -> None:
-        self._groups: dict[int, Group] = {}
         self._attempts: Counter[tuple[str, str]] = Counter()
 
     def see(self, news: News) -> Iterator[Finding]:
-        """Match what is new; a payment and its group are of one commit."""
-        free = {one.sequence: one.group for one in news.groups if one.group.purpose in _DECISIONS}
+        """Match what is new; a cause and its group are of one commit."""
+        free = {one.sequence: one.group for one in news.groups if one.group.purpose in _OF_ONE_PAYMENT}
         for payment in news.payments:
             self._attempts[payment.terminal_id, payment.attempt_id] += 1
             if self._attempts[payment.terminal_id, payment.attempt_id] > 1:
                 yield Finding("attempt_id_twice", payment.attempt_id)
             group = free.pop(payment.group_sequence or 0, None)
-            if payment.taken and group is None:
+            if payment.is_taken and group is None:
                 yield Finding("payment_without_group", payment.payment_id)
-            elif payment.taken and not is_settled_by(payment, group):
-                yield Finding("payment_differs_from_group", payment.payment_id)
-            elif not payment.taken and payment.group_sequence is not None:
+            elif not payment.is_taken and payment.group_sequence is not None:
                 yield Finding("decline_moved_money", payment.payment_id)
+        for step in news.steps:
+            free.pop(step.group_sequence or 0, None)
+        for refund in news.refunds:
+            free.pop(refund.group_sequence, None)
         yield from (Finding("group_not_of_one_payment", f"group {sequence}") for sequence in free)
 
 
 class MovedRightly:
-    """An approval moves its amount from the payer's wallet to the shop, and the shop's fee from there."""
+    """An approval moves its amount from the payer's wallet to the shop, and the shop's fee from there.
+
+    What is to be captured or confirmed holds its amount.
+    """
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
 
     def see(self, news: News) -> Iterator[Finding]:
-        """Say of every approval what must have moved, and compare."""
+        """Say of everything that was taken what must have moved, and compare."""
         groups = {one.sequence: one.group for one in news.groups}
         for payment in news.payments:
             group = groups.get(payment.group_sequence or 0)
             if group is not None and _moves(group) != self._expected(payment):
                 yield Finding("moved_wrongly", payment.payment_id)
 
-    def _expected(self, payment: StoredPayment) -> list[tuple[bytes, bytes, int]]:
+    def _expected(self, payment: Decision) -> list[tuple[str, bytes, bytes, int]]:
         payer = self._evidence.payers.get(payment.instrument_id or "")
         merchant = self._evidence.merchants.get(payment.merchant_id)
         if payer is None or merchant is None:
             return []
         amount = payment.amount_minor
-        fee = round(Fraction(amount * merchant.fee_basis_points, BASIS_POINTS))
-        fees = [(merchant.account_id, merchant.fees_account_id, fee)] if fee else []
-        return [(payer.account_id, merchant.account_id, amount), *fees]
+        if not payment.approved:
+            return [("pending", payer.account_id, merchant.account_id, amount)]
+        fee = share_of(amount, merchant.fee_basis_points)
+        fees = [("single", merchant.account_id, merchant.fees_account_id, fee)] if fee else []
+        return [("single", payer.account_id, merchant.account_id, amount), *fees]
 
 
-def _moves(group: Group) -> list[tuple[bytes, bytes, int]]:
-    return [(*leg.accounts, leg.amount_minor) for leg in group.legs]
+def _moves(group: Group) -> list[tuple[str, bytes, bytes, int]]:
+    return [(leg.kind, *leg.accounts, leg.amount_minor) for leg in group.legs]
 
 
-class OrdersKeepTheirAmount:
-    """What is approved of an order never passes what its shop asked for it."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self._evidence = evidence
-        self._approved_minor: Counter[tuple[str, str]] = Counter()
-
-    def see(self, news: News) -> Iterator[Finding]:
-        """Add up what was approved."""
-        for payment in news.payments:
-            key = payment.merchant_id, payment.order_id
-            self._approved_minor[key] += payment.amount_minor if payment.approved else 0
-            if self._approved_minor[key] > self._evidence.order_amounts.get(key, 0):
-                yield Finding("order_over_paid", "/".join(key))
-
-
-class DecisionsAreRight:
-    """Nothing forbade what was approved, something demanded what was declined; limits are exact."""
+class DeclinesHaveReasons:
+    """Something demanded what was declined. All decisions are counted in before any is judged."""
 
     def __init__(self, standing: Standing) -> None:
         self._standing = standing
 
     def see(self, news: News) -> Iterator[Finding]:
-        """Count all new decisions in, then judge each: the order within a commit is not told."""
+        """Count all new decisions in, then judge the declines: before anything is given back."""
+        holds = {
+            one.sequence: leg.transfer_id
+            for one in news.groups
+            for leg in one.group.legs
+            if leg.kind == "pending"
+        }
         for payment in news.payments:
-            self._standing.take(payment)
+            self._standing.take(payment, holds.get(payment.group_sequence or 0))
         for payment in news.payments:
-            yield from judge(payment, self._standing)
+            if not payment.is_taken:
+                yield from judge(payment, self._standing)
+
+
+class NothingForbadeIt:
+    """Nothing forbade what was approved, held, or left to its holder to confirm."""
+
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
+
+    def see(self, news: News) -> Iterator[Finding]:
+        """Judge what was taken, when all of the news has been counted in."""
+        for payment in news.payments:
+            if payment.is_taken:
+                yield from judge(payment, self._standing)
 
 
 class ToldIsBooked:
     """What a till was told is what stands; a refusal stays one."""
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, lives: Lives) -> None:
         self._evidence = evidence
-        self._booked: dict[tuple[str, str], Told] = {}
+        self._lives = lives
+        self._booked: dict[tuple[str, str], Life] = {}
 
     def see(self, news: News) -> Iterator[Finding]:
         """Look at everything that was told: it may have been told before it stood."""
         for payment in news.payments:
-            told = Told(payment.payment_id, payment.approved, payment.decline_code)
-            self._booked[payment.terminal_id, payment.attempt_id] = told
+            self._booked[payment.terminal_id, payment.attempt_id] = self._lives.lives[payment.payment_id]
         for key, asked in self._evidence.asked.items():
             booked, promise = self._booked.get(key), asked.promise
             if promise.told is not None and booked is None:
                 yield Finding("lost", promise.attempt_id)
-            elif promise.told is not None and promise.told != booked:
+            elif promise.told is not None and booked is not None and not _is_word_on(promise.told, booked):
                 yield Finding("other_decision", promise.attempt_id)
             if promise.refused and booked is not None:
                 yield Finding("refused_but_booked", promise.attempt_id)
+
+
+def _is_word_on(told: Told, life: Life) -> bool:
+    """Say whether a payment was decided so, or came to stand so when its holder was asked."""
+    if told.payment_id != life.decision.payment_id:
+        return False
+    if told.approved:
+        return told.decline_code is None and any(one.state in APPROVED for one in life.path)
+    return told.decline_code in (life.decision.decline_code, life.code) and life.state == "declined"

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from functools import partial
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError
 from gateway.holders.model import InstrumentStatus, WalletStatus
-from gateway.http.answers import Answer
-from gateway.http.calls import SignedCall
+from simulators.auditor.dealings import PIN, Agreement, WrongPin
+from simulators.disks.disk import PowerLost
 from simulators.errors import GatewaySilent
 from simulators.faults.plan import FaultKind, FaultPlan
-from simulators.networks.network import ConnectionBroken
-from simulators.phones.wallet_app import WalletApp
 from simulators.seeds import make_rng
-from terminal.errors import SaleRefused
+from terminal.errors import SaleRefused, TerminalError
+from tests.simulation.holders import CODE_WAIT_S
 from tests.simulation.people import Hands, Thing
 from tests.simulation.till_node import Life, TillNode
-from tests.simulation.town import GATEWAY_URL
 from wire.messages.till import SaleRequest, SaleState
 
 if TYPE_CHECKING:
@@ -28,9 +26,20 @@ if TYPE_CHECKING:
 SALES_MIN, SALES_MAX = 3, 8
 TRIES_MAX = 3
 """How often somebody presents something in one sale."""
-CODE_WAIT_S = 6.0
 OPERATOR_ACTS_MAX = 2
-OVER = (SaleState.APPROVED, SaleState.DECLINED, SaleState.UNKNOWN, SaleState.CANCELLED, SaleState.TIMED_OUT)
+CLERKS_S_MAX = 60.0
+"""How long clerks may work before everything heals."""
+OVER = (
+    SaleState.APPROVED,
+    SaleState.DECLINED,
+    SaleState.UNKNOWN,
+    SaleState.REVERSING,
+    SaleState.CLOSED,
+    SaleState.CANCELLED,
+    SaleState.TIMED_OUT,
+)
+ORDER_S_MAX = 20.0
+"""How long a cashier waits for the daemon to take an order; a machine that is off never answers."""
 
 
 class Business:
@@ -40,21 +49,29 @@ class Business:
         self._world = world
         self._plan = plan
         self._hands = hands
-        *self._things, self._stranger = things
+        *own, self._stranger = things
+        self._things = own
         self._orders: dict[str, list[tuple[str, int]]] = {}
-        self._skews = {thing.name: self._draw_skew(thing.name) for thing in things}
 
     async def run(self) -> None:
         """Return when every cashier has finished, or somebody objects."""
-        workers = [
-            asyncio.create_task(_Cashier(self._world, self, till).work()) for till in self._world.tills
-        ]
+        world = self._world
+        workers = [asyncio.create_task(self._see_clerks_work())]
+        if world.has_cashiers:
+            workers += [asyncio.create_task(_Cashier(world, self, till).work()) for till in world.tills]
         workers.append(asyncio.create_task(self._operate()))
         try:
             await asyncio.gather(*workers)
         finally:
             for worker in workers:
                 worker.cancel()
+
+    async def _see_clerks_work(self) -> None:
+        """Return when the clerks have finished, or have had their time: they go on while everything heals."""
+        await asyncio.wait(self._world.clerks_at_work, timeout=CLERKS_S_MAX)
+        for task in self._world.clerks_at_work:
+            if task.done():
+                task.result()
 
     def draw_order(self, till: TillNode, rng: random.Random, number: int) -> tuple[str, int]:
         """Return an order and its amount: a new one, or now and then one that was tried before."""
@@ -80,7 +97,9 @@ class Business:
         elif thing.phone is not None and roll < 0.50:
             cap = amount_minor + 500 if rng.random() < 0.85 else max(1, amount_minor - 1)
             form = rng.choice(("cpm", "base45", "base32"))
-            self._hands.show(life, self._hands.draw_code(thing, cap, form, self._skews[thing.name]))
+            self._hands.show(
+                life, self._hands.draw_code(thing, cap, form, self._world.holders.skew_of(thing))
+            )
         elif thing.phone is not None and roll < 0.68:
             code = await self._ask_code(thing)
             if code is not None:
@@ -102,36 +121,15 @@ class Business:
         """Let a holder ask for a numeric code; None if none came."""
         world, facts = self._world, thing.facts
         assert facts is not None
-        assert facts.private_key is not None
         asked_ms = world.true_ms()
         world.evidence.codes_asked_ms.setdefault(facts.payer.instrument_id, []).append(asked_ms)
-        app = WalletApp(
-            partial(self._carry, thing.name),
-            GATEWAY_URL,
-            facts.private_key,
-            now_ms=lambda: world.true_ms() + self._skews[thing.name],
-            entropy=world.rng.randbytes,
-        )
+        app = world.holders.app_of(thing)
         try:
             issued = await app.ask_payment_code()
         except GatewaySilent:
             return None
         self._hands.note_numeric_code(thing, issued.code, asked_ms, issued.expires_ms)
         return issued.code
-
-    async def _carry(
-        self, phone: str, method: str, uri: str, body: bytes, headers: dict[str, str]
-    ) -> tuple[int, bytes]:
-        """Carry what a phone asks over the world's network."""
-        world = self._world
-        call = SignedCall(method, uri.removeprefix(GATEWAY_URL), headers, body)
-        try:
-            async with asyncio.timeout(CODE_WAIT_S):
-                answer: Answer = await world.network.exchange(phone, call)
-        except (TimeoutError, ConnectionBroken):
-            raise GatewaySilent("no answer") from None
-        world.trace.note(phone, f"hears {answer.status} to {method} {call.raw_path[:40]}")
-        return answer.status, answer.body
 
     async def _operate(self) -> None:
         """Suspend an instrument or freeze a wallet now and then."""
@@ -159,13 +157,6 @@ class Business:
                 continue
             world.trace.note("operator", "freezes" if is_freezing else "suspends")
             done.setdefault(key, world.true_ms())
-
-    def _draw_skew(self, name: str) -> int:
-        dice, clocks = self._world.dice, self._plan.clocks
-        # Phones set their clocks by the network: seldom as wrong as a till's.
-        if not dice.happens(FaultKind.CLOCK_SKEWED, clocks.skewed / 4, name):
-            return 0
-        return (dice.below(name, 2 * clocks.skew_ms_max + 1) - clocks.skew_ms_max) // 4
 
 
 class _Cashier:
@@ -199,7 +190,71 @@ class _Cashier:
             await self._business.present(life, amount_minor, self._rng)
             self._world.check()
             await self._till.until(lambda: not self._is_busy(life, sale_id), 20)
+            if life.is_on and self._state(life, sale_id) is SaleState.CONFIRMING:
+                await self._have_confirmed(life, sale_id)
+            if life.is_on and self._state(life, sale_id) is SaleState.UNKNOWN:
+                await self._decide_unknown(life, sale_id)
         await self._end(life, sale_id)
+
+    async def _have_confirmed(self, life: Life, sale_id: str) -> None:
+        """Let the holder agree or not, by phone or PIN, or let the cashier give up, or nobody do anything."""
+        world, view, rng = self._world, life.desk.find_sale(sale_id), self._rng
+        assert view.answer is not None
+        payment_id = view.answer.payment_id
+        presented = world.evidence.asked[self._till.terminal_id, view.answer.attempt_id].presented
+        thing = next(
+            one for one in world.things if presented and one.instrument_id == presented.instrument_id
+        )
+        roll = rng.random()
+        if roll < 0.45 and (phones := world.holders.phones_of(thing)):
+            await world.holders.decide(payment_id, rng.choice(phones))
+        elif roll < 0.75:
+            for pin in rng.choice((("",), ("",), ("0000", ""), ("0000", "0000", "0000", ""))):
+                await self._enter_pin(life, sale_id, thing, pin)
+        elif roll < 0.85:
+            await self._order(life.desk.give_up_sale(sale_id))
+        await self._till.until(lambda: self._is_over(life, sale_id), 40)
+
+    async def _enter_pin(self, life: Life, sale_id: str, thing: Thing, pin: str) -> None:
+        """Let a holder type a PIN; an empty one stands for the right one."""
+        world, dealings = self._world, self._world.evidence.dealings
+        if not life.is_on or self._state(life, sale_id) is not SaleState.CONFIRMING:
+            return
+        answer = life.desk.find_sale(sale_id).answer
+        assert answer is not None
+        assert thing.facts is not None
+        sent_ms = world.true_ms()
+        world.pin_wallets[answer.payment_id] = thing.facts.payer.wallet_id
+        if not pin and thing.facts.pin is not None:
+            dealings.agreements[answer.payment_id].append(
+                Agreement(PIN, True, answer.amount_minor, self._till.enrolment.merchant_id, sent_ms)
+            )
+        code = await self._order(life.desk.enter_pin(sale_id, pin or thing.facts.pin or "1111"))
+        if code in ("pin_wrong", "pin_is_locked"):
+            wallet_id = thing.facts.payer.wallet_id
+            dealings.wrong_pins.append(WrongPin(wallet_id, sent_ms, code == "pin_is_locked"))
+
+    async def _decide_unknown(self, life: Life, sale_id: str) -> None:
+        """Have what is unknown taken back, or kept, or leave it to the daemon."""
+        roll = self._rng.random()
+        if roll < 0.25:
+            await self._order(life.desk.reverse_sale(sale_id))
+        elif roll < 0.5:
+            await self._order(life.desk.keep_sale(sale_id))
+
+    async def _order(self, order: Awaitable[object]) -> str | None:
+        """Give the daemon an order; return the code of what came in its way."""
+        try:
+            async with asyncio.timeout(ORDER_S_MAX):
+                await order
+        except TerminalError as error:
+            return error.code
+        except (TimeoutError, PowerLost):
+            return "no_answer"
+        return None
+
+    def _is_over(self, life: Life, sale_id: str) -> bool:
+        return not life.is_on or self._state(life, sale_id) in OVER
 
     async def _end(self, life: Life, sale_id: str) -> None:
         """Cancel what nobody paid, or leave it to its deadline."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.app import make_desk
-from gateway.config import GatewayConfig, RiskSettings
+from gateway.config import CodeSettings, DeadlineSettings, GatewayConfig, RiskSettings
 from gateway.holders.service import HolderService
 from gateway.http.answers import Answer
 from gateway.http.calls import SignedCall
@@ -16,14 +16,16 @@ from gateway.http.dispatch import Dispatcher
 from gateway.merchants.service import MerchantService
 from gateway.merchants.staff import StaffService
 from gateway.office import Office
+from gateway.payments.repair import RepairWorker
 from gateway.pins import PinHasher
 from gateway.vault import Vault
+from simulators.auditor.dealings import HouseRules
 from simulators.faults.dice import Dice
 from simulators.faults.plan import FaultKind, FaultPlan
 from simulators.networks.network import ConnectionBroken
 from simulators.seeds import make_rng
 from tests.simulation.inline_store import Fate, InlineReaders, InlineWriter, make_store, open_database
-from tests.simulation.town import GATEWAY_URL, Town
+from tests.simulation.town import CHEAP_PINS, GATEWAY_URL, Town
 from tests.simulation.trace import Trace
 
 COMMITS_S_MAX = (0.006, 0.006, 0.08)
@@ -31,8 +33,24 @@ COMMITS_S_MAX = (0.006, 0.006, 0.08)
 READS_S_MAX = (0.002, 0.03, 0.4)
 """How long a read may take: the slower they are, the more of them overlap."""
 NAME = "gateway"
-CONFIG = GatewayConfig(risk=RiskSettings(payments_per_window_max=0, unusual_times=0))
-"""Nobody here confirms anything yet, so nobody is asked to."""
+RULES = HouseRules(
+    confirm_ms=20_000,
+    capture_ms=60_000,
+    sweep_ms=5_000,
+    counter_max_minor=2_000,
+)
+"""Deadlines short enough to pass while there is business."""
+
+
+def _config_of(rules: HouseRules) -> GatewayConfig:
+    """Return the settings that the witness knows as the house's rules."""
+    return GatewayConfig(
+        risk=RiskSettings(payments_per_window_max=rules.payments_per_window_max, unusual_times=0),
+        deadlines=DeadlineSettings(
+            confirm_ms=rules.confirm_ms, capture_ms=rules.capture_ms, sweep_ms=rules.sweep_ms
+        ),
+        codes=CodeSettings(counter_max_units=rules.counter_max_minor // 100),
+    )
 
 
 class NoRequestLog:
@@ -58,6 +76,7 @@ class GatewayNode:
         dice: Dice,
         trace: Trace,
         *,
+        rules: HouseRules,
         now_ms: Callable[[], int],
         on_commit: Callable[[], None],
         on_crash: Callable[[], None],
@@ -67,6 +86,7 @@ class GatewayNode:
         self._plan = plan
         self._dice = dice
         self._trace = trace
+        self._config = _config_of(rules)
         self._now_ms = now_ms
         self._on_commit = on_commit
         self._on_crash = on_crash
@@ -108,6 +128,7 @@ class GatewayNode:
         self._trace.note(NAME, f"crashes {why}")
         self.is_up = False
         self._writer.die()
+        self._repairing.cancel()
         for task in self._answering:
             task.cancel()
         self._on_crash()
@@ -138,7 +159,7 @@ class GatewayNode:
         )
         store = make_store(self._writer, readers)
         vault = Vault(self._town.vault_key, draw_nonce=rng.randbytes)
-        pins = PinHasher(run_blocking=run_inline)
+        pins = PinHasher(run_blocking=run_inline, **CHEAP_PINS)
         self._office = Office(
             store=store,
             vault=vault,
@@ -148,10 +169,14 @@ class GatewayNode:
             staff=StaffService(store, pins, rng.randbytes),
         )
         desk = make_desk(
-            CONFIG, self._office, public_url=GATEWAY_URL, now_ms=self._now_ms, entropy=rng.randbytes
+            self._config, self._office, public_url=GATEWAY_URL, now_ms=self._now_ms, entropy=rng.randbytes
         )
         # The log's lines carry real durations, and cost more than the payments here.
         self._dispatcher = Dispatcher(replace(desk, request_log=NoRequestLog()))
+        worker = RepairWorker(
+            desk.store, desk.bell, sweep_ms=self._config.deadlines.sweep_ms, now_ms=self._now_ms
+        )
+        self._repairing = asyncio.create_task(worker.run())
         self.is_up = True
         self._trace.note(NAME, f"starts, life {self._life}")
 

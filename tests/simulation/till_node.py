@@ -20,14 +20,16 @@ from simulators.networks.network import ConnectionBroken, SimulatedNetwork
 from simulators.seeds import make_rng
 from terminal.errors import GatewayUnreachable, JournalUnwritable
 from terminal.gateway_client import GatewayClient, GatewayTimings
+from terminal.gateway_events import EventFollower
 from terminal.journal import Journal, JournalEntry
 from terminal.presentations import PresentationEvent, TermsSource
 from terminal.sale.desk import SaleDesk
-from terminal.sale.resolver import AttemptResolver
+from terminal.sale.resolver import AttemptResolver, UnknownTimes
 from terminal.sale.session import SalePorts
 from terminal.transport import Reply
 from tests.simulation.town import GATEWAY_URL, TillFacts
 from tests.simulation.trace import Trace
+from wire.messages.payments import PaymentAnswer
 from wire.messages.till import SaleEvent
 
 TRY_TIMEOUT_S = 5.0
@@ -35,6 +37,8 @@ ANSWER_DEADLINE_MS = 12_000
 SALE_DEADLINE_MS = 40_000
 RESOLVER_DELAY_MS = 2_000
 RESOLVER_DELAY_MS_MAX = 20_000
+UNKNOWN_TIMES = UnknownTimes(resend_ms=15_000, reverse_after_ms=30_000)
+EVENT_POLL_MS, EVENT_POLL_MS_MAX = 8_000, 20_000
 BOOT_S = 2.0
 EVENTS_KEPT_MAX = 64
 
@@ -210,6 +214,7 @@ class Life:
             entropy=till.rng.randbytes,
             answer_deadline_ms=ANSWER_DEADLINE_MS,
             run_blocking=self.run_blocking,
+            times=UNKNOWN_TIMES,
         )
         self.desk = SaleDesk(ports, deadline_ms=SALE_DEADLINE_MS)
         self.resolver = AttemptResolver(
@@ -223,8 +228,21 @@ class Life:
             monotonic_ns=ports.monotonic_ns,
             jitter=till.rng.random,
             run_blocking=self.run_blocking,
+            times=UNKNOWN_TIMES,
+            on_given_up=self.desk.note_given_up,
         )
-        for work in (self.resolver.run, client.keep_session):
+        self.desk.tell_orders_to(self.resolver.wake)
+        follower = EventFollower(
+            client,
+            till.disk,
+            terminal_id=till.terminal_id,
+            on_payment=self._hear,
+            poll_ms=EVENT_POLL_MS,
+            poll_ms_max=EVENT_POLL_MS_MAX,
+            jitter=till.rng.random,
+            run_blocking=self.run_blocking,
+        )
+        for work in (self.resolver.run, follower.run, client.keep_session):
             self._tasks.append(asyncio.create_task(self._run(work)))
 
     # The readers, as a sale sees them
@@ -265,6 +283,9 @@ class Life:
     def _publish(self, event: SaleEvent) -> None:
         if self.is_on:
             self.till.note_event(event)
+
+    async def _hear(self, answer: PaymentAnswer) -> None:
+        await self.resolver.hear(answer)
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         with contextlib.suppress(PowerLost):

@@ -8,17 +8,21 @@ import functools
 import random
 import sqlite3
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gateway.config import GatewayConfig, StorageSettings
-from gateway.holders.model import ENTRY_MODES_OF, Instrument, InstrumentKind
+from gateway.holders.model import ENTRY_MODES_OF, IdentityLevel, Instrument, InstrumentKind, LimitTier
 from gateway.holders.service import NewInstrument
 from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.model import AccountKind
+from gateway.merchants.model import StaffRole
+from gateway.merchants.staff import StaffService
 from gateway.office import Office, open_office, prepare_storage
+from gateway.pins import PinHasher
 from gateway.vault import load_vault_key
 from simulators.auditor.attempts import Merchant
+from simulators.auditor.dealings import Tier
 from simulators.auditor.evidence import Payer
 from simulators.seeds import make_rng
 from simulators.world.belongings import (
@@ -42,8 +46,30 @@ GATEWAY_URL = "http://gateway.test"
 
 SHOPS = (("Tea House", 140, 2), ("Mill Bakery", 25, 1))
 """Name, fee in basis points, tills."""
-WALLETS = (("ada", 12_000), ("ben", 4_000), ("cho", 900), ("dee", 60_000))
-"""Name and funds; some are soon empty."""
+TIP_MARGIN_BASIS_POINTS = 2_000
+REFUND_LIMIT_MINOR = 1_500
+STAFF_PIN = "7391"
+CHEAP_PINS = {"memory_kib": 64, "iterations": 1}
+"""What a PIN's hash costs here: what is tried out in these worlds is not its strength."""
+TIERS = {
+    IdentityLevel.BASIC: Tier(1_000, 2_500, 4_000, 7_000),
+    IdentityLevel.ANONYMOUS: Tier(500, 800, 1_500, 3_000),
+}
+"""Holders of the other level have no limits beside their instruments'."""
+WALLETS = (
+    ("ada", 12_000, IdentityLevel.VERIFIED, None),
+    ("ben", 4_000, IdentityLevel.VERIFIED, None),
+    ("cho", 900, IdentityLevel.VERIFIED, None),
+    ("dee", 60_000, IdentityLevel.VERIFIED, None),
+    ("eve", 40_000, IdentityLevel.VERIFIED, "1234"),
+    ("fay", 15_000, IdentityLevel.BASIC, "2345"),
+    ("gil", 6_000, IdentityLevel.ANONYMOUS, None),
+    ("hal", 30_000, IdentityLevel.VERIFIED, None),
+)
+"""Name, funds, identity level, PIN; some are soon empty."""
+COUNTER_WALLETS = ("eve", "fay", "gil", "hal")
+"""They pay at counters, whose clerks know what to do with a payment that needs its holder."""
+CONFIRM_ABOVE_MINOR = {"eve-phone": 1_500}
 THINGS = (
     ("ada-phone", "ada", InstrumentKind.PHONE_KEY, 3_000, 4_000),
     ("ben-phone", "ben", InstrumentKind.PHONE_KEY, 1_500, 2_000),
@@ -53,6 +79,11 @@ THINGS = (
     ("dee-card", "dee", InstrumentKind.APPLET_CARD, 5_000, 9_000),
     ("ben-link", "ben", InstrumentKind.NTAG424_CARD, 1_000, 1_500),
     ("dee-link", "dee", InstrumentKind.NTAG424_CARD, 1_500, 2_500),
+    ("eve-phone", "eve", InstrumentKind.PHONE_KEY, 6_000, 12_000),
+    ("fay-phone", "fay", InstrumentKind.PHONE_KEY, 5_000, 6_000),
+    ("fay-watch", "fay", InstrumentKind.PHONE_KEY, 3_000, 5_000),
+    ("gil-phone", "gil", InstrumentKind.PHONE_KEY, 4_000, 4_000),
+    ("hal-phone", "hal", InstrumentKind.PHONE_KEY, 5_000, 9_000),
 )
 """Name, wallet, kind, limits per payment and per day."""
 
@@ -65,6 +96,9 @@ class TillFacts:
     private_key: es256.PrivateKey
     merchant: Merchant
     """The shop it stands in, as the auditor knows one."""
+    manager_id: str
+    cashier_id: str
+    """Who works there; the PIN of both is STAFF_PIN."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +112,9 @@ class ThingFacts:
     """None of a link card."""
     uid: bytes | None
     """Of a link card only."""
+    owner: str = ""
+    pin: str | None = None
+    """Of its wallet."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +156,15 @@ async def _build(folder: Path) -> Town:
 
 async def _open_shops(office: Office, rng: random.Random, now_ms: int) -> list[TillFacts]:
     tills = []
+    staff = StaffService(office.store, PinHasher(**CHEAP_PINS), rng.randbytes)
     for name, fee, till_count in SHOPS:
         merchant = await office.merchants.add_merchant(name, "EUR", fee, now_ms=now_ms)
         location = await office.merchants.add_location(merchant.merchant_id, "Square", now_ms=now_ms)
+        await office.store.set_tip_margin(merchant.merchant_id, TIP_MARGIN_BASIS_POINTS)
+        members = [
+            await staff.add_staff(merchant.merchant_id, role.value, role, STAFF_PIN, now_ms=now_ms)
+            for role in (StaffRole.MANAGER, StaffRole.CASHIER)
+        ]
         for number in range(till_count):
             pending = await office.merchants.add_terminal(
                 merchant.merchant_id, location.location_id, now_ms=now_ms
@@ -138,16 +181,23 @@ async def _open_shops(office: Office, rng: random.Random, now_ms: int) -> list[T
                 currency="EUR",
                 gateway_time_ms=now_ms,
             )
+            await office.store.set_refund_limit(answer.terminal_id, REFUND_LIMIT_MINOR)
             shop = Merchant(merchant.account_id, operator_account_id(AccountKind.FEES, "EUR"), fee)
-            tills.append(TillFacts(answer, key, shop))
+            tills.append(TillFacts(answer, key, shop, *(one.staff_id for one in members)))
     return tills
 
 
 async def _equip_holders(office: Office, now_ms: int) -> list[ThingFacts]:
     wallets = {}
-    for name, funds in WALLETS:
-        wallets[name] = await office.holders.add_wallet(name.title(), "EUR", now_ms=now_ms)
-        await office.holders.fund_wallet(wallets[name].wallet_id, Money(funds, EURO), now_ms=now_ms)
+    for level, tier in TIERS.items():
+        await office.store.set_limit_tier(LimitTier("EUR", level, *asdict(tier).values()))
+    for name, funds, level, pin in WALLETS:
+        wallet = wallets[name] = await office.holders.add_wallet(name.title(), "EUR", now_ms=now_ms)
+        await office.holders.fund_wallet(wallet.wallet_id, Money(funds, EURO), now_ms=now_ms)
+        await office.store.set_identity_level(wallet.wallet_id, level)
+        if pin is not None:
+            await office.holders.set_pin(wallet.wallet_id, pin, PinHasher(**CHEAP_PINS))
+    levels = {name: (level, pin) for name, _, level, pin in WALLETS}
     things = []
     for name, owner, kind, per_payment, per_day in THINGS:
         is_link = kind is InstrumentKind.NTAG424_CARD
@@ -166,7 +216,18 @@ async def _equip_holders(office: Office, now_ms: int) -> list[ThingFacts]:
             ),
             now_ms=now_ms,
         )
-        things.append(ThingFacts(name, kind, _payer(instrument, wallets[owner].account_id), key, uid))
+        level, pin = levels[owner]
+        confirm_above_minor = CONFIRM_ABOVE_MINOR.get(name)
+        if confirm_above_minor is not None:
+            await office.store.set_confirm_above(instrument.instrument_id, confirm_above_minor)
+        payer = replace(
+            _payer(instrument, wallets[owner].account_id),
+            confirm_above_minor=confirm_above_minor,
+            tier=TIERS.get(level),
+            has_pin=pin is not None,
+            has_phone=any(one[1:3] == (owner, InstrumentKind.PHONE_KEY) for one in THINGS),
+        )
+        things.append(ThingFacts(name, kind, payer, key, uid, owner, pin))
     return things
 
 

@@ -7,12 +7,13 @@ become known within HEAL_S. The witness looks after every commit and after every
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.http.calls import SignedCall
+from simulators.auditor.dealings import Dealings, Heard, HouseRules
 from simulators.auditor.evidence import Asked, Evidence
 from simulators.auditor.findings import Finding
 from simulators.auditor.promises import Promise, Told
@@ -25,21 +26,41 @@ from simulators.networks.network import SimulatedNetwork
 from simulators.seeds import make_rng
 from terminal.journal import ATTEMPTS_FILE, Journal
 from tests.simulation.business import Business
-from tests.simulation.gateway_node import GatewayNode
+from tests.simulation.clerk import Clerk
+from tests.simulation.counter import Counter as CounterMachine
+from tests.simulation.gateway_node import RULES, GatewayNode
+from tests.simulation.holders import Holders
 from tests.simulation.people import Hands, make_things, use_of
 from tests.simulation.till_node import TillNode
-from tests.simulation.town import START_MS, Town
+from tests.simulation.town import (
+    COUNTER_WALLETS,
+    REFUND_LIMIT_MINOR,
+    START_MS,
+    TIP_MARGIN_BASIS_POINTS,
+    Town,
+)
 from tests.simulation.trace import Trace
 from wire.messages.base import parse_message
-from wire.messages.payments import PaymentRequest, ReversalRequest
+from wire.messages.payments import PaymentAnswer, PaymentRequest, ReversalRequest
 from wire.messages.till import SaleEvent, SaleEventKind
 from wire.notices import NOTICES, NoticeKind
 
-HEAL_S = 90.0
+HEAL_S = 150.0
 """From the end of all faults to the last word on every attempt: a resolver's longest pause, one send that
-was on its way, and one sale's deadline."""
+was on its way, and one sale's deadline; or a holder's last word, and the deadline of the hold it made."""
 DAY_MS = 86_400_000
 TILLS_MIN = 2
+
+
+def make_dealings(town: Town, rules: HouseRules, now_ms: Callable[[], int]) -> Dealings:
+    """Return what is known of payments' lives before anything has happened."""
+    return Dealings(
+        rules=rules,
+        now_ms=now_ms,
+        tip_margins={one.enrolment.merchant_id: TIP_MARGIN_BASIS_POINTS for one in town.tills},
+        refund_limits={one.enrolment.terminal_id: REFUND_LIMIT_MINOR for one in town.tills},
+        managers={(one.enrolment.merchant_id, one.manager_id) for one in town.tills},
+    )
 
 
 class Violation(Exception):
@@ -72,6 +93,7 @@ class World:
         plan: FaultPlan,
         *,
         show: Callable[[str], None] | None = None,
+        clerks_only: bool = False,
         **options: Any,
     ) -> None:
         """Make the world of a seed.
@@ -79,6 +101,7 @@ class World:
         Args:
             plan: what may go wrong.
             show: told every line of the trace.
+            clerks_only: nobody sells at tills, and clerks have more to do.
             options: `disk_keeps_promises=False` for disks that lie.
         """
         self._loop = asyncio.get_running_loop()
@@ -89,12 +112,19 @@ class World:
         self.dice = Dice(seed)
         self.trace = Trace(self._loop.time, show)
         self._begin_ms = self._draw_beginning()
+        self.plan = plan
+        # In some worlds the second payment of an instrument within ten minutes needs its holder.
+        self.rules = replace(RULES, payments_per_window_max=self.rng.choice((0, 0, 0, 1)))
+        self.has_cashiers = not clerks_only
         self.evidence = Evidence(
             payers={one.payer.instrument_id: one.payer for one in town.things},
             merchants={one.enrolment.merchant_id: one.merchant for one in town.tills},
+            dealings=make_dealings(town, self.rules, self.true_ms),
         )
         self.told: Counter[str] = Counter()
         self._attempts: dict[str, list[str]] = {}
+        self._sent: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        """The attempts that a till's own machine has sent, by terminal."""
         self._heal_s = 0.0
         self._witness: Witness | None = None
         self.gateway = GatewayNode(
@@ -103,6 +133,7 @@ class World:
             plan,
             self.dice,
             self.trace,
+            rules=self.rules,
             now_ms=self.true_ms,
             on_commit=self.look,
             on_crash=self._forget_copies,
@@ -136,7 +167,16 @@ class World:
             true_ms=self.true_ms,
             monotonic_ns=lambda: int(self._loop.time() * 1e9),
         )
-        self.business = Business(self, plan, hands, make_things(self.town, seed))
+        things = self.things = make_things(self.town, seed)
+        self.pin_wallets: dict[str, str] = {}
+        """Whose PIN is typed for a payment at a till."""
+        self.holders = Holders(self, plan, things)
+        self.counter_orders: dict[str, list[tuple[str, int]]] = {}
+        """Orders that clerks began, by merchant: several may be paid at several counters."""
+        shoppers = [one for one in things if one.facts is not None and one.facts.owner in COUNTER_WALLETS]
+        self.clerks = [Clerk(self, CounterMachine(self, till), shoppers, hands) for till in self.tills]
+        self.clerks_at_work: list[asyncio.Task[None]] = []
+        self.business = Business(self, plan, hands, things)
 
     @property
     def findings(self) -> list[Finding]:
@@ -150,9 +190,14 @@ class World:
 
     async def run(self) -> Outcome:
         """Do business, heal, and close the books; end at the first violation."""
+        self.clerks_at_work = [asyncio.create_task(clerk.work()) for clerk in self.clerks]
+        listening = [asyncio.create_task(clerk.listen()) for clerk in self.clerks]
         try:
             await self.business.run()
             await self._heal()
+            for task in listening:
+                task.cancel()
+            await self._read_last_events()
             self._close()
         except Violation:
             pass
@@ -190,9 +235,13 @@ class World:
         self.trace.note(till.name, f"sends {call.method} {call.raw_path[:40]}")
         if (call.method, call.raw_path) == ("POST", "/v1/reversals"):
             self._note_reversal(till, parse_message(call.body, ReversalRequest))
+        if call.method == "POST" and call.raw_path.endswith("/confirmations"):
+            payment_id = call.raw_path.split("/")[-2]
+            self.evidence.dealings.pin_sends[self.pin_wallets[payment_id]] += 1
         if (call.method, call.raw_path) != ("POST", "/v1/payments"):
             return
         request = parse_message(call.body, PaymentRequest)
+        self._sent[till.terminal_id][request.attempt_id] = None
         use = use_of(request.presentation)
         promise = Promise(till.terminal_id, request.attempt_id, request.amount_minor, use=use)
         self.evidence.ask(
@@ -220,9 +269,12 @@ class World:
                 self._attempts.setdefault(event.sale.sale_id, []).append(till.attempt_in_hand())
             case SaleEventKind.APPROVED | SaleEventKind.DECLINED:
                 self._note_word(till, event)
+            case SaleEventKind.CONFIRMING | SaleEventKind.CLOSED:
+                self._hear(event.sale.answer)
             case SaleEventKind.CANCELLED | SaleEventKind.TIMED_OUT:
                 self._note_closed(till, event)
-        self.look()
+        if self._witness is not None:
+            self._witness.listen()
 
     def _note_word(self, till: TillNode, event: SaleEvent) -> None:
         is_approved = event.kind is SaleEventKind.APPROVED
@@ -242,6 +294,21 @@ class World:
             promise = self.evidence.asked[till.terminal_id, attempt_id].promise
             if not promise.refused and (promise.told is None or promise.told.approved):
                 self._object("closed_with_an_open_attempt", attempt_id)
+
+    def _hear(self, answer: PaymentAnswer | None) -> None:
+        if answer is None:
+            self._object("told_without_an_answer", "")
+            return
+        self.evidence.dealings.heard.append(
+            Heard(
+                answer.payment_id,
+                answer.state.value,
+                answer.charged_minor,
+                answer.tip_minor,
+                answer.refunded_minor,
+                is_fresh=False,
+            )
+        )
 
     def _forget_copies(self) -> None:
         """What relays were about to send again dies with their connections to the gateway."""
@@ -264,8 +331,9 @@ class World:
         self.gateway.heal()
         for till in self.tills:
             till.heal()
+        self.evidence.dealings.healed_ms = self.true_ms()
         began_s = self._loop.time()
-        while any(till.has_unknowns() for till in self.tills):
+        while any(till.has_unknowns() for till in self.tills) or self._has_open_business():
             if self._loop.time() - began_s > HEAL_S:
                 break
             await asyncio.sleep(0.25)
@@ -273,6 +341,21 @@ class World:
         self._heal_s = self._loop.time() - began_s
         # What is still on its way must find nothing left to do.
         await self.network.settle()
+
+    def _has_open_business(self) -> bool:
+        """Say whether a clerk waits for a word, or a payment for its deadline."""
+        assert self._witness is not None
+        for task in self.clerks_at_work:
+            if task.done():
+                task.result()
+        return bool(self._witness.lives.open_ids) or not all(task.done() for task in self.clerks_at_work)
+
+    async def _read_last_events(self) -> None:
+        for clerk, task in zip(self.clerks, self.clerks_at_work, strict=True):
+            if not task.done():
+                self._object("clerk_without_an_answer", clerk.counter.name)
+                task.cancel()
+            await clerk.counter.poll_events()
 
     def _close(self) -> None:
         for till in self.tills:
@@ -294,19 +377,18 @@ class World:
                 self.evidence.refuse(till.terminal_id, settled.attempt_id)
             else:
                 answer = settled.answer
+                self._hear(answer)
                 decline = None if answer.decline is None else answer.decline.code
-                # What is closed was approved when it was decided; what closed it came later.
-                is_closed = answer.outcome == "closed"
-                told = Told(
-                    answer.payment_id,
-                    answer.outcome == "approved" or is_closed,
-                    None if is_closed else decline,
-                )
+                told = Told(answer.payment_id, answer.outcome == "approved", decline)
                 if (settled.outcome, settled.code) != (answer.outcome, decline or ""):
                     self._object("journal_contradicts_itself", settled.attempt_id)
-                self.evidence.tell(till.terminal_id, settled.attempt_id, told)
-        for terminal_id, attempt_id in self.evidence.asked:
-            if terminal_id == till.terminal_id and attempt_id not in known:
+                key = till.terminal_id, settled.attempt_id
+                if key in self.evidence.dealings.reversing and answer.outcome != "approved":
+                    self.evidence.dealings.reversed.add(key)
+                if answer.outcome != "closed":
+                    self.evidence.tell(*key, told)
+        for attempt_id in self._sent[till.terminal_id]:
+            if attempt_id not in known:
                 self._object("forgotten", attempt_id)
 
     def _draw_beginning(self) -> int:
