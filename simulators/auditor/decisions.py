@@ -242,12 +242,12 @@ def _nobody_can_confirm(case: _Case) -> bool:
     evidence = case.standing.evidence
     may_be_locked = evidence.dealings.pin_sends[payer.wallet_id] >= PIN_TRIES_MAX
     has_pin = payer.has_pin and case.payment.amount_minor <= pin_max_minor and not may_be_locked
-    wallet_id = payer.wallet_id
-    others = [
-        one for one in evidence.payers.values() if one.wallet_id == wallet_id and "nfc_app" in one.entry_modes
+    phones = [
+        one.instrument_id
+        for one in evidence.payers.values()
+        if one.wallet_id == payer.wallet_id and BY_PHONE in one.entry_modes
     ]
-    suspended = any(one.instrument_id in evidence.suspending for one in others)
-    return not has_pin and (not payer.has_phone or suspended)
+    return not has_pin and all(_is_perhaps_suspended(case.standing, one) for one in phones)
 
 
 def _was_used_before(case: _Case) -> bool:
@@ -285,9 +285,13 @@ def _was_cloned(case: _Case) -> bool:
 
 
 def _may_be_suspended(case: _Case) -> bool:
-    instrument_id = case.presented.instrument_id or ""
-    by_operator = instrument_id in case.standing.evidence.suspending
-    copied = (uses for (owner, _), uses in case.standing.counters.items() if owner == instrument_id)
+    return _is_perhaps_suspended(case.standing, case.presented.instrument_id or "")
+
+
+def _is_perhaps_suspended(standing: Standing, instrument_id: str) -> bool:
+    """Say whether an operator, or two claims under one counter, may have suspended an instrument."""
+    by_operator = instrument_id in standing.evidence.suspending
+    copied = (uses for (owner, _), uses in standing.counters.items() if owner == instrument_id)
     return by_operator or any(len(uses) > 1 for uses in copied)
 
 

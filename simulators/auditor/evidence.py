@@ -35,8 +35,6 @@ class Payer:
     """Of the wallet; None if it has no limits of its own."""
     has_pin: bool = False
     """Whether its wallet has one."""
-    has_phone: bool = False
-    """Whether a phone belongs to its wallet."""
 
     @property
     def unconfirmed_max_minor(self) -> int:

@@ -190,8 +190,12 @@ class Clerk:
             # About when it is over: either may win.
             await asyncio.sleep(rng.uniform(18, 23))
             await holders.decide(answer.payment_id, offer.thing)
-        elif roll < 0.95:
+        elif roll < 0.94:
             await self._reverse(offer.request)
+        else:
+            owner = offer.thing.facts and offer.thing.facts.owner
+            others = [one for one in self._shoppers if one.facts is not None and one.facts.owner != owner]
+            await holders.decide_for_another(answer, self._merchant_id, rng.choice(others))
 
     async def _enter_pins(self, answer: PaymentAnswer, thing: Thing) -> None:
         assert thing.facts is not None

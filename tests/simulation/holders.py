@@ -23,7 +23,7 @@ from simulators.seeds import make_rng
 from tests.simulation.people import QR_LEEWAY_MS, Thing
 from tests.simulation.town import EURO, GATEWAY_URL
 from wire.messages.intents import CounterPayment, CounterView, IntentPayment, IntentView
-from wire.messages.payments import EntryMode
+from wire.messages.payments import EntryMode, PaymentAnswer
 from wire.messages.wallet import WaitingPayment, WalletPayment
 from wire.money import Money
 
@@ -83,14 +83,24 @@ class Holders:
                     return
             await asyncio.sleep(rng.uniform(0.5, 4))
 
-    async def decide_for_another(self, waiting: WaitingPayment, thing: Thing) -> None:
-        """Let somebody say yes to a payment that is not theirs."""
-        with_silence = self.app_of(thing)
+    async def decide_for_another(self, payment: PaymentAnswer, merchant_id: str, thing: Thing) -> None:
+        """Let somebody say yes to a payment of another's wallet, of which they know everything."""
+        assert payment.confirmation is not None
+        waiting = WaitingPayment(
+            payment_id=payment.payment_id,
+            merchant_id=merchant_id,
+            merchant_name="",
+            location_name="",
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            instrument_label="",
+            code=payment.confirmation.code,
+            confirm_by_ms=payment.confirmation.confirm_by_ms,
+        )
         try:
-            answer = await with_silence.decide(waiting, agreed=True)
+            self._hear(await self.app_of(thing).decide(waiting, agreed=True))
         except GatewaySilent:
             return
-        self._hear(answer)
 
     async def pay_code(self, code_text: str, thing: Thing, times: int) -> None:
         """Let a holder scan a till's code and pay what it asks, perhaps more than once."""

@@ -185,6 +185,19 @@ def accept_confirmations_of_another_amount(patch: Patch) -> None:
     patch.setattr(PaymentLifeService, "decide_by_device", lax)
 
 
+def let_anybody_confirm(patch: Patch) -> None:
+    async def find_any(self: Any, wallet_id: str, payment_id: str) -> Any:
+        return await self._readers.read(lambda c: _find_of_anybody(c, payment_id))
+
+    patch.setattr(policies.PolicyQueries, "find_payment_of_wallet", find_any)
+
+
+def _find_of_anybody(connection: Any, payment_id: str) -> Any:
+    statement = "SELECT terminal_id FROM payments WHERE payment_id = ?"
+    row = connection.execute(statement, (payment_id,)).fetchone()
+    return None if row is None else stored_payments.find_payment(connection, row["terminal_id"], payment_id)
+
+
 def take_no_for_yes(patch: Patch) -> None:
     def agree(self: Any, code: str) -> None:
         self.confirm(life.Confirm(self._record.payment_id, ConfirmationWay.DEVICE, self._now_ms + 60_000))
@@ -323,6 +336,7 @@ MUTANTS = [
     of_life(write_no_tombstones, "reversal_lost", "lost"),
     of_life(reverse_only_what_is_open, "told_ended_though_open", "charged_after_reversal"),
     of_life(accept_confirmations_of_another_amount, "confirmed_without_agreement"),
+    of_life(let_anybody_confirm, "confirmed_without_agreement"),
     of_life(take_no_for_yes, "confirmed_without_agreement"),
     of_life(take_any_pin, "confirmed_without_agreement"),
     of_life(never_lock_a_pin, "pin_not_locked"),

@@ -83,6 +83,8 @@ class TillNode:
         )
         self.life: Life | None = None
         self._stirred = asyncio.Event()
+        self.waiting_for_ever: list[asyncio.Future[None]] = []
+        """What parts of dead lives wait for, until the world ends."""
         self.events: deque[SaleEvent] = deque(maxlen=EVENTS_KEPT_MAX)
         self._start()
 
@@ -268,7 +270,10 @@ class Life:
     async def be_alive(self) -> None:
         """Return at once, or never: on a dead machine nothing goes on."""
         if not self.is_on:
-            await asyncio.get_running_loop().create_future()
+            never = asyncio.get_running_loop().create_future()
+            # Kept, or the collector would find a task that nobody waits for, whenever it happens to look.
+            self.till.waiting_for_ever.append(never)
+            await never
 
     def end(self) -> None:
         """Stop everything of this life; nothing of it is told anybody any more."""

@@ -225,7 +225,6 @@ async def _equip_holders(office: Office, now_ms: int) -> list[ThingFacts]:
             confirm_above_minor=confirm_above_minor,
             tier=TIERS.get(level),
             has_pin=pin is not None,
-            has_phone=any(one[1:3] == (owner, InstrumentKind.PHONE_KEY) for one in THINGS),
         )
         things.append(ThingFacts(name, kind, payer, key, uid, owner, pin))
     return things
