@@ -82,7 +82,7 @@ async def make_office(
     vault = Vault(load_vault_key(config.vault_key_path, env))
     holders = HolderService(store, vault, entropy)
     await holders.check_card_keys()
-    pins = PinHasher()
+    pins = PinHasher(vault.derive("pin entries", KEY_BYTES))
     return Office(
         store=store,
         vault=vault,

@@ -1,12 +1,15 @@
 """PINs at rest: argon2id, in its own text form, which carries its salt and its costs.
 
 Four digits are soon tried out by whoever has the hash; the costs make that dear, and the count of tries,
-which is taken before a PIN is judged, makes it impossible for whoever has not.
+which is taken before a PIN is judged, makes it impossible for whoever has not. An entry whose answer was lost
+comes again: known by its mark, it is judged again and counted once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -36,15 +39,27 @@ class PinHasher:
 
     def __init__(
         self,
+        entry_key: bytes,
         *,
         run_blocking: RunBlocking = asyncio.to_thread,
         memory_kib: int = MEMORY_KIB,
         iterations: int = ITERATIONS,
     ) -> None:
+        """Take costs, and the key of the marks.
+
+        Args:
+            entry_key: the same in all processes of a gateway, and not in the database: a mark would tell a
+                PIN to whoever has both.
+        """
+        self._entry_key = entry_key
         self._run_blocking = run_blocking
         self._memory_kib = memory_kib
         self._iterations = iterations
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
+
+    def mark(self, entry_id: str, pin: str) -> bytes:
+        """Return what an entry of a PIN is known by: the same for the same digits under the same id only."""
+        return hmac.digest(self._entry_key, f"{entry_id}\0{pin}".encode("ascii"), hashlib.sha256)
 
     async def hash(self, pin: str, salt: bytes) -> str:
         """Return what is stored of a PIN; `salt` is SALT_BYTES fresh random bytes."""

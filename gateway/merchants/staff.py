@@ -51,14 +51,19 @@ class StaffService:
         """Let somebody leave or come back; NotFound if there is none. Repeatable."""
         await self._store.set_staff_status(check_ulid(staff_id), status)
 
-    async def prove(self, proof: StaffProof, merchant_id: str, needed: StaffRole) -> StaffMember:
+    async def prove(
+        self, proof: StaffProof, merchant_id: str, needed: StaffRole, *, entry_id: str
+    ) -> StaffMember:
         """Return who gave this PIN, if they work at the merchant and may do what needs this role.
+
+        Args:
+            entry_id: of what it was given for; a wrong one that comes again for the same is counted once.
 
         Raises:
             PaymentRefused: `staff_not_allowed`, which does not tell a wrong PIN from a missing right;
                 `staff_locked` after PIN_TRIES_MAX wrong ones.
         """
-        member = await self._store.take_staff_try(proof.staff_id)
+        member = await self._store.take_staff_try(proof.staff_id, self._pins.mark(entry_id, proof.pin))
         if member is None:
             known = await self._store.find_staff(proof.staff_id)
             is_locked = known is not None and known.pin_tries >= PIN_TRIES_MAX

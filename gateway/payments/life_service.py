@@ -94,7 +94,9 @@ class PaymentLifeService:
             return await self._confirm(payment_id, ConfirmationWay.PIN, now_ms)
         if ConfirmationWay.PIN not in payment.confirm_ways:
             raise PaymentRefused(code="confirmation_way_not_allowed")
-        pin_try = await self._store.take_pin_try(payment_id)
+        pin_try = await self._store.take_pin_try(
+            payment_id, self._pins.mark(request.confirmation_id, request.pin)
+        )
         if pin_try is not None and await self._pins.matches(request.pin, pin_try.pin_hash):
             return await self._confirm(payment_id, ConfirmationWay.PIN, now_ms)
         if pin_try is not None and pin_try.try_count < PIN_TRIES_MAX:
@@ -144,7 +146,9 @@ class PaymentLifeService:
             PaymentRefused: the PIN, the right, the terminal's limit of the day, or more than was charged.
         """
         await self._find(payment_id, terminal)
-        member = await self._staff.prove(request.staff, terminal.merchant.merchant_id, StaffRole.MANAGER)
+        member = await self._staff.prove(
+            request.staff, terminal.merchant.merchant_id, StaffRole.MANAGER, entry_id=request.refund_id
+        )
         change = Refund(
             payment_id=payment_id,
             terminal_id=_id_of(terminal),

@@ -72,8 +72,10 @@ class PolicyQueries(ABC):
     async def set_wallet_pin(self, wallet_id: str, pin_hash: str | None) -> None:
         await self._set("set_wallet_pin", wallet_id=wallet_id, pin_hash=pin_hash)
 
-    async def take_pin_try(self, payment_id: str) -> PinTry | None:
-        row = await self._take("take_pin_try", payment_id=payment_id, tries_max=PIN_TRIES_MAX)
+    async def take_pin_try(self, payment_id: str, entry_mark: bytes) -> PinTry | None:
+        row = await self._take(
+            "take_pin_try", payment_id=payment_id, entry_mark=entry_mark, tries_max=PIN_TRIES_MAX
+        )
         return None if row is None else PinTry(row["pin_hash"], row["pin_tries"])
 
     async def add_staff(self, member: StaffMember) -> None:
@@ -89,8 +91,10 @@ class PolicyQueries(ABC):
     async def set_staff_status(self, staff_id: str, status: StaffStatus) -> None:
         await self._set("set_staff_status", staff_id=staff_id, status=status.value)
 
-    async def take_staff_try(self, staff_id: str) -> StaffMember | None:
-        row = await self._take("take_staff_try", staff_id=staff_id, tries_max=PIN_TRIES_MAX)
+    async def take_staff_try(self, staff_id: str, entry_mark: bytes) -> StaffMember | None:
+        row = await self._take(
+            "take_staff_try", staff_id=staff_id, entry_mark=entry_mark, tries_max=PIN_TRIES_MAX
+        )
         return None if row is None else read_staff(row)
 
     async def find_staff(self, staff_id: str) -> StaffMember | None:

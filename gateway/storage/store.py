@@ -236,10 +236,11 @@ class PolicyStore(Protocol):
     async def set_wallet_pin(self, wallet_id: str, pin_hash: str | None) -> None:
         """Set or remove a wallet's PIN and forget wrong tries; NotFound if there is none."""
 
-    async def take_pin_try(self, payment_id: str) -> PinTry | None:
+    async def take_pin_try(self, payment_id: str, entry_mark: bytes) -> PinTry | None:
         """Count a try at the PIN of a payment's wallet, before it is judged, and return what to judge it by.
 
-        None: there is no PIN, or it was wrong PIN_TRIES_MAX times and is locked.
+        The entry that was counted last is not counted again. None: there is no PIN, or it was wrong
+        PIN_TRIES_MAX times and is locked.
         """
 
     async def add_staff(self, member: StaffMember) -> None:
@@ -254,8 +255,11 @@ class PolicyStore(Protocol):
     async def set_staff_status(self, staff_id: str, status: StaffStatus) -> None:
         """Let somebody leave or come back; NotFound if there is none. Repeatable."""
 
-    async def take_staff_try(self, staff_id: str) -> StaffMember | None:
-        """Count a try at somebody's PIN, before it is judged; None if there is none who may try."""
+    async def take_staff_try(self, staff_id: str, entry_mark: bytes) -> StaffMember | None:
+        """Count a try at somebody's PIN, before it is judged; None if there is none who may try.
+
+        The entry that was counted last is not counted again.
+        """
 
     async def find_staff(self, staff_id: str) -> StaffMember | None:
         """Return a member of staff, or None."""

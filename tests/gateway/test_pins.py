@@ -12,7 +12,7 @@ import pytest
 from gateway.pins import AT_ONCE_MAX, SALT_BYTES, PinHasher, check_pin
 from wire.errors import WireError
 
-CHEAP = {"memory_kib": 64, "iterations": 1}
+CHEAP = {"entry_key": bytes(32), "memory_kib": 64, "iterations": 1}
 
 
 async def test_the_right_pin_opens_it_and_no_other_does() -> None:
@@ -31,7 +31,9 @@ async def test_two_people_with_one_pin_are_not_seen_to_have_it() -> None:
 
 
 async def test_by_default_it_costs_what_owasp_asks_for_at_least() -> None:
-    assert (await PinHasher().hash("2580", bytes(SALT_BYTES))).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert (await PinHasher(bytes(32)).hash("2580", bytes(SALT_BYTES))).startswith(
+        "$argon2id$v=19$m=19456,t=2,p=1$"
+    )
 
 
 async def test_no_more_are_judged_at_once_than_the_bound() -> None:

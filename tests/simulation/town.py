@@ -49,7 +49,7 @@ SHOPS = (("Tea House", 140, 2), ("Mill Bakery", 25, 1))
 TIP_MARGIN_BASIS_POINTS = 2_000
 REFUND_LIMIT_MINOR = 1_500
 STAFF_PIN = "7391"
-CHEAP_PINS = {"memory_kib": 64, "iterations": 1}
+CHEAP_PINS = {"entry_key": bytes(32), "memory_kib": 64, "iterations": 1}
 """What a PIN's hash costs here: what is tried out in these worlds is not its strength."""
 TIERS = {
     IdentityLevel.BASIC: Tier(1_000, 2_500, 4_000, 7_000),

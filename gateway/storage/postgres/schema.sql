@@ -126,6 +126,8 @@ CREATE TABLE staff (
     role text COLLATE "C" NOT NULL CHECK (role IN ('cashier', 'manager')),
     pin_hash text NOT NULL,
     pin_tries integer NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
+    -- The mark of the entry that was counted last.
+    pin_entry bytea,
     status text COLLATE "C" NOT NULL CHECK (status IN ('active', 'left')),
     created_ms bigint NOT NULL
 );
@@ -142,6 +144,8 @@ CREATE TABLE wallets (
     -- argon2id; a try is counted before it is judged.
     pin_hash text,
     pin_tries integer NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
+    -- The mark of the entry that was counted last.
+    pin_entry bytea,
     created_ms bigint NOT NULL
 );
 

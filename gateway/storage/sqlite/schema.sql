@@ -113,6 +113,8 @@ CREATE TABLE staff (
     role TEXT NOT NULL CHECK (role IN ('cashier', 'manager')),
     pin_hash TEXT NOT NULL,
     pin_tries INTEGER NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
+    -- The mark of the entry that was counted last.
+    pin_entry BLOB,
     status TEXT NOT NULL CHECK (status IN ('active', 'left')),
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -129,6 +131,8 @@ CREATE TABLE wallets (
     -- argon2id; a try is counted before it is judged.
     pin_hash TEXT,
     pin_tries INTEGER NOT NULL DEFAULT 0 CHECK (pin_tries >= 0),
+    -- The mark of the entry that was counted last.
+    pin_entry BLOB,
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -62,8 +62,8 @@ class Counter:
         request = VoidRequest(void_id=self.till.new_id())
         return await self.post(f"/v1/payments/{payment_id}/voids", request, request.void_id)
 
-    async def confirm(self, payment_id: str, pin: str) -> Any:
-        request = ConfirmRequest(confirmation_id=self.till.new_id(), pin=pin)
+    async def confirm(self, payment_id: str, pin: str, entry_id: str | None = None) -> Any:
+        request = ConfirmRequest(confirmation_id=entry_id or self.till.new_id(), pin=pin)
         return await self.post(f"/v1/payments/{payment_id}/confirmations", request, request.confirmation_id)
 
     async def refund(self, payment_id: str, total_minor: int, staff: StaffProof, **changes: Any) -> Any:
@@ -242,6 +242,20 @@ class TestConfirmation:
         answer = await _decide(counter, payment, agreed=True)
         assert answer.json["state"] == "succeeded"
 
+    async def test_an_entry_whose_answer_is_lost_comes_again_and_is_counted_once(
+        self, counter: Counter
+    ) -> None:
+        await counter.ask_above(1_000)
+        office, wallet_id = counter.shop.office, counter.shop.phone.wallet_id
+        await office.holders.set_pin(wallet_id, PIN, office.pins)
+        payment_id = (await counter.till.pay(counter.shop.request(1_250))).json["payment_id"]
+        entry_id = counter.till.new_id()
+        codes = [(await counter.confirm(payment_id, OTHER_PIN, entry_id)).code for _ in range(5)]
+        assert codes == ["pin_wrong"] * 5
+        # Other digits are another try, whatever id they come under: the second of three.
+        assert (await counter.confirm(payment_id, "1111", entry_id)).code == "pin_wrong"
+        assert (await counter.confirm(payment_id, OTHER_PIN, entry_id)).code == "pin_is_locked"
+
     async def test_a_payment_that_only_a_pin_could_confirm_is_declined_when_it_locks(
         self, counter: Counter
     ) -> None:
@@ -359,8 +373,14 @@ class TestRefunds:
     async def test_three_wrong_pins_lock_a_manager_even_with_the_right_one(self, counter: Counter) -> None:
         manager = await counter.manager()
         payment_id = (await counter.till.pay(counter.shop.request(2_000))).json["payment_id"]
-        for _ in range(3):
-            await counter.refund(payment_id, 500, msgspec.structs.replace(manager, pin=OTHER_PIN))
+        wrong = msgspec.structs.replace(manager, pin=OTHER_PIN)
+        refund_id = counter.till.new_id()
+        for _ in range(5):
+            # The same one again and again, its answers being lost, is one wrong PIN.
+            answer = await counter.refund(payment_id, 500, wrong, refund_id=refund_id)
+            assert answer.code == "staff_not_allowed"
+        for _ in range(2):
+            await counter.refund(payment_id, 500, wrong)
         answer = await counter.refund(payment_id, 500, manager)
         assert (answer.status, answer.code) == (403, "staff_locked")
         await counter.shop.office.staff.set_pin(manager.staff_id, PIN)

@@ -77,7 +77,7 @@ WHERE t.terminal_id = :terminal_id
     ) <= t.refund_limit_minor
 
 -- name: reset_pin_tries
-UPDATE wallets SET pin_tries = 0
+UPDATE wallets SET pin_tries = 0, pin_entry = NULL
 WHERE wallet_id = (
     SELECT i.wallet_id FROM payments AS p JOIN instruments AS i USING (instrument_id)
     WHERE p.payment_id = :payment_id

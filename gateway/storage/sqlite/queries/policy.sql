@@ -13,7 +13,7 @@ UPDATE instruments SET confirm_above_minor = :confirm_above_minor WHERE instrume
 UPDATE wallets SET identity_level = :identity_level WHERE wallet_id = :wallet_id
 
 -- name: set_wallet_pin
-UPDATE wallets SET pin_hash = :pin_hash, pin_tries = 0 WHERE wallet_id = :wallet_id
+UPDATE wallets SET pin_hash = :pin_hash, pin_tries = 0, pin_entry = NULL WHERE wallet_id = :wallet_id
 
 -- name: set_limit_tier
 INSERT INTO limit_tiers (
@@ -29,12 +29,14 @@ SET confirm_above_minor = excluded.confirm_above_minor, pin_max_minor = excluded
 SELECT * FROM limit_tiers ORDER BY currency, identity_level
 
 -- name: take_pin_try
-UPDATE wallets SET pin_tries = pin_tries + 1
+UPDATE wallets
+SET pin_tries = pin_tries + CASE WHEN pin_entry IS :entry_mark THEN 0 ELSE 1 END,
+    pin_entry = :entry_mark
 WHERE wallet_id = (
         SELECT i.wallet_id FROM payments AS p JOIN instruments AS i USING (instrument_id)
         WHERE p.payment_id = :payment_id
     )
-    AND pin_hash IS NOT NULL AND pin_tries < :tries_max
+    AND pin_hash IS NOT NULL AND (pin_tries < :tries_max OR pin_entry IS :entry_mark)
 RETURNING pin_hash, pin_tries
 
 -- name: add_staff
@@ -45,21 +47,23 @@ VALUES (:staff_id, :merchant_id, :name, :role, :pin_hash, :status, :created_ms)
 SELECT * FROM staff WHERE staff_id > :after_id ORDER BY staff_id LIMIT :rows_max
 
 -- name: set_staff_pin
-UPDATE staff SET pin_hash = :pin_hash, pin_tries = 0 WHERE staff_id = :staff_id
+UPDATE staff SET pin_hash = :pin_hash, pin_tries = 0, pin_entry = NULL WHERE staff_id = :staff_id
 
 -- name: set_staff_status
 UPDATE staff SET status = :status WHERE staff_id = :staff_id
 
 -- name: take_staff_try
-UPDATE staff SET pin_tries = pin_tries + 1
-WHERE staff_id = :staff_id AND status = 'active' AND pin_tries < :tries_max
+UPDATE staff
+SET pin_tries = pin_tries + CASE WHEN pin_entry IS :entry_mark THEN 0 ELSE 1 END,
+    pin_entry = :entry_mark
+WHERE staff_id = :staff_id AND status = 'active' AND (pin_tries < :tries_max OR pin_entry IS :entry_mark)
 RETURNING *
 
 -- name: find_staff
 SELECT * FROM staff WHERE staff_id = :staff_id
 
 -- name: reset_staff_tries
-UPDATE staff SET pin_tries = 0 WHERE staff_id = :staff_id
+UPDATE staff SET pin_tries = 0, pin_entry = NULL WHERE staff_id = :staff_id
 
 -- name: add_intent
 INSERT INTO intents (
