@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTEST_ARGS ?= -n auto
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test sim crash check format lock bench bench-readers wheel clean
+.PHONY: help setup demo test sim faults crash check format lock bench bench-readers wheel clean
 
 help: ## what can be made here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -21,6 +21,10 @@ test: setup ## the full test suite
 
 sim: setup ## whole systems under virtual time, 10,000 seeds with faults (SEEDS=n, SEED=k shows one, FIRST, FAULTS)
 	@SEEDS="$(SEEDS)" SEED="$(SEED)" FIRST="$(FIRST)" FAULTS="$(FAULTS)" $(BIN)/python -m tests.simulation
+
+faults: setup ## the worst with real processes: offline drain, gateway killed, pcscd restarted (SEED, FAULTS_KILLS)
+	@SEED="$(SEED)" FAULTS_ORDERS="$(FAULTS_ORDERS)" FAULTS_KILLS="$(FAULTS_KILLS)" \
+		$(BIN)/python -m tests.acceptance.faults
 
 crash: setup ## kill gateways and databases under load, 50 times each (CRASH_CYCLES, CRASH_SEED)
 	@$(BIN)/python -m tests.acceptance.crash

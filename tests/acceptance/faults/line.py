@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 CHUNK_BYTES: Final = 65_536
+PAYMENT: Final = b"POST /v1/payments "
+"""How an attempt begins; it comes as one chunk, being small."""
 
 
 class LineState(Enum):
@@ -24,6 +27,14 @@ class LineState(Enum):
     """Requests arrive; of the answers nothing comes back, and the connection breaks."""
     CUT = "cut"
     """Nobody is reached."""
+
+
+class Moment(Enum):
+    """Where an attempt is when something happens."""
+
+    BEFORE_IT_ARRIVES = "before it arrives"
+    WHILE_IT_IS_DECIDED = "while it is decided"
+    BEFORE_THE_ANSWER_ARRIVES = "before the answer arrives"
 
 
 class Line:
@@ -37,6 +48,11 @@ class Line:
         self.lost_count = 0
         """Answers that were on their way and did not arrive."""
         self._lost = asyncio.Condition()
+        self._blow: tuple[Moment, Callable[[], None]] | None = None
+
+    def strike_once(self, moment: Moment, blow: Callable[[], None]) -> None:
+        """Have something happen to the next attempt that passes, at one moment of it."""
+        self._blow = moment, blow
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
@@ -98,13 +114,26 @@ class Line:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(CHUNK_BYTES):
+                is_attempt = chunk.startswith(PAYMENT)
+                if is_attempt:
+                    self._strike(Moment.BEFORE_IT_ARRIVES)
                 writer.write(chunk)
                 await writer.drain()
+                if is_attempt:
+                    self._strike(Moment.WHILE_IT_IS_DECIDED)
         writer.transport.abort()
+
+    def _strike(self, moment: Moment) -> None:
+        if self._blow is not None and self._blow[0] is moment:
+            blow, self._blow = self._blow[1], None
+            blow()
 
     async def _pump_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(CHUNK_BYTES):
+                if self._blow is not None and b'"attempt_id"' in chunk:
+                    self._strike(Moment.BEFORE_THE_ANSWER_ARRIVES)
+                    break
                 if self._state is LineState.LOSES_ANSWERS:
                     async with self._lost:
                         self.lost_count += 1
