@@ -12,6 +12,7 @@ import pytest
 from simulators.faults.plan import CALM, FaultPlan
 from tests.simulation import inline_store
 from tests.simulation.run import run_seed
+from tests.simulation.town import make_town
 
 Patch = pytest.MonkeyPatch
 
@@ -51,6 +52,8 @@ def mutant(breaks: Callable[[Patch], None], *codes: str, **named: Any) -> Any:
 
 def expect_objection(mutant: Mutant, patch: Patch) -> None:
     """Break the product, and fail unless the witness says so within a bounded number of seeds."""
+    # Built once for all tests of a process, so not by a broken product.
+    make_town()
     mutant.breaks(patch)
     seen: set[str] = set()
     for seed in range(mutant.seeds_max):

@@ -36,10 +36,11 @@ def test_a_code_is_snake_case_and_finds_itself(notice: Notice) -> None:
 
 def test_no_code_is_there_twice() -> None:
     """Read from the source: in the finished dictionary a second row would only have won."""
-    source = Path(notices.__file__).read_text(encoding="utf-8")
+    sources = Path(notices.__file__).parent.glob("*.py")
     rows = [
         node.elts[0].value
-        for node in ast.walk(ast.parse(source))
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
         if isinstance(node, ast.Tuple) and len(node.elts) >= 3 and isinstance(node.elts[0], ast.Constant)
     ]
     assert sorted(map(str, rows)) == sorted(NOTICES)
@@ -75,7 +76,7 @@ def test_an_unknown_code_is_our_own_mistake() -> None:
 
 
 def test_every_code_the_wire_raises_has_a_notice() -> None:
-    package = Path(notices.__file__).parent
+    package = Path(errors.__file__).parent
     raised = {
         keyword.value.value
         for path in package.rglob("*.py")
