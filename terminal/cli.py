@@ -81,6 +81,9 @@ def sale(
     amount: Annotated[str, typer.Argument(help="In major units, such as 12.50.")],
     currency: Annotated[str | None, typer.Option(help="ISO 4217; by default the shop's.")] = None,
     order: Annotated[str | None, typer.Option(help="Your own reference of the order.")] = None,
+    order_total: Annotated[
+        str | None, typer.Option(help="All of the order, where this payment is a part of it.")
+    ] = None,
     hold: Annotated[bool, typer.Option(help="Hold the amount; charge it by `payments capture`.")] = False,
     tip_max: Annotated[
         str | None, typer.Option(help="How much of the amount is kept for a tip; only with --hold.")
@@ -95,7 +98,9 @@ def sale(
     from wire.messages.till import SaleState
 
     settings = _load(config)
-    wish = SaleWish(amount, currency=currency, order_id=order, is_hold=hold, tip_max=tip_max)
+    wish = SaleWish(
+        amount, currency=currency, order_id=order, order_total=order_total, is_hold=hold, tip_max=tip_max
+    )
     state = asyncio.run(sell(_client(settings), wish, language=settings.language))
     if state is SaleState.UNKNOWN:
         raise typer.Exit(EXIT_UNKNOWN)

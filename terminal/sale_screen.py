@@ -16,7 +16,7 @@ from rich.text import Text
 
 from terminal.errors import SaleRefused
 from terminal.till_client import DaemonGone, TillClient
-from wire.messages.payments import CaptureMode, ConfirmationWay
+from wire.messages.payments import CaptureMode, ConfirmationWay, OrderDetails
 from wire.messages.till import SaleEvent, SaleEventKind, SaleRequest, SaleState, SaleView
 from wire.money import find_currency, format_minor, parse_money
 from wire.notices import CHINESE, ENGLISH, NOTICES
@@ -106,6 +106,7 @@ class SaleWish:
     amount: str
     currency: str | None = None
     order_id: str | None = None
+    order_total: str | None = None
     is_hold: bool = False
     tip_max: str | None = None
 
@@ -124,7 +125,7 @@ async def sell(client: TillClient, wish: SaleWish, *, language: str) -> SaleStat
     async with client:
         code = wish.currency or (await client.find_daemon()).currency
         currency = find_currency(code)
-        tip_max = wish.tip_max
+        tip_max, total = wish.tip_max, wish.order_total
         try:
             request = SaleRequest(
                 amount_minor=parse_money(wish.amount, currency).minor,
@@ -132,6 +133,7 @@ async def sell(client: TillClient, wish: SaleWish, *, language: str) -> SaleStat
                 order_id=wish.order_id,
                 capture=CaptureMode.MANUAL if wish.is_hold else CaptureMode.AUTOMATIC,
                 tip_max_minor=0 if tip_max is None else parse_money(tip_max, currency).minor,
+                order=None if total is None else OrderDetails(parse_money(total, currency).minor),
             )
         except ValueError as error:
             raise SaleRefused(str(error), code="amount_invalid") from None

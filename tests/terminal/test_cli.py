@@ -22,7 +22,8 @@ from tests.terminal.conftest import (
     make_presentation,
     reset_unread,
 )
-from wire.messages.payments import ConfirmationWay
+from wire.messages.base import parse_message
+from wire.messages.payments import ConfirmationWay, PaymentRequest
 from wire.messages.till import SaleEventKind
 
 PROGRAM = str(Path(sys.executable).parent / "tapscan-terminal")
@@ -248,13 +249,18 @@ async def test_hold_is_captured_and_refunded_on_the_command_line(
     start_till: StartTill, run_command: Run, gateway: GatewayStandIn
 ) -> None:
     till = await start_till()
-    process = await run_command("sale", "15.00", "--hold", "--tip-max", "2.50", "--order", "table-7")
+    process = await run_command(
+        "sale", "15.00", "--hold", "--tip-max", "2.50", "--order", "table-7", "--order-total", "30"
+    )
     await till.wait_for(SaleEventKind.ARMED)
     till.readers.present(make_presentation())
     answer = (await till.wait_for(SaleEventKind.APPROVED)).sale.answer
     assert answer is not None
     code, out, _ = await finish(process)
     assert (code, "HELD" in out) == (0, True)
+    order = parse_message(gateway.payments[0].body, PaymentRequest).order
+    assert order is not None
+    assert order.amount_minor == 3_000
     captured = await run_command("payments", "capture", answer.payment_id, "12.50", "--tip", "2")
     code, out, err = await finish(captured)
     assert (code, out, err.startswith("order id ")) == (0, "succeeded\n", True)
