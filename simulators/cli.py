@@ -1,4 +1,4 @@
-"""`tapscan-sim`: one card, one phone, a whole world, or the demo.
+"""`tapscan-sim`: one card, one phone, its wallet, a whole world, or the demo.
 
 Only this module reads the clock and the system's randomness. Each command imports what it needs when it
 is called, so that help answers at once and a card does not load OpenCV.
@@ -19,6 +19,7 @@ from simulators.errors import SimulatorError
 from wire.errors import WireError
 
 if TYPE_CHECKING:
+    from simulators.hands import CardSetup
     from simulators.world.file import WorldFile
 
 SLOT_DEFAULT: Final = "Virtual PCD 00 00:35963"
@@ -34,6 +35,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+wallet = typer.Typer(help="What a holder does in the wallet on the phone.", no_args_is_help=True)
+app.add_typer(wallet, name="wallet")
 
 
 class FieldChoice(StrEnum):
@@ -89,12 +94,21 @@ def card(
     keys_folder: Annotated[
         Path | None, typer.Option(help="Write the NTAG 424 batch's key files here.")
     ] = None,
+    allowance: Annotated[
+        str | None, typer.Option(help="Set so much aside first, to pay where a till is offline.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="Of the allowance.")] = "EUR",
+    gateway: Annotated[str | None, typer.Option(help="Address of the gateway, for an allowance.")] = None,
 ) -> None:
     """Put one simulated card on a field and tap it: on Enter, or every few seconds."""
     from simulators.hands import CardSetup, run_card
 
     setup = CardSetup(kind.value, field.value, port, slot, name, seed, counter, every_s, keys_folder)
-    run_card(setup, typer.echo)
+    credential = None
+    if allowance is not None:
+        credential = _ask_credential(setup, allowance, currency, gateway)
+        typer.echo(f"set aside: {allowance} {currency}")
+    run_card(setup, typer.echo, credential)
 
 
 @app.command()
@@ -122,6 +136,50 @@ def phone(
         form, output.value, file, port, distortion, cap, currency, life_s, age_s, gateway, name, seed, counter
     )
     run_phone(setup, typer.echo, _now_ms, os.urandom)
+
+
+GatewayOption = Annotated[
+    str, typer.Option(help="Address of the gateway, as it calls itself (listen.public_url).")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Agree without being asked.")]
+
+
+@wallet.command("scan")
+def scan_code(
+    code: Annotated[str, typer.Argument(help="The text of a till's code, or of a counter's sticker.")],
+    gateway: GatewayOption,
+    amount: Annotated[
+        str | None, typer.Option(help="For a sticker that leaves the amount to the payer.")
+    ] = None,
+    yes: YesOption = False,
+    name: NameOption = "phone",
+    seed: SeedOption = SEED_DEFAULT,
+    counter: CounterOption = 0,
+) -> None:
+    """Scan a till's code, see merchant and amount as they are registered, and pay.
+
+    Exits 0 only when it is paid.
+    """
+    from simulators.wallet_hands import WalletSetup, pay_code
+
+    setup = WalletSetup(gateway, name, seed, counter, _now_ms, os.urandom)
+    ask = _agree if yes else typer.confirm
+    raise typer.Exit(0 if asyncio.run(pay_code(setup, code, amount, ask, typer.echo)) else 1)
+
+
+@wallet.command("confirm")
+def confirm_payments(
+    gateway: GatewayOption,
+    yes: YesOption = False,
+    name: NameOption = "phone",
+    seed: SeedOption = SEED_DEFAULT,
+) -> None:
+    """Agree to the payments that wait for this holder, or refuse them."""
+    from simulators.wallet_hands import WalletSetup, confirm
+
+    setup = WalletSetup(gateway, name, seed, 0, _now_ms, os.urandom)
+    if not asyncio.run(confirm(setup, _agree if yes else typer.confirm, typer.echo)):
+        typer.echo("nothing waits")
 
 
 @app.command()
@@ -168,6 +226,23 @@ def demo(
 
     setup = DemoSetup(_load(world_file, seed), world_file, scenario, folder, once=once, picture=picture)
     raise typer.Exit(run_demo(setup))
+
+
+def _ask_credential(setup: CardSetup, allowance: str, currency: str, gateway: str | None) -> bytes:
+    from simulators.hands import draw_card_key
+    from simulators.wallet_hands import WalletSetup, ask_credential
+    from wire.money import find_currency, parse_money
+
+    if gateway is None:
+        raise SimulatorError("an allowance comes from a gateway: say which with --gateway")
+    wallet_setup = WalletSetup(gateway, setup.name, setup.seed, setup.counter, _now_ms, os.urandom)
+    amount = parse_money(allowance, find_currency(currency))
+    return asyncio.run(ask_credential(wallet_setup, draw_card_key(setup), amount))
+
+
+def _agree(question: str) -> bool:
+    typer.echo(f"{question} yes")
+    return True
 
 
 def _load(path: Path, seed: int | None) -> WorldFile:

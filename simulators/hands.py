@@ -31,6 +31,7 @@ from simulators.world.messages import CodeForm
 if TYPE_CHECKING:
     from simulators.phones.phone import Phone
     from simulators.screens.render import GreyImage
+    from wire.es256 import PrivateKey
 
 HOLD_S: Final = 1.0
 """How long the card lies on the field at each tap."""
@@ -75,8 +76,11 @@ class PhoneSetup:
     counter: int
 
 
-def run_card(setup: CardSetup, write_line: WriteLine) -> None:
+def run_card(setup: CardSetup, write_line: WriteLine, credential: bytes | None = None) -> None:
     """Put a card on a field and tap it until Ctrl-C, or until the developer's input ends.
+
+    Args:
+        credential: what the card may spend where a till is offline, if it may.
 
     Raises:
         DeviceOff, SimulatorError: the field or the card cannot be had like this.
@@ -84,7 +88,7 @@ def run_card(setup: CardSetup, write_line: WriteLine) -> None:
     from simulators.world.devices import make_field, parse_slot
     from simulators.world.file import FieldKind
 
-    card = make_card(setup)
+    card = make_card(setup, credential)
     field = make_field(FieldKind(setup.field), port=setup.port, slot=parse_slot(setup.slot))
     field.start()
     try:
@@ -101,9 +105,21 @@ def run_card(setup: CardSetup, write_line: WriteLine) -> None:
         field.stop()
 
 
-def make_card(setup: CardSetup) -> Card:
+def draw_card_key(setup: CardSetup) -> PrivateKey:
+    """Draw the key that an applet card signs with.
+
+    Raises:
+        SimulatorError: another kind of card signs nothing of ours.
+    """
+    if _INSTRUMENT_KINDS[setup.kind] != APPLET_CARD:
+        raise SimulatorError("only an applet card can hold an allowance")
+    return draw_key_of(setup.seed, APPLET_CARD, setup.name)
+
+
+def make_card(setup: CardSetup, credential: bytes | None = None) -> Card:
     """Make the card of that kind, name and seed, its counter where the developer says it stands."""
     from simulators.cards.ntag424_card import Ntag424Card
+    from simulators.cards.offline_allowance import OfflineAllowance
     from simulators.cards.payment_card import PaymentCard
     from simulators.seeds import make_rng
     from wire.cards.ntag424.keys import diversify_file_key
@@ -114,7 +130,9 @@ def make_card(setup: CardSetup) -> Card:
     if kind == UID_TAG:
         return make_uid_tag(setup.seed, setup.name)
     if kind == APPLET_CARD:
-        return PaymentCard(draw_key_of(setup.seed, kind, setup.name), rng=rng, counter=setup.counter)
+        allowance = None if credential is None else OfflineAllowance(credential)
+        key = draw_key_of(setup.seed, kind, setup.name)
+        return PaymentCard(key, rng=rng, counter=setup.counter, allowance=allowance)
     keys, uid = draw_card_keys(setup.seed), draw_uid_of(setup.seed, setup.name)
     file_key = diversify_file_key(keys.file_master, uid)
     return Ntag424Card(uid, keys.meta_key, file_key, LINK_BASE, rng=rng, counter=setup.counter)

@@ -18,6 +18,7 @@ from gateway.audit import audit
 from gateway.holders.model import InstrumentKind
 from gateway.holders.service import NewInstrument
 from gateway.office import Office, open_office
+from gateway.payments.till_codes import TillCodeWriter
 from simulators.auditor.books import Books, check_books
 from simulators.auditor.findings import Finding
 from simulators.cards.payment_card import PaymentCard
@@ -47,6 +48,7 @@ class Shopfront:
     phone: Phone
     phone_key: es256.PrivateKey
     wallet_id: str
+    instrument_id: str
     http: aiohttp.ClientSession
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -85,6 +87,19 @@ class Shopfront:
         async with open_office(self.gateway.config, {}, os.urandom) as office:
             return (await office.holders.find_wallet(self.wallet_id)).available_minor
 
+    async def ask_above(self, amount_minor: int) -> None:
+        """Have the holder asked above an amount."""
+        async with open_office(self.gateway.config, {}, os.urandom) as office:
+            await office.store.set_confirm_above(self.instrument_id, amount_minor)
+
+    async def sticker_text(self) -> str:
+        """Return what the sticker at this till's counter says."""
+        terminal_id = (await self.till.find_daemon()).terminal_id
+        async with open_office(self.gateway.config, {}, os.urandom) as office:
+            terminal = await office.store.find_terminal(terminal_id)
+        assert terminal is not None
+        return TillCodeWriter(self.line.url, self.gateway.config.codes).write_sticker(terminal)
+
 
 @contextlib.asynccontextmanager
 async def open_shopfront(
@@ -95,10 +110,11 @@ async def open_shopfront(
     gateway_settings: str = "",
     till_settings: str = "",
     environment: Mapping[str, str] | None = None,
+    phone_key: es256.PrivateKey | None = None,
 ) -> AsyncIterator[Shopfront]:
     """Furnish a shop, start its gateway and its till, and end every process at the end of the block."""
     rng = random.Random(seed)
-    phone_key = draw_private_key(rng)
+    phone_key = phone_key or draw_private_key(rng)
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         line = await stack.enter_async_context(Line())
@@ -108,9 +124,11 @@ async def open_shopfront(
         stack.push_async_callback(gateway.end)
         till = Till(folder / "till", line.url, devices, http, settings=till_settings, environment=environment)
         async with open_office(gateway.config, {}, os.urandom) as office:
-            code, wallet_id = await _furnish(office, phone_key)
+            code, wallet_id, instrument_id = await _furnish(office, phone_key)
         phone = Phone(phone_key, rng=rng, token_pan="4111111111111111")
-        shopfront = Shopfront(folder, rng, line, gateway, till, phone, phone_key, wallet_id, http)
+        shopfront = Shopfront(
+            folder, rng, line, gateway, till, phone, phone_key, wallet_id, instrument_id, http
+        )
         await shopfront.start_gateway()
         await till.enrol(code)
         await till.start()
@@ -119,8 +137,12 @@ async def open_shopfront(
         yield shopfront
 
 
-async def _furnish(office: Office, phone_key: es256.PrivateKey) -> tuple[str, str]:
-    """Register a shop with one till and a holder with one phone; return enrolment code and wallet id."""
+async def _furnish(office: Office, phone_key: es256.PrivateKey) -> tuple[str, str, str]:
+    """Register a shop with one till and a holder with one phone.
+
+    Returns:
+        Enrolment code, wallet id, instrument id.
+    """
     now_ms = _now_ms()
     merchant = await office.merchants.add_merchant("Fault Lane Bakery", "EUR", 25, now_ms=now_ms)
     place = await office.merchants.add_location(merchant.merchant_id, "No 12", now_ms=now_ms)
@@ -130,8 +152,8 @@ async def _furnish(office: Office, phone_key: es256.PrivateKey) -> tuple[str, st
     new = NewInstrument(
         wallet.wallet_id, InstrumentKind.PHONE_KEY, es256.dump_public_key(phone_key.public_key())
     )
-    await office.holders.add_instrument(new, now_ms=now_ms)
-    return pending.enrolment_code, wallet.wallet_id
+    instrument = await office.holders.add_instrument(new, now_ms=now_ms)
+    return pending.enrolment_code, wallet.wallet_id, instrument.instrument_id
 
 
 class HookedCard:

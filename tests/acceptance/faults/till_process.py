@@ -105,11 +105,15 @@ class Till:
         request = SaleRequest(amount_minor=amount_minor, order_id=order_id, deadline_ms=SALE_DEADLINE_MS)
         return parse_message(await self.call("POST", "/v1/sales", dump_message(request)), SaleView)
 
+    async def find_sale(self, sale_id: str) -> SaleView:
+        """Return a sale as it stands."""
+        return parse_message(await self.call("GET", f"/v1/sales/{sale_id}"), SaleView)
+
     async def wait_for_sale(self, sale_id: str) -> SaleView:
         """Return the sale once it is no longer open."""
         async with asyncio.timeout(WAIT_S):
             while True:
-                sale = parse_message(await self.call("GET", f"/v1/sales/{sale_id}"), SaleView)
+                sale = await self.find_sale(sale_id)
                 if sale.state not in OPEN_STATES:
                     return sale
 
