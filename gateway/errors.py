@@ -32,7 +32,7 @@ class GatewayError(Exception):
 
 
 class StoreUnavailable(GatewayError):
-    """The store cannot be written or read at present; nothing of the request was booked."""
+    """The store cannot be written or read at present; sent again, what was booked after all is found."""
 
     code = "store_unavailable"
     retryable = True

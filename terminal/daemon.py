@@ -12,26 +12,24 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from terminal.config import LoggingSettings, TerminalConfig, check_gateway_url
 from terminal.data_folder import DaemonLock, prepare_folder
 from terminal.disk import Disk, FolderDisk
+from terminal.enrolment import enrol_terminal
 from terminal.errors import ConfigurationError
 from terminal.gateway_client import GatewayClient, GatewayTimings
 from terminal.gateway_events import EventFollower
 from terminal.http_transport import HttpTransport
-from terminal.identity import Identity, is_enrolled, load_identity, prepare_enrolment_key, store_identity
-from terminal.journal import Journal, read_journal
+from terminal.identity import Identity, load_identity
+from terminal.journal import Journal
 from terminal.offline.desk import OfflineDesk
 from terminal.offline.gateway import OfflineGatewayClient
 from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
-from terminal.offline.queue import OfflineQueue
 from terminal.payment_desk import PaymentDesk
 from terminal.presentations import PresentationEvent, TermsSource
 from terminal.receipt_desk import ReceiptDesk
@@ -43,13 +41,12 @@ from terminal.sale.till_codes import TillCodes
 from terminal.till_api.routes import TillApi, make_till_app
 from wire import es256
 from wire.ids import ENTROPY_BYTES, make_ulid
-from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
+from wire.messages.enrolment import EnrolmentAnswer
 from wire.messages.payments import PaymentAnswer
 from wire.messages.till import DaemonEvent, DaemonEventKind, DaemonView, ReaderView, SaleEvent
 
 PROBE_INTERVAL_MS: Final = 15_000
 HTTP_STOP_GRACE_S: Final = 2.0
-SOFTWARE: Final = "tapscan-terminal/0.1"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -178,34 +175,15 @@ async def serve(config: TerminalConfig, on_ready: Callable[[RunningDaemon], None
 async def enrol(
     config: TerminalConfig, gateway_url: str | None, code: str, *, again: bool
 ) -> EnrolmentAnswer:
-    """Introduce this terminal to its gateway and store who it is.
-
-    The key is on disk before it is sent: if the answer is lost, call this again with the same code.
-
-    Args:
-        gateway_url: by default the configured one.
-        again: replace an identity that is already stored.
-
-    Raises:
-        ConfigurationError: no gateway address; already enrolled; attempts of the old identity open.
-        GatewayRefused, GatewayUnreachable: not enrolled (yet).
-    """
-    url = check_gateway_url(
-        gateway_url or config.gateway.url or "",
-        plain_http_allowed=config.gateway.plain_http_allowed,
+    """Enrol this terminal, as terminal/enrolment.py does, with this process's clock and randomness."""
+    return await enrol_terminal(
+        config,
+        gateway_url,
+        code,
+        lambda url, key: _make_client_for(config, url, key, SURROUNDINGS),
+        idempotency_key=make_ulid(SURROUNDINGS.now_ms(), SURROUNDINGS.entropy(ENTROPY_BYTES)),
+        again=again,
     )
-    folder = prepare_folder(config.data_path)
-    with DaemonLock(folder):
-        _check_may_enrol(folder, again=again)
-        key = prepare_enrolment_key(folder, lambda: ec.generate_private_key(ec.SECP256R1()))
-        request = EnrolmentRequest(
-            code=code, public_key=es256.dump_public_key(key.public_key()), software=SOFTWARE
-        )
-        idempotency_key = make_ulid(SURROUNDINGS.now_ms(), SURROUNDINGS.entropy(ENTROPY_BYTES))
-        async with _make_client_for(config, url, key, SURROUNDINGS) as client:
-            answer = await client.enrol(request, idempotency_key=idempotency_key)
-        store_identity(folder, Identity(key, url, answer))
-    return answer
 
 
 def configure_logging(settings: LoggingSettings) -> None:
@@ -464,24 +442,6 @@ def _make_client_for(
         jitter=surroundings.jitter,
         on_exchange=on_exchange,
     )
-
-
-def _check_may_enrol(folder: Path, *, again: bool) -> None:
-    if not is_enrolled(folder):
-        return
-    if not again:
-        raise ConfigurationError("this terminal is already enrolled; --again gives it a new identity")
-    identity = load_identity(folder)
-    queue = OfflineQueue(FolderDisk(folder), identity.private_key)
-    queue.close()
-    if queue.depth:
-        # They are sealed by the key that would be replaced, and nobody else could hand them in.
-        raise ConfigurationError(
-            f"{queue.depth} payments accepted offline wait: run the daemon, `tapscan-terminal offline drain`"
-        )
-    if any(entry.outcome == "unresolved" for entry in read_journal(FolderDisk(folder))):
-        # The gateway would not tell a new terminal what became of another one's attempts.
-        raise ConfigurationError("attempts of the present identity have no outcome yet: run the daemon first")
 
 
 def _start_task(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:

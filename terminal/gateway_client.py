@@ -17,17 +17,23 @@ from typing import Final
 import structlog
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
+from terminal.gateway_answers import (
+    believe_answer,
+    believe_enrolment,
+    is_alive,
+    is_an_answer,
+    parse_notice,
+)
 from terminal.gateway_problems import log_safe, read_problem, retry_after_ms_of
 from terminal.request_signer import RequestSigner
 from terminal.transport import EventTransport, Reply, Transport
 from wire import es256
 from wire.errors import WireError
-from wire.ids import ENTROPY_BYTES, check_merchant_id, check_terminal_id, make_ulid
+from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.intents import INTENTS_TARGET, IntentAnswer, IntentRequest
 from wire.messages.payments import (
-    OUTCOME_OF,
     ConfirmRequest,
     PaymentAnswer,
     PaymentRequest,
@@ -37,7 +43,6 @@ from wire.messages.payments import (
 from wire.messages.problem import PROBLEM_CONTENT_TYPE
 from wire.messages.sessions import SessionAnswer
 from wire.messages.terminals import TerminalEvents, TerminalNotice
-from wire.money import find_currency
 from wire.request_sessions import RequestSession
 
 SENDS_MAX: Final = 100
@@ -51,7 +56,6 @@ one to our asking."""
 REVERSALS_TARGET: Final = "/v1/reversals"
 EVENTS_TARGET: Final = "/v1/terminals/events"
 EVENTS_STREAM_TARGET: Final = "/v1/terminals/events/stream"
-JSON_CONTENT_TYPE: Final = "application/json"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -154,7 +158,7 @@ class GatewayClient:
             if refusal.code == "not_found":
                 return None
             raise
-        return _believe_answer(reply, request)
+        return believe_answer(reply, request)
 
     async def reverse(self, request: PaymentRequest) -> PaymentAnswer:
         """Take an attempt back, whatever became of it, also if the gateway has never seen it; sends once.
@@ -181,7 +185,7 @@ class GatewayClient:
     async def take_back(self, reversal: ReversalRequest) -> PaymentAnswer:
         """As `reverse`, where nothing was presented: a code of the till's that nobody is to pay any more."""
         reply = await self.call("POST", REVERSALS_TARGET, dump_message(reversal), reversal.attempt_id)
-        answer = _believe_answer(reply, reversal)
+        answer = believe_answer(reply, reversal)
         if answer.outcome not in ("declined", "closed"):
             raise GatewayUnreachable("the gateway's answer to a reversal says that the payment stands")
         return answer
@@ -221,7 +225,7 @@ class GatewayClient:
                 for delay_ms in self._delays_ms():
                     try:
                         reply = await self.call("POST", target, body, entry.confirmation_id)
-                        return _believe_answer(reply, attempt)
+                        return believe_answer(reply, attempt)
                     except GatewayRefused as refusal:
                         if not refusal.retryable:
                             raise
@@ -262,7 +266,7 @@ class GatewayClient:
             async for line in lines:
                 # JSON has no raw line break, so one data line is the whole event.
                 if line.startswith(b"data: "):
-                    yield _parse_notice(line[len(b"data: ") :])
+                    yield parse_notice(line[len(b"data: ") :])
 
     async def enrol(self, request: EnrolmentRequest, *, idempotency_key: str) -> EnrolmentAnswer:
         """Introduce this terminal; safe to repeat with the same code and key.
@@ -272,7 +276,7 @@ class GatewayClient:
             GatewayUnreachable: no answer that makes sense.
         """
         reply = await self._send_signed("POST", "/v1/terminals/enrol", dump_message(request), idempotency_key)
-        return _believe_enrolment(reply)
+        return believe_enrolment(reply)
 
     async def call(
         self,
@@ -327,7 +331,7 @@ class GatewayClient:
     async def probe(self) -> bool:
         """Ask whether the gateway is there, for the till's display; never raises for its absence."""
         try:
-            await self._exchange("GET", f"{self._url}/health/live", b"", {}, _is_alive)
+            await self._exchange("GET", f"{self._url}/health/live", b"", {}, is_alive)
         except GatewayUnreachable:
             return False
         return True
@@ -338,7 +342,7 @@ class GatewayClient:
             delivery.is_in_flight = True
             try:
                 reply = await self.call("POST", "/v1/payments", body, request.attempt_id)
-                return _believe_answer(reply, request)
+                return believe_answer(reply, request)
             except GatewayRefused as refusal:
                 delivery.note_refusal(refusal)
                 delay_ms = max(delay_ms, retry_after_ms_of(refusal))
@@ -376,7 +380,7 @@ class GatewayClient:
     ) -> Reply:
         uri = self._url + target
         headers = self._signer.sign(method, uri, body, idempotency_key, session)
-        reply = await self._exchange(method, uri, body, headers, _is_an_answer)
+        reply = await self._exchange(method, uri, body, headers, is_an_answer)
         if reply.content_type == PROBLEM_CONTENT_TYPE:
             raise read_problem(reply, now_ms=self._now_ms())
         return reply
@@ -402,16 +406,6 @@ class GatewayClient:
         self.is_reachable = True
         self._on_exchange(int((loop.time() - started_s) * 1000))
         return reply
-
-
-def _is_an_answer(reply: Reply) -> bool:
-    if reply.content_type == PROBLEM_CONTENT_TYPE:
-        return True
-    return reply.status in (200, 201) and reply.content_type == JSON_CONTENT_TYPE
-
-
-def _is_alive(reply: Reply) -> bool:
-    return reply.status == 200
 
 
 class _Delivery:
@@ -443,58 +437,3 @@ class _Delivery:
         if self._is_uncertain or self.is_in_flight or self._refusal is None:
             return GatewayUnreachable("no answer to the attempt; its outcome is unknown")
         return self._refusal
-
-
-def _believe_answer(reply: Reply, request: PaymentRequest | ReversalRequest) -> PaymentAnswer:
-    try:
-        answer = parse_message(reply.body, PaymentAnswer)
-    except WireError:
-        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
-    if not is_about(answer, request):
-        raise GatewayUnreachable("the gateway's answer is about something else than was sent")
-    if not is_consistent(answer):
-        raise GatewayUnreachable("the gateway's answer contradicts itself")
-    return answer
-
-
-def is_about(answer: PaymentAnswer, request: PaymentRequest | ReversalRequest) -> bool:
-    """Say whether an answer is about this very attempt, word for word."""
-    if isinstance(request, PaymentRequest):
-        entry_mode = entry_mode_of(request.presentation)
-    else:
-        entry_mode = request.entry_mode
-    echoed = (answer.attempt_id, answer.order_id, answer.amount_minor, answer.currency, answer.entry_mode)
-    return echoed == (
-        request.attempt_id,
-        request.order_id,
-        request.amount_minor,
-        request.currency,
-        entry_mode,
-    )
-
-
-def is_consistent(answer: PaymentAnswer) -> bool:
-    """Say whether an answer's outcome, state and reasons fit together."""
-    return (
-        OUTCOME_OF.get(answer.state) == answer.outcome
-        and (answer.outcome in ("declined", "closed")) == (answer.decline is not None)
-        and (answer.outcome == "requires_confirmation") == (answer.confirmation is not None)
-    )
-
-
-def _believe_enrolment(reply: Reply) -> EnrolmentAnswer:
-    try:
-        answer = parse_message(reply.body, EnrolmentAnswer)
-        check_terminal_id(answer.terminal_id)
-        check_merchant_id(answer.merchant_id)
-        find_currency(answer.currency)
-    except WireError:
-        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
-    return answer
-
-
-def _parse_notice(data: bytes) -> TerminalNotice:
-    try:
-        return parse_message(data, TerminalNotice)
-    except WireError:
-        raise GatewayUnreachable("the gateway's event is not of the agreed form") from None

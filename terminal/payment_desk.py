@@ -14,7 +14,8 @@ from typing import Final, TypeVar
 import structlog
 
 from terminal.errors import GatewayUnreachable, JournalUnwritable
-from terminal.gateway_client import GatewayClient, is_consistent
+from terminal.gateway_answers import is_consistent
+from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
 from terminal.sale.attempt import RunBlocking
 from terminal.transport import Reply

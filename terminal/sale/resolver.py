@@ -23,7 +23,8 @@ from typing import Final
 import structlog
 
 from terminal.errors import TerminalError
-from terminal.gateway_client import GatewayClient, is_about, is_consistent
+from terminal.gateway_answers import is_about, is_consistent
+from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
 from terminal.journal_records import AttemptRecord
 from terminal.sale.attempt import RunBlocking, ask_blocking

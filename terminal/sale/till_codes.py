@@ -17,7 +17,8 @@ import structlog
 
 from terminal.disk import Disk
 from terminal.errors import TerminalError
-from terminal.gateway_client import GatewayClient, is_about, is_consistent
+from terminal.gateway_answers import is_about, is_consistent
+from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
 from terminal.journal_records import SettledRecord
 from terminal.sale.attempt import RunBlocking, ask_blocking

@@ -129,8 +129,8 @@ def forget_refund_limits(patch: Patch) -> None:
 def let_cashiers_refund(patch: Patch) -> None:
     prove = StaffService.prove
 
-    async def lax(self: Any, proof: Any, merchant_id: str, needed: StaffRole) -> Any:
-        return await prove(self, proof, merchant_id, StaffRole.CASHIER)
+    async def lax(self: Any, proof: Any, merchant_id: str, needed: StaffRole, *, entry_id: str) -> Any:
+        return await prove(self, proof, merchant_id, StaffRole.CASHIER, entry_id=entry_id)
 
     patch.setattr(StaffService, "prove", lax)
 

@@ -256,7 +256,7 @@ def take_silence_for_no(patch: Patch) -> None:
 def believe_any_answer(patch: Patch) -> None:
     patch.setattr(
         gateway_client,
-        "_believe_answer",
+        "believe_answer",
         lambda reply, request: gateway_client.parse_message(reply.body, gateway_client.PaymentAnswer),
     )
 

@@ -19,7 +19,7 @@ SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'
     AND (query LIKE '%FROM book_batch%' OR query LIKE '%SELECT sequence FROM chain_head%')
 """
-POLLS_MAX = 2_000
+POLLS_MAX = 6_000
 
 
 async def until_blocked(connection: Any) -> None:

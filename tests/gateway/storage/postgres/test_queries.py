@@ -29,7 +29,8 @@ ROWS = 20_000
 FILL = f"""
 INSERT INTO accounts SELECT decode(md5(n::text), 'hex'), 'wallet', 'EUR', true, false, 0, 0, 0, 0, 0
     FROM generate_series(1, {ROWS}) AS n;
-INSERT INTO wallets SELECT 'FILL' || n, '', decode(md5(n::text), 'hex'), 'basic', NULL, 0, 0
+INSERT INTO wallets (wallet_id, holder_name, account_id, identity_level, pin_hash, pin_tries, created_ms)
+SELECT 'FILL' || n, '', decode(md5(n::text), 'hex'), 'basic', NULL, 0, 0
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO instruments SELECT 'FILL' || n, 'FILL' || n, 'phone_key', '', 'active', int8send(n),
     decode(repeat('00', 33), 'hex'), 'code_numeric', 1, 1, NULL, 0, NULL, 0

@@ -1,0 +1,106 @@
+"""What a reply must be to be believed: of the agreed form, about what was asked, at one with itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from terminal.errors import GatewayUnreachable
+from terminal.transport import Reply
+from wire.errors import WireError
+from wire.ids import check_merchant_id, check_terminal_id
+from wire.messages.base import parse_message
+from wire.messages.enrolment import EnrolmentAnswer
+from wire.messages.payments import (
+    OUTCOME_OF,
+    PaymentAnswer,
+    PaymentRequest,
+    ReversalRequest,
+    entry_mode_of,
+)
+from wire.messages.problem import PROBLEM_CONTENT_TYPE
+from wire.messages.terminals import TerminalNotice
+from wire.money import find_currency
+
+JSON_CONTENT_TYPE: Final = "application/json"
+
+
+def is_an_answer(reply: Reply) -> bool:
+    """Say whether a gateway spoke, and no proxy or page in its place."""
+    if reply.content_type == PROBLEM_CONTENT_TYPE:
+        return True
+    return reply.status in (200, 201) and reply.content_type == JSON_CONTENT_TYPE
+
+
+def is_alive(reply: Reply) -> bool:
+    """Say whether a probe found it."""
+    return reply.status == 200
+
+
+def believe_answer(reply: Reply, request: PaymentRequest | ReversalRequest) -> PaymentAnswer:
+    """Return what a reply says of an attempt.
+
+    Raises:
+        GatewayUnreachable: it is about something else, or contradicts itself: nothing was learnt.
+    """
+    try:
+        answer = parse_message(reply.body, PaymentAnswer)
+    except WireError:
+        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+    if not is_about(answer, request):
+        raise GatewayUnreachable("the gateway's answer is about something else than was sent")
+    if not is_consistent(answer):
+        raise GatewayUnreachable("the gateway's answer contradicts itself")
+    return answer
+
+
+def is_about(answer: PaymentAnswer, request: PaymentRequest | ReversalRequest) -> bool:
+    """Say whether an answer is about this very attempt, word for word."""
+    if isinstance(request, PaymentRequest):
+        entry_mode = entry_mode_of(request.presentation)
+    else:
+        entry_mode = request.entry_mode
+    echoed = (answer.attempt_id, answer.order_id, answer.amount_minor, answer.currency, answer.entry_mode)
+    return echoed == (
+        request.attempt_id,
+        request.order_id,
+        request.amount_minor,
+        request.currency,
+        entry_mode,
+    )
+
+
+def is_consistent(answer: PaymentAnswer) -> bool:
+    """Say whether an answer's outcome, state and reasons fit together."""
+    return (
+        OUTCOME_OF.get(answer.state) == answer.outcome
+        and (answer.outcome in ("declined", "closed")) == (answer.decline is not None)
+        and (answer.outcome == "requires_confirmation") == (answer.confirmation is not None)
+    )
+
+
+def believe_enrolment(reply: Reply) -> EnrolmentAnswer:
+    """Return who the gateway says this terminal is.
+
+    Raises:
+        GatewayUnreachable: it is not of the agreed form.
+    """
+    try:
+        answer = parse_message(reply.body, EnrolmentAnswer)
+        check_terminal_id(answer.terminal_id)
+        check_merchant_id(answer.merchant_id)
+        find_currency(answer.currency)
+    except WireError:
+        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+    return answer
+
+
+def parse_notice(data: bytes) -> TerminalNotice:
+    """Return an event of the gateway's stream.
+
+    Raises:
+        GatewayUnreachable: it is none.
+    """
+    try:
+        return parse_message(data, TerminalNotice)
+    except WireError:
+        raise GatewayUnreachable("the gateway's event is not of the agreed form") from None
