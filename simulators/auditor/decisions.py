@@ -45,11 +45,23 @@ class Standing:
     """How many of them charged or held something."""
     counters: dict[tuple[str, int], set[Hashable]] = field(default_factory=dict)
     """What an instrument presented under one value of its counter."""
+    contradicted: set[str] = field(default_factory=set)
+    """Instruments that signed a running total which misses a payment, or two claims under one counter, for
+    tills that were offline."""
+    offline_now: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """What came of records in the last commit, by instrument and day: it may have come after a payment of the
+    same commit, which had to leave it no room."""
     link_counters: dict[str, list[int]] = field(default_factory=dict)
     """The counters of links that were decided, by card."""
 
-    def take(self, payment: Decision, hold_id: bytes | None) -> None:
+    def take(self, payment: Decision, hold_id: bytes | None, *, is_offline: bool = False) -> None:
         """Count a decision in."""
+        if is_offline:
+            self.lives.decide(payment, 0, None, self.evidence.dealings.now_ms(), is_hurried=False)
+            if payment.is_taken:
+                day = payment.instrument_id or "", payment.decided_ms // DAY_MS
+                self.offline_now[day] += payment.amount_minor
+            return
         asked = self.evidence.asked.get((payment.terminal_id, payment.attempt_id))
         order_amount_minor = 0 if asked is None else asked.terms.order_amount_minor
         self.lives.decide(payment, order_amount_minor, hold_id, self.evidence.dealings.now_ms())
@@ -109,12 +121,30 @@ class _Case:
         ]
 
     @property
+    def spent_before_minor(self) -> int:
+        """The same without what came of records in the same commit, which may have been later."""
+        day = self.payment.instrument_id or "", self.payment.decided_ms // DAY_MS
+        return self.spent_minor - self.standing.offline_now[day]
+
+    @property
     def wallet_spent_minor(self) -> int:
         """What all instruments of the wallet have spent on the day of the decision."""
         assert self.payer is not None
         payers = self.standing.evidence.payers.values()
         ids = [one.instrument_id for one in payers if one.wallet_id == self.payer.wallet_id]
         return self.standing.lives.wallet_spent_minor(ids, self.payment.decided_ms // DAY_MS)
+
+    @property
+    def offline_now_minor(self) -> int:
+        """What came of records of the wallet's instruments in the same commit."""
+        assert self.payer is not None
+        payers = self.standing.evidence.payers.values()
+        day = self.payment.decided_ms // DAY_MS
+        return sum(
+            self.standing.offline_now[one.instrument_id, day]
+            for one in payers
+            if one.wallet_id == self.payer.wallet_id
+        )
 
     @property
     def available_minor(self) -> int:
@@ -179,14 +209,13 @@ def _objections(case: _Case) -> Iterator[str]:
         yield "charged_another_amount"
     if presented.cap_minor is not None and payment.amount_minor > presented.cap_minor:
         yield "cap_passed"
-    if payment.amount_minor > payer.per_payment_minor or case.spent_minor > payer.per_day_minor:
+    if payment.amount_minor > payer.per_payment_minor or case.spent_before_minor > payer.per_day_minor:
         yield "limit_passed"
+    yield from _objections_of_way(presented, payer)
     yield from _objections_of_tier(case, payer)
     yield from _objections_of_terms(case)
     if not presented.valid_from_ms <= payment.decided_ms <= presented.valid_until_ms:
         yield "approved_out_of_time"
-    if presented.entry_mode not in payer.entry_modes:
-        yield "approved_entry_mode"
     if case.standing.approved[presented.use] > 1:
         yield "used_twice"
     if evidence.suspended.get(payer.instrument_id, payment.decided_ms) < case.asked.sent_ms:
@@ -195,11 +224,20 @@ def _objections(case: _Case) -> Iterator[str]:
         yield "approved_though_frozen"
 
 
+def _objections_of_way(presented: Presented, payer: Payer) -> Iterator[str]:
+    """Yield why what was shown pays nothing by itself, or not in this way."""
+    if presented.is_offline:
+        yield "approved_an_offline_tap"
+    if presented.entry_mode not in payer.entry_modes:
+        yield "approved_entry_mode"
+
+
 def _objections_of_tier(case: _Case, payer: Payer) -> Iterator[str]:
     """Yield how it passes its wallet's limits, and whether its holder should have been asked."""
     payment, tier = case.payment, payer.tier
     if tier is not None and (
-        payment.amount_minor > tier.per_payment_minor or case.wallet_spent_minor > tier.per_day_minor
+        payment.amount_minor > tier.per_payment_minor
+        or case.wallet_spent_minor - case.offline_now_minor > tier.per_day_minor
     ):
         yield "wallet_limit_passed"
     reason = case.needs_confirming
@@ -290,7 +328,7 @@ def _may_be_suspended(case: _Case) -> bool:
 
 def _is_perhaps_suspended(standing: Standing, instrument_id: str) -> bool:
     """Say whether an operator, or two claims under one counter, may have suspended an instrument."""
-    by_operator = instrument_id in standing.evidence.suspending
+    by_operator = instrument_id in standing.evidence.suspending or instrument_id in standing.contradicted
     copied = (uses for (owner, _), uses in standing.counters.items() if owner == instrument_id)
     return by_operator or any(len(uses) > 1 for uses in copied)
 
@@ -308,6 +346,7 @@ EXCUSES: Final[MappingProxyType[str, Callable[[_Case], bool]]] = MappingProxyTyp
         "instrument_unknown": lambda case: case.presented.instrument_id is None,
         "order_already_paid": lambda case: case.order_is_full,
         "token_replayed": _was_used_before,
+        "token_offline_only": lambda case: case.presented.is_offline,
         "instrument_cloned": _was_cloned,
         "card_counter_old": _counter_was_passed,
         "payment_code_invalid": _code_is_over,

@@ -11,6 +11,7 @@ from typing import Final
 
 from simulators.auditor.attempts import Merchant
 from simulators.auditor.dealings import Dealings, Terms, Tier
+from simulators.auditor.offline_evidence import OfflineEvidence
 from simulators.auditor.promises import Promise, Told
 
 NO_LIMIT: Final = 1 << 62
@@ -61,6 +62,8 @@ class Presented:
     valid_from_ms: int = 0
     valid_until_ms: int = 1 << 62
     """Between these two, by the gateway's clock, it is good."""
+    is_offline: bool = False
+    """Signed for a till that was offline: it may come in a record, and pays nothing by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Evidence:
     frozen: dict[str, int] = field(default_factory=dict)
     codes_asked_ms: dict[str, list[int]] = field(default_factory=dict)
     """When a phone asked for a numeric code, whether or not it got one: each ends the ones before."""
+    offline: OfflineEvidence | None = None
+    """What was accepted without a connection; None where nothing may be."""
     contradictions: list[tuple[str, str]] = field(default_factory=list)
     """A code and where: what one till was told does not go together."""
 

@@ -205,8 +205,20 @@ class Lives:
     """Payments taken, by instrument, day and window."""
     open_ids: set[str] = field(default_factory=set)
 
-    def decide(self, decision: Decision, order_amount_minor: int, hold_id: bytes | None, now_ms: int) -> Life:
-        """Begin a life, and count in what it takes."""
+    def decide(
+        self,
+        decision: Decision,
+        order_amount_minor: int,
+        hold_id: bytes | None,
+        now_ms: int,
+        *,
+        is_hurried: bool = True,
+    ) -> Life:
+        """Begin a life, and count in what it takes.
+
+        Args:
+            is_hurried: whether it counts among the payments of its window; one accepted long before does not.
+        """
         state = STATE_OF_OUTCOME[decision.outcome]
         charged_minor = decision.amount_minor if decision.approved else 0
         life = Life(
@@ -225,7 +237,7 @@ class Lives:
             return life
         key = decision.merchant_id, decision.order_id
         self.order_amounts.setdefault(key, order_amount_minor or decision.goods_minor)
-        self.window_counts[window] += 1
+        self.window_counts[window] += is_hurried
         self._count(life, 1)
         if state in OPEN:
             self.open_ids.add(decision.payment_id)

@@ -27,6 +27,7 @@ from simulators.auditor.followed import (
     share_of,
 )
 from simulators.auditor.ledger import Account, Group, LedgerModel
+from simulators.auditor.offline_rows import NO_OFFLINE_NEWS, OfflineNews
 
 Move = tuple[str, bytes, bytes, int, bytes | None]
 """Kind, debited and credited account, amount, and the hold that is ended."""
@@ -48,6 +49,7 @@ class News:
     open_rows: tuple[tuple[str, str, int], ...] = ()
     order_rows: tuple[tuple[str, str, int, int], ...] = ()
     day_rows: tuple[tuple[str, int, int], ...] = ()
+    offline: OfflineNews = NO_OFFLINE_NEWS
 
 
 NO_NEWS: Final = News({}, (), ())

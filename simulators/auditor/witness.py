@@ -43,6 +43,16 @@ from simulators.auditor.life_rules import (
     StepsAreRight,
     SumsAreExact,
 )
+from simulators.auditor.offline_rows import (
+    CREDENTIALS_QUERY,
+    NO_OFFLINE_NEWS,
+    RECORDS_QUERY,
+    SUSPENDED_QUERY,
+    CredentialRow,
+    OfflineNews,
+    RecordRow,
+)
+from simulators.auditor.offline_rules import Befores, OfflineRules
 from simulators.auditor.promises import Told, check_promises
 from simulators.auditor.snapshot import ACCOUNTS, TRANSFER_COLUMNS, account_of, leg_of
 
@@ -58,8 +68,9 @@ _NEW_TRANSFERS: Final = (
 )
 _PAYMENT_IDS: Final = "SELECT payment_id FROM payments"
 _PAYMENT: Final = f"SELECT {DECISION_COLUMNS} FROM payments WHERE payment_id = ?"  # noqa: S608
-_OF_ONE_PAYMENT: Final = ("payment", "hold", "capture", "release", "refund")
+_OF_ONE_PAYMENT: Final = ("payment", "offline", "hold", "capture", "release", "refund")
 """Groups with these purposes are the money of just one decision, step or refund."""
+_DEPENDS_ON_WHAT_IS_LEFT: Final = ("offline", "allowance")
 APPROVED: Final = ("succeeded", "authorised")
 """In these a till has its money, or a hold on it."""
 
@@ -80,6 +91,7 @@ class Witness:
         self._known: set[str] = set()
         self._steps_known: set[tuple[str, int]] = set()
         self._refunds_known: set[str] = set()
+        self._records_known: set[tuple[str, int]] = set()
         self.findings: list[Finding] = []
         self.payment_count = 0
         news = self._read()
@@ -89,17 +101,22 @@ class Witness:
         self.lives = Lives(evidence.dealings.rules)
         lows: dict[bytes, int] = {}
         standing = Standing(evidence, ledger, self.lives, lows)
+        befores: Befores = {}
+        self._offline = None if evidence.offline is None else OfflineRules(evidence, standing, befores)
         self._events = EventsAreTold(evidence, self.lives)
         self._about_words: tuple[Rule, ...] = (
             ReversedStaysReversed(evidence, self.lives),
             ToldIsBooked(evidence, self.lives),
             HeardIsSo(evidence, self.lives),
+            *(() if self._offline is None else self._offline.about_words),
         )
         self._rules: tuple[Rule, ...] = (
-            LedgerHolds(ledger, lows),
+            LedgerHolds(ledger, lows, befores),
             BookedOnce(),
             MovedRightly(evidence),
+            *(() if self._offline is None else self._offline.before_decisions),
             DeclinesHaveReasons(standing),
+            *(() if self._offline is None else self._offline.after_decisions),
             StepsAreRight(evidence, self.lives),
             NothingForbadeIt(standing),
             SumsAreExact(self.lives),
@@ -108,6 +125,16 @@ class Witness:
             *self._about_words,
         )
         self._see(news)
+
+    @property
+    def offline_count(self) -> int:
+        """How many records have their word."""
+        return 0 if self._offline is None else len(self._offline.book.cases)
+
+    @property
+    def offline_loss_minor(self) -> int:
+        """What the operator lost by them."""
+        return 0 if self._offline is None else self._offline.loss_minor
 
     def look(self) -> None:
         """See what was committed since; what is wrong is in `findings` when this returns."""
@@ -125,6 +152,8 @@ class Witness:
         self.look()
         self._add(self._events.close())
         self._add(check_books(books))
+        if self._offline is not None:
+            self._add(self._offline.close())
         moved_on = {
             (life.decision.terminal_id, life.decision.attempt_id)
             for life in self.lives.lives.values()
@@ -135,6 +164,8 @@ class Witness:
             replace(asked.promise, told=None) if key in moved_on else asked.promise
             for key, asked in self._evidence.asked.items()
         ]
+        if self._offline is not None:
+            promises += self._offline.promises()
         self._add(check_promises(promises, books))
         if {payment.payment_id for payment in books.payments} != self._known:
             self._add([Finding("payments_gone", f"{len(self._known)} were seen")])
@@ -178,6 +209,19 @@ class Witness:
             open_rows=tuple((row[0], row[1], row[2]) for row in self._ask(OPEN_QUERY, ())),
             order_rows=tuple((row[0], row[1], row[2], row[3]) for row in self._ask(ORDERS_QUERY, ())),
             day_rows=tuple((row[0], row[1], row[2]) for row in self._ask(DAYS_QUERY, ())),
+            offline=self._read_offline(),
+        )
+
+    def _read_offline(self) -> OfflineNews:
+        if self._evidence.offline is None:
+            return NO_OFFLINE_NEWS
+        records = [RecordRow(*row) for row in self._ask(RECORDS_QUERY, ())]
+        new = [one for one in records if one.place not in self._records_known]
+        self._records_known.update(one.place for one in new)
+        return OfflineNews(
+            tuple(new),
+            tuple(CredentialRow(*row) for row in self._ask(CREDENTIALS_QUERY, ())),
+            frozenset(row[0] for row in self._ask(SUSPENDED_QUERY, ())),
         )
 
     def _new_steps(self) -> Iterator[Step]:
@@ -196,21 +240,28 @@ class Witness:
 class LedgerHolds:
     """Every group could be booked, and the counters are what the groups make of them: money is conserved."""
 
-    def __init__(self, ledger: LedgerModel, lows: dict[bytes, int]) -> None:
+    def __init__(self, ledger: LedgerModel, lows: dict[bytes, int], befores: Befores) -> None:
         """Prepare.
 
         Args:
             lows: filled with the least that accounts had available during the last commit.
+            befores: filled with what accounts had available before groups that depend on it.
         """
         self._ledger = ledger
         self._lows = lows
+        self._befores = befores
         self._sequence = 0
 
     def see(self, news: News) -> Iterator[Finding]:
         """Book the new groups in the model, and compare."""
         self._lows.clear()
+        self._befores.clear()
+        for account_id, account in news.accounts.items():
+            if account_id not in self._ledger.accounts:
+                self._ledger.open_account(account_id, account.currency, limited=account.limited)
         for stored in news.groups:
             self._note_lows(stored.group)
+            self._note_befores(stored)
             self._sequence += 1
             if stored.sequence != self._sequence:
                 yield Finding("sequence_gap", f"group {stored.sequence}")
@@ -219,8 +270,6 @@ class LedgerHolds:
             if set(answer.legs) != {"booked"}:
                 yield Finding("could_not_be_booked", f"group {stored.sequence}: {answer.legs}")
         for account_id, account in news.accounts.items():
-            if account_id not in self._ledger.accounts:
-                self._ledger.open_account(account_id, account.currency, limited=account.limited)
             # Freezing moves nothing, and is the operator's.
             if account.counters != self._ledger.accounts[account_id].counters:
                 yield Finding("counters_differ", account_id.hex())
@@ -228,6 +277,11 @@ class LedgerHolds:
         held = sum(one.debits_pending - one.credits_pending for one in news.accounts.values())
         if balance or held:
             yield Finding("money_not_conserved", f"{balance} posted, {held} held")
+
+    def _note_befores(self, stored: StoredGroup) -> None:
+        if stored.group.purpose in _DEPENDS_ON_WHAT_IS_LEFT:
+            for account_id, account in self._ledger.accounts.items():
+                self._befores[stored.sequence, account_id] = account.available_minor
 
     def _note_lows(self, group: Group) -> None:
         for leg in group.legs:
@@ -277,6 +331,9 @@ class MovedRightly:
         groups = {one.sequence: one.group for one in news.groups}
         for payment in news.payments:
             group = groups.get(payment.group_sequence or 0)
+            if payment.payment_id in news.offline.payment_ids:
+                # Who pays for it depends on what is left: offline_records.py.
+                continue
             if group is not None and _moves(group) != self._expected(payment):
                 yield Finding("moved_wrongly", payment.payment_id)
 
@@ -311,10 +368,13 @@ class DeclinesHaveReasons:
             for leg in one.group.legs
             if leg.kind == "pending"
         }
+        self._standing.offline_now.clear()
+        offline_ids = news.offline.payment_ids
         for payment in news.payments:
-            self._standing.take(payment, holds.get(payment.group_sequence or 0))
+            hold_id = holds.get(payment.group_sequence or 0)
+            self._standing.take(payment, hold_id, is_offline=payment.payment_id in offline_ids)
         for payment in news.payments:
-            if not payment.is_taken:
+            if not payment.is_taken and payment.payment_id not in offline_ids:
                 yield from judge(payment, self._standing)
 
 
@@ -326,8 +386,9 @@ class NothingForbadeIt:
 
     def see(self, news: News) -> Iterator[Finding]:
         """Judge what was taken, when all of the news has been counted in."""
+        offline_ids = news.offline.payment_ids
         for payment in news.payments:
-            if payment.is_taken:
+            if payment.is_taken and payment.payment_id not in offline_ids:
                 yield from judge(payment, self._standing)
 
 

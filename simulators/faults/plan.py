@@ -34,6 +34,7 @@ class FaultKind(StrEnum):
     ANSWER_LOST = "answer_lost"
     ANSWER_DELAYED = "answer_delayed"
     ANSWER_REPEATED = "answer_repeated"
+    LINE_CUT = "line_cut"
     CRASH_BEFORE_COMMIT = "crash_before_commit"
     CRASH_AFTER_COMMIT = "crash_after_commit"
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -120,6 +121,14 @@ class DiskFaults(Message, frozen=True, kw_only=True):
     full_ms_max: DurationMs = 0
 
 
+class LineFaults(Message, frozen=True, kw_only=True):
+    """The way from one client to the gateway is away altogether, for longer than a lost message."""
+
+    cut: Probability = 0.0
+    """Found at one request; until it is mended nothing goes out and nothing comes back."""
+    cut_ms_max: DurationMs = 0
+
+
 class FaultPlan(Message, frozen=True, kw_only=True):
     """All of it; the plan without an argument is a world where nothing goes wrong."""
 
@@ -130,6 +139,7 @@ class FaultPlan(Message, frozen=True, kw_only=True):
     cards: CardFaults = CardFaults()
     readers: ReaderFaults = ReaderFaults()
     disks: DiskFaults = DiskFaults()
+    lines: LineFaults = LineFaults()
 
 
 CALM: Final = FaultPlan()
@@ -149,6 +159,7 @@ WORST: Final = FaultPlan(
     cards=CardFaults(torn=0.3, double_tap=0.3),
     readers=ReaderFaults(unplugged=0.15, service_restarted=0.15, away_ms_max=8_000),
     disks=DiskFaults(power_lost=0.04, full=0.08, off_ms_max=60_000, full_ms_max=20_000),
+    lines=LineFaults(cut=0.02, cut_ms_max=60_000),
 )
 """The most of everything that a drawn plan holds."""
 

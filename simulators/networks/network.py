@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
 from simulators.faults.dice import Dice
-from simulators.faults.plan import FaultKind, NetworkFaults
+from simulators.faults.plan import FaultKind, LineFaults, NetworkFaults
 
 HOP_MS_MIN: Final = 2
 HOP_MS_MAX: Final = 30
 """What a message takes one way when nothing is wrong."""
+WHOLE: Final = LineFaults()
 IN_FLIGHT_MAX: Final = 1_000
 """Most requests on their way; more are a mistake of whoever built the world."""
 
@@ -37,6 +38,7 @@ class SimulatedNetwork(Generic[Request, Answer]):
         dice: Dice,
         *,
         may_repeat: Callable[[Answer], bool] = lambda answer: True,
+        lines: LineFaults = WHOLE,
     ) -> None:
         """Prepare a network with nothing on it.
 
@@ -44,11 +46,14 @@ class SimulatedNetwork(Generic[Request, Answer]):
             deliver: takes a request where it goes, and returns its answer; raises ConnectionBroken where
                 there is nobody.
             may_repeat: says of which answers a copy may come in another's place.
+            lines: how often a client's whole way is away.
         """
         self._deliver = deliver
         self._faults = faults
         self._dice = dice
         self._may_repeat = may_repeat
+        self._lines = lines
+        self._cut_until_s: dict[str, float] = {}
         self._carrying: set[asyncio.Task[None]] = set()
         self._earlier: dict[str, Answer] = {}
         self._sent_count: dict[str, int] = {}
@@ -65,6 +70,9 @@ class SimulatedNetwork(Generic[Request, Answer]):
         faults, dice = self._faults, self._dice
         number = self._sent_count[client] = self._sent_count.get(client, 0) + 1
         heard: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self._is_cut(client):
+            self._break(client, heard)
+            return await heard
         copies = 2 if dice.happens(FaultKind.REQUEST_DUPLICATED, faults.request_duplicated, client) else 1
         for copy in range(copies):
             task = asyncio.create_task(self._carry(client, number, request, heard, is_copy=copy > 0))
@@ -80,6 +88,27 @@ class SimulatedNetwork(Generic[Request, Answer]):
         """Return when nothing is on its way any more."""
         while self._carrying:
             await asyncio.wait(set(self._carrying))
+
+    def cut(self, client: str, duration_ms: int) -> None:
+        """Let nothing through for a client, for so long."""
+        now_s = asyncio.get_running_loop().time()
+        self._cut_until_s[client] = max(self._cut_until_s.get(client, 0.0), now_s + duration_ms / 1000)
+        self._dice.note(FaultKind.LINE_CUT)
+
+    def mend(self) -> None:
+        """Put every line back."""
+        self._cut_until_s.clear()
+
+    def _is_cut(self, client: str) -> bool:
+        """Say whether nothing gets through for a client now."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._cut_until_s.get(client, 0.0):
+            return True
+        if not self._dice.happens(FaultKind.LINE_CUT, self._lines.cut, client):
+            return False
+        cut_ms = self._dice.duration_ms(f"{client} line", self._lines.cut_ms_max)
+        self._cut_until_s[client] = now_s + cut_ms / 1000
+        return True
 
     async def _carry(
         self, client: str, number: int, request: Request, heard: asyncio.Future[Answer], *, is_copy: bool
@@ -99,7 +128,8 @@ class SimulatedNetwork(Generic[Request, Answer]):
         except ConnectionBroken as broken:
             _tell(heard, broken)
             return
-        if dice.happens(FaultKind.ANSWER_LOST, faults.answer_lost, client):
+        is_cut = asyncio.get_running_loop().time() < self._cut_until_s.get(client, 0.0)
+        if is_cut or dice.happens(FaultKind.ANSWER_LOST, faults.answer_lost, client):
             self._break(client, heard)
             return
         late = dice.happens(FaultKind.ANSWER_DELAYED, faults.answer_delayed, client)

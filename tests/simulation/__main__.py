@@ -1,6 +1,7 @@
 """Worlds from seeds: `SEEDS=10000 python -m tests.simulation`, or one of them with `SEED=7`.
 
-The last line is one JSON object: how many seeds, how many payments were decided, how often which fault
+The last line is one JSON object: how many seeds, how many payments were decided, how many of them tills had
+accepted without a connection, and what these cost the operator (copies alone do that), how often which fault
 happened, and in how many seeds the witness objected. FIRST is the first seed (0), PROCESSES how many run
 side by side (2), FAULTS a TOML file of faults instead of those drawn from each seed
 (simulators/faults/plan.py). A seed that fails says how to see it again; SEED shows all that happened in it.
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from simulators.faults.plan import FaultPlan, load_plan
@@ -28,6 +30,31 @@ CHUNK = 50
 FAILURES_SHOWN_MAX = 20
 
 
+@dataclass
+class Sums:
+    """What the last line says."""
+
+    seeds: int = 0
+    payments: int = 0
+    offline_payments: int = 0
+    offline_loss_minor: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    violations: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a world in."""
+        self.seeds += 1
+        self.payments += outcome.payments
+        self.offline_payments += outcome.offline_payments
+        self.offline_loss_minor += outcome.offline_loss_minor
+        self.faults.update(outcome.faults)
+        self.violations += bool(outcome.findings)
+
+    def as_json(self) -> str:
+        """Return the line."""
+        return json.dumps({**vars(self), "faults": dict(sorted(self.faults.items()))})
+
+
 def main(env: Mapping[str, str]) -> int:
     """Run what the environment says, and return the exit status."""
     plan = load_plan(Path(env["FAULTS"])) if env.get("FAULTS") else None
@@ -35,19 +62,16 @@ def main(env: Mapping[str, str]) -> int:
         return _show(int(env["SEED"]), plan)
     first, count = int(env.get("FIRST") or 0), int(env.get("SEEDS") or SEEDS)
     began_s = time.monotonic()
-    payments, violations, shown = 0, 0, 0
-    faults: Counter[str] = Counter()
+    sums, shown = Sums(), 0
     for outcomes in _run_all(range(first, first + count), plan, int(env.get("PROCESSES") or PROCESSES)):
         for outcome in outcomes:
-            payments += outcome.payments
-            faults.update(outcome.faults)
-            violations += bool(outcome.findings)
+            sums.add(outcome)
             if outcome.findings and shown < FAILURES_SHOWN_MAX:
                 shown += 1
                 _say_failure(outcome)
     _say(f"{(time.monotonic() - began_s) / count:.3f} s a seed, side by side")
-    _say(_summary(count, payments, faults, violations))
-    return 1 if violations else 0
+    _say(sums.as_json())
+    return 1 if sums.violations else 0
 
 
 def _show(seed: int, plan: FaultPlan | None) -> int:
@@ -56,7 +80,9 @@ def _show(seed: int, plan: FaultPlan | None) -> int:
     if outcome.findings:
         _say_failure(outcome)
     _say(f"trace {outcome.trace_hash}, everything known {outcome.heal_s:.1f} s after the last fault")
-    _say(_summary(1, outcome.payments, outcome.faults, int(bool(outcome.findings))))
+    sums = Sums()
+    sums.add(outcome)
+    _say(sums.as_json())
     return 1 if outcome.findings else 0
 
 
@@ -81,17 +107,6 @@ def _say_failure(outcome: Outcome) -> None:
     _say(f"seed {outcome.seed} fails; see it again: make sim SEED={outcome.seed}")
     for finding in outcome.findings:
         _say(f"    {finding.code}: {finding.where}")
-
-
-def _summary(seeds: int, payments: int, faults: Counter[str], violations: int) -> str:
-    return json.dumps(
-        {
-            "seeds": seeds,
-            "payments": payments,
-            "faults": dict(sorted(faults.items())),
-            "violations": violations,
-        }
-    )
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import GatewayError
 from gateway.holders.model import InstrumentStatus, WalletStatus
 from simulators.auditor.dealings import PIN, Agreement, WrongPin
+from simulators.cards.payment_card import PaymentCard
 from simulators.disks.disk import PowerLost
 from simulators.errors import GatewaySilent
 from simulators.faults.plan import FaultKind, FaultPlan
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SALES_MIN, SALES_MAX = 3, 8
+OFFLINE_SALES_MAX = 18
+"""Where a till may go offline and come back, there has to be something to sell meanwhile."""
 TRIES_MAX = 3
 """How often somebody presents something in one sale."""
 OPERATOR_ACTS_MAX = 2
@@ -37,6 +40,7 @@ OVER = (
     SaleState.CLOSED,
     SaleState.CANCELLED,
     SaleState.TIMED_OUT,
+    SaleState.ACCEPTED_OFFLINE,
 )
 ORDER_S_MAX = 20.0
 """How long a cashier waits for the daemon to take an order; a machine that is off never answers."""
@@ -78,7 +82,11 @@ class Business:
         orders = self._orders.setdefault(till.enrolment.merchant_id, [])
         if orders and rng.random() < 0.2:
             return rng.choice(orders[-4:])
-        amount = rng.choice((*[rng.randint(50, 900)] * 5, *[rng.randint(900, 2_600)] * 4, 5_500))
+        if self._world.offline is not None:
+            # What tills accept without a connection is small.
+            amount = rng.choice((*[rng.randint(50, 500)] * 7, *[rng.randint(500, 2_600)] * 3))
+        else:
+            amount = rng.choice((*[rng.randint(50, 900)] * 5, *[rng.randint(900, 2_600)] * 4, 5_500))
         orders.append((f"{till.name}-{number}", amount))
         return orders[-1]
 
@@ -86,6 +94,10 @@ class Business:
         """Let somebody present something at a till."""
         thing = self._stranger if rng.random() < 0.03 else rng.choice(self._things)
         roll = rng.random()
+        if life.is_offline and self._world.offline is not None and rng.random() < 0.85:
+            # The cashier says that only phones can pay now.
+            thing = self._world.offline.draw_thing(amount_minor, rng) or thing
+            roll = 1.0
         if roll < 0.12 and self._hands.captured:
             self._hands.replay(life, rng.choice(self._hands.captured))
         elif roll < 0.17 and thing.codes:
@@ -94,6 +106,8 @@ class Business:
             self._hands.show(life, "no code of ours")
         elif roll < 0.24 and thing.facts is not None:
             await self._tap(life, self._clone(thing))
+        elif roll < 0.26 and self._world.offline is not None and self._world.offline.twins:
+            await self._tap(life, rng.choice(self._world.offline.twins))
         elif thing.phone is not None and roll < 0.50:
             cap = amount_minor + 500 if rng.random() < 0.85 else max(1, amount_minor - 1)
             form = rng.choice(("cpm", "base45", "base32"))
@@ -114,8 +128,14 @@ class Business:
             self._hands.tap(life, thing)
 
     def _clone(self, thing: Thing) -> Thing:
-        """Copy what is tapped, as it is now; the copy is used once and its owner learns of it later."""
-        return Thing(f"{thing.name} copy", thing.facts, thing.card.clone())
+        """Copy what is tapped, as it is now; the copy is used once and its owner learns of it later.
+
+        It holds no credential: who copies that has more use for it (offline_people.py).
+        """
+        card = thing.card.clone()
+        if isinstance(card, PaymentCard):
+            card.allowance = None
+        return Thing(f"{thing.name} copy", thing.facts, card)
 
     async def _ask_code(self, thing: Thing) -> str | None:
         """Let a holder ask for a numeric code; None if none came."""
@@ -170,7 +190,8 @@ class _Cashier:
 
     async def work(self) -> None:
         """Sell some things."""
-        for number in range(self._rng.randint(SALES_MIN, SALES_MAX)):
+        is_long = self._world.offline is not None
+        for number in range(self._rng.randint(SALES_MIN, OFFLINE_SALES_MAX if is_long else SALES_MAX)):
             await asyncio.sleep(self._rng.uniform(0.1, 6))
             self._world.check()
             life = self._till.life

@@ -20,11 +20,13 @@ from gateway.payments.repair import RepairWorker
 from gateway.pins import PinHasher
 from gateway.vault import Vault
 from simulators.auditor.dealings import HouseRules
+from simulators.auditor.offline_evidence import OfflineHouse
 from simulators.faults.dice import Dice
 from simulators.faults.plan import FaultKind, FaultPlan
 from simulators.networks.network import ConnectionBroken
 from simulators.seeds import make_rng
 from tests.simulation.inline_store import Fate, InlineReaders, InlineWriter, make_store, open_database
+from tests.simulation.offline_house import gateway_settings
 from tests.simulation.town import CHEAP_PINS, GATEWAY_URL, Town
 from tests.simulation.trace import Trace
 
@@ -42,7 +44,7 @@ RULES = HouseRules(
 """Deadlines short enough to pass while there is business."""
 
 
-def _config_of(rules: HouseRules) -> GatewayConfig:
+def _config_of(rules: HouseRules, house: OfflineHouse | None) -> GatewayConfig:
     """Return the settings that the witness knows as the house's rules."""
     return GatewayConfig(
         risk=RiskSettings(payments_per_window_max=rules.payments_per_window_max, unusual_times=0),
@@ -50,6 +52,7 @@ def _config_of(rules: HouseRules) -> GatewayConfig:
             confirm_ms=rules.confirm_ms, capture_ms=rules.capture_ms, sweep_ms=rules.sweep_ms
         ),
         codes=CodeSettings(counter_max_units=rules.counter_max_minor // 100),
+        offline=gateway_settings(house),
     )
 
 
@@ -77,6 +80,7 @@ class GatewayNode:
         trace: Trace,
         *,
         rules: HouseRules,
+        house: OfflineHouse | None,
         now_ms: Callable[[], int],
         on_commit: Callable[[], None],
         on_crash: Callable[[], None],
@@ -86,7 +90,7 @@ class GatewayNode:
         self._plan = plan
         self._dice = dice
         self._trace = trace
-        self._config = _config_of(rules)
+        self._config = _config_of(rules, house)
         self._now_ms = now_ms
         self._on_commit = on_commit
         self._on_crash = on_crash

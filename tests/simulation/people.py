@@ -16,6 +16,7 @@ import msgspec
 from gateway.holders.model import InstrumentKind
 from simulators.auditor.evidence import Evidence
 from simulators.auditor.evidence import Presented as Shown
+from simulators.auditor.offline_evidence import OfflineTap
 from simulators.cards.card import CardTorn, SimulatedCard
 from simulators.cards.ntag424_card import Ntag424Card
 from simulators.cards.payment_card import PaymentCard
@@ -42,6 +43,9 @@ from wire.messages.payments import (
     entry_mode_of,
 )
 from wire.money import Money
+from wire.tokens.credential import parse_credential, read_credential
+from wire.tokens.nfc_token import read_nfc_claims
+from wire.tokens.sign1 import NFC_TOKEN_TYPE, parse_sign1_of
 
 READER = "contactless:sim"
 SCANNER = "scanner:sim"
@@ -50,6 +54,22 @@ QR_LEEWAY_MS = 30_000
 CODES_KEPT_MAX = 50
 SERVICE_IS_FASTER = 4
 """A service is back in a quarter of the time that a plug takes."""
+
+
+def read_tap(use: bytes, token: bytes, credential: bytes, instrument_id: str) -> OfflineTap:
+    """Return what a token says that was signed for an offline till."""
+    claims = read_nfc_claims(parse_sign1_of(token, NFC_TOKEN_TYPE))
+    assert claims.running_total_minor is not None
+    return OfflineTap(
+        use=use,
+        instrument_id=instrument_id,
+        terminal_id=claims.terms.terminal_id,
+        amount_minor=claims.terms.amount.minor,
+        counter=claims.counter,
+        total_minor=claims.running_total_minor,
+        tag=read_credential(parse_credential(credential)).credential_id,
+        tapped_ms=claims.terms.at_s * 1000,
+    )
 
 
 def use_of(presentation: Presentation) -> bytes:
@@ -68,6 +88,8 @@ class Thing:
     phone: Phone | None = None
     codes: list[str] = field(default_factory=list)
     """The texts it has shown, or was given, so far."""
+    is_copy: bool = False
+    """Whether somebody has copied it, with what it held."""
 
     @property
     def instrument_id(self) -> str | None:
@@ -144,7 +166,7 @@ class Hands:
             thing.card.power_off()
             thing.card.tear_at_apdu = None
         if isinstance(event, Presented):
-            self._note_tap(life, thing, event.presentation, signed)
+            self._note_tap(life, thing, event, signed)
         life.present(event)
 
     def show(self, life: Life, text: str) -> None:
@@ -204,8 +226,11 @@ class Hands:
         )
         self._keep(thing, code)
 
-    def _note_tap(self, life: Life, thing: Thing, presentation: Presentation, signed: list[int]) -> None:
+    def _note_tap(self, life: Life, thing: Thing, event: Presented, signed: list[int]) -> None:
+        presentation = event.presentation
         window: dict[str, int] = {}
+        if event.credential is not None:
+            self._note_offline_tap(thing, event)
         if isinstance(presentation, NfcAppPresentation):
             at_ms = life.till.now_ms() // 1000 * 1000
             window = {
@@ -221,10 +246,23 @@ class Hands:
                 instrument_id=thing.instrument_id,
                 entry_mode=str(entry_mode_of(presentation)),
                 counter=thing.card.counter,
+                is_offline=event.credential is not None,
                 **window,
             )
         )
         self._capture(presentation)
+
+    def _note_offline_tap(self, thing: Thing, event: Presented) -> None:
+        offline = self._evidence.offline
+        assert offline is not None
+        assert thing.instrument_id is not None
+        assert event.credential is not None
+        assert isinstance(event.presentation, NfcAppPresentation)
+        use = use_of(event.presentation)
+        tap = read_tap(use, event.presentation.token, event.credential, thing.instrument_id)
+        offline.taps[tap.use] = tap
+        if thing.is_copy:
+            offline.copied.add(tap.tag)
 
     def _perhaps_tear(self, thing: Thing, till_name: str) -> None:
         if self._dice.happens(FaultKind.CARD_TORN, self._plan.cards.torn, till_name):

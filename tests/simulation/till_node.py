@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from gateway.http.answers import Answer
 from gateway.http.calls import SignedCall
@@ -21,16 +22,22 @@ from simulators.seeds import make_rng
 from terminal.errors import GatewayUnreachable, JournalUnwritable
 from terminal.gateway_client import GatewayClient, GatewayTimings
 from terminal.gateway_events import EventFollower
+from terminal.identity import Identity
 from terminal.journal import Journal, JournalEntry
+from terminal.offline.gateway import OfflineGatewayClient
+from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
+from terminal.offline.queue import QUEUE_FILE
 from terminal.presentations import PresentationEvent, TermsSource
 from terminal.sale.desk import SaleDesk
 from terminal.sale.resolver import AttemptResolver, UnknownTimes
 from terminal.sale.session import SalePorts
 from terminal.transport import Reply
+from tests.simulation.offline_house import TILL, probe_forever
 from tests.simulation.town import GATEWAY_URL, TillFacts
 from tests.simulation.trace import Trace
+from wire import es256
 from wire.messages.payments import PaymentAnswer
-from wire.messages.till import SaleEvent
+from wire.messages.till import DaemonEvent, SaleEvent
 
 TRY_TIMEOUT_S = 5.0
 ANSWER_DEADLINE_MS = 12_000
@@ -59,6 +66,8 @@ class TillNode:
         true_ms: Callable[[], int],
         on_sent: Callable[[TillNode, SignedCall], None],
         on_event: Callable[[TillNode, SaleEvent], None],
+        on_heard: Callable[[TillNode, SignedCall, Answer], None],
+        accepts_offline: bool = False,
         disk_keeps_promises: bool = True,
     ) -> None:
         self.name = name
@@ -70,6 +79,9 @@ class TillNode:
         self.network = network
         self.on_sent = on_sent
         self.on_event = on_event
+        self.on_heard = on_heard
+        self.accepts_offline = accepts_offline
+        self.queue_file = f"{QUEUE_FILE}-{es256.key_id_of(facts.private_key.public_key()).hex()}.records"
         self.rng = make_rng(seed, "till", name)
         self._true_ms = true_ms
         self._full_until_s = 0.0
@@ -111,7 +123,9 @@ class TillNode:
         if self.life is None:
             return True
         is_selling = self.life.desk._open is not None and self.life.desk._open.is_open
-        return is_selling or bool(self.life.journal.unresolved())
+        offline = self.life.offline
+        is_waiting = offline is not None and offline.queue.depth > 0
+        return is_selling or is_waiting or bool(self.life.journal.unresolved())
 
     async def until(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Return when something is so, or the time is over; looked at whenever something happens here."""
@@ -142,6 +156,11 @@ class TillNode:
         self.trace.note(self.name, f"{event.kind.value}{decline}{refusal}")
         self.events.append(event)
         self.on_event(self, event)
+        self._stirred.set()
+
+    def note_daemon_event(self, event: DaemonEvent) -> None:
+        """Take what this life's offline desk published."""
+        self.trace.note(self.name, event.kind.value)
         self._stirred.set()
 
     def _start(self) -> None:
@@ -204,7 +223,9 @@ class Life:
             now_ms=till.now_ms,
             entropy=till.rng.randbytes,
             jitter=till.rng.random,
+            on_exchange=self._note_exchange,
         )
+        self.offline = self._open_offline(client) if till.accepts_offline else None
         ports = SalePorts(
             enrolment=till.enrolment,
             readers=self,
@@ -217,6 +238,7 @@ class Life:
             answer_deadline_ms=ANSWER_DEADLINE_MS,
             run_blocking=self.run_blocking,
             times=UNKNOWN_TIMES,
+            offline=None if self.offline is None else self.offline.desk,
         )
         self.desk = SaleDesk(ports, deadline_ms=SALE_DEADLINE_MS)
         self.resolver = AttemptResolver(
@@ -244,8 +266,18 @@ class Life:
             jitter=till.rng.random,
             run_blocking=self.run_blocking,
         )
-        for work in (self.resolver.run, follower.run, client.keep_session):
+        works: list[Callable[[], Awaitable[None]]] = [self.resolver.run, follower.run, client.keep_session]
+        if self.offline is not None:
+            desk = self.offline.desk
+            probing = partial(probe_forever, client.probe, lambda: desk.is_offline)
+            works += [desk.uploader.run, self.offline.keep_in_sync, probing]
+        for work in works:
             self._tasks.append(asyncio.create_task(self._run(work)))
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether payments are judged here."""
+        return self.offline is not None and self.offline.desk.is_offline
 
     # The readers, as a sale sees them
 
@@ -285,9 +317,28 @@ class Life:
             if task is not current:
                 task.cancel()
 
+    def _open_offline(self, client: GatewayClient) -> OfflineWork:
+        till = self.till
+        return open_offline(
+            TILL,
+            Identity(till.facts.private_key, GATEWAY_URL, till.enrolment),
+            till.disk,
+            OfflineGatewayClient(client),
+            OfflineSurroundings(till.now_ms, till.rng.randbytes, till.rng.random, self.run_blocking),
+            self._publish_of_daemon,
+        )
+
+    def _note_exchange(self, duration_ms: int | None) -> None:
+        if self.is_on and self.offline is not None:
+            self.offline.desk.note_exchange(duration_ms)
+
     def _publish(self, event: SaleEvent) -> None:
         if self.is_on:
             self.till.note_event(event)
+
+    def _publish_of_daemon(self, event: DaemonEvent) -> None:
+        if self.is_on:
+            self.till.note_daemon_event(event)
 
     async def _hear(self, answer: PaymentAnswer) -> None:
         await self.resolver.hear(answer)
@@ -315,6 +366,7 @@ class SimulatedTransport:
         except (TimeoutError, ConnectionBroken) as error:
             raise GatewayUnreachable(f"no answer from the gateway ({type(error).__name__})") from None
         await self._life.be_alive()
+        till.on_heard(till, call, answer)
         fields = {name.lower(): value for name, value in answer.fields}
         till.trace.note(till.name, f"hears {answer.status} to {method} {call.raw_path[:40]}")
         return Reply(answer.status, answer.content_type, answer.body, fields)

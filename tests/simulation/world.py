@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway.http.answers import Answer
 from gateway.http.calls import SignedCall
 from simulators.auditor.dealings import Dealings, Heard, HouseRules
 from simulators.auditor.evidence import Asked, Evidence
 from simulators.auditor.findings import Finding
+from simulators.auditor.life_rules import SWEEP_WORK_MS_MAX, SWEEPS_LATE_MAX
 from simulators.auditor.promises import Promise, Told
 from simulators.auditor.snapshot import read_books
 from simulators.auditor.witness import Witness
@@ -25,11 +27,14 @@ from simulators.faults.plan import FaultPlan
 from simulators.networks.network import SimulatedNetwork
 from simulators.seeds import make_rng
 from terminal.journal import ATTEMPTS_FILE, Journal
+from terminal.offline.queue import OfflineQueue
 from tests.simulation.business import Business
 from tests.simulation.clerk import Clerk
 from tests.simulation.counter import Counter as CounterMachine
 from tests.simulation.gateway_node import RULES, GatewayNode
 from tests.simulation.holders import Holders
+from tests.simulation.offline_house import draw_house, make_house
+from tests.simulation.offline_people import OfflinePeople, make_evidence
 from tests.simulation.people import Hands, make_things, use_of
 from tests.simulation.till_node import TillNode
 from tests.simulation.town import (
@@ -79,6 +84,10 @@ class Outcome:
     lines: list[str] = field(default_factory=list)
     heal_s: float = 0.0
     """How long it took until everything was known."""
+    offline_payments: int = 0
+    """How many records came of payments without a connection."""
+    offline_loss_minor: int = 0
+    """What the operator paid of them."""
     told: Counter[str] = field(default_factory=Counter)
     """How often tills were told what."""
 
@@ -94,6 +103,8 @@ class World:
         *,
         show: Callable[[str], None] | None = None,
         clerks_only: bool = False,
+        offline: bool | None = None,
+        honest: bool | None = None,
         **options: Any,
     ) -> None:
         """Make the world of a seed.
@@ -102,6 +113,8 @@ class World:
             plan: what may go wrong.
             show: told every line of the trace.
             clerks_only: nobody sells at tills, and clerks have more to do.
+            offline: whether tills accept without a connection; drawn from the seed if None.
+            honest: whether nobody copies phones or sends batches again; drawn if None.
             options: `disk_keeps_promises=False` for disks that lie.
         """
         self._loop = asyncio.get_running_loop()
@@ -116,10 +129,14 @@ class World:
         # In some worlds the second payment of an instrument within ten minutes needs its holder.
         self.rules = replace(RULES, payments_per_window_max=self.rng.choice((0, 0, 0, 1)))
         self.has_cashiers = not clerks_only
+        self.house = draw_house(seed) if offline is None and not clerks_only else None
+        if offline:
+            self.house = make_house(make_rng(seed, "offline house"))
         self.evidence = Evidence(
             payers={one.payer.instrument_id: one.payer for one in town.things},
             merchants={one.enrolment.merchant_id: one.merchant for one in town.tills},
             dealings=make_dealings(town, self.rules, self.true_ms),
+            offline=make_evidence(self.house),
         )
         self.told: Counter[str] = Counter()
         self._attempts: dict[str, list[str]] = {}
@@ -134,13 +151,18 @@ class World:
             self.dice,
             self.trace,
             rules=self.rules,
+            house=self.house,
             now_ms=self.true_ms,
             on_commit=self.look,
             on_crash=self._forget_copies,
         )
         self._witness = Witness(self.gateway.ask, self.evidence)
         self.network = SimulatedNetwork(
-            self.gateway.deliver, plan.network, self.dice, may_repeat=lambda answer: answer.status < 300
+            self.gateway.deliver,
+            plan.network,
+            self.dice,
+            may_repeat=lambda answer: answer.status < 300,
+            lines=plan.lines,
         )
         self.tills = [
             TillNode(
@@ -154,6 +176,8 @@ class World:
                 true_ms=self.true_ms,
                 on_sent=self._note_sent,
                 on_event=self._note_event,
+                on_heard=self._note_heard,
+                accepts_offline=self.house is not None,
                 **options,
             )
             for number, facts in enumerate(
@@ -176,6 +200,9 @@ class World:
         shoppers = [one for one in things if one.facts is not None and one.facts.owner in COUNTER_WALLETS]
         self.clerks = [Clerk(self, CounterMachine(self, till), shoppers, hands) for till in self.tills]
         self.clerks_at_work: list[asyncio.Task[None]] = []
+        self.offline: OfflinePeople | None = None
+        if self.evidence.offline is not None:
+            self.offline = OfflinePeople(self, self.evidence.offline, honest)
         self.business = Business(self, plan, hands, things)
 
     @property
@@ -192,12 +219,16 @@ class World:
         """Do business, heal, and close the books; end at the first violation."""
         self.clerks_at_work = [asyncio.create_task(clerk.work()) for clerk in self.clerks]
         listening = [asyncio.create_task(clerk.listen()) for clerk in self.clerks]
+        if self.offline is not None:
+            listening += self.offline.start()
         try:
             await self.business.run()
             await self._heal()
             for task in listening:
                 task.cancel()
             await self._read_last_events()
+            self._read_tills()
+            await self._outlast_credentials()
             self._close()
         except Violation:
             pass
@@ -212,7 +243,9 @@ class World:
             self.trace.hash,
             list(self.trace.lines),
             self._heal_s,
-            self.told,
+            told=self.told,
+            offline_payments=self._witness.offline_count,
+            offline_loss_minor=self._witness.offline_loss_minor,
         )
 
     def look(self) -> None:
@@ -238,10 +271,14 @@ class World:
         if call.method == "POST" and call.raw_path.endswith("/confirmations"):
             payment_id = call.raw_path.split("/")[-2]
             self.evidence.dealings.pin_sends[self.pin_wallets[payment_id]] += 1
+        if self.offline is not None:
+            self.offline.note_sent(till, call.method, call.raw_path, call.body)
         if (call.method, call.raw_path) != ("POST", "/v1/payments"):
             return
         request = parse_message(call.body, PaymentRequest)
         self._sent[till.terminal_id][request.attempt_id] = None
+        if self.evidence.offline is not None:
+            self.evidence.offline.online_attempts.add((till.terminal_id, request.attempt_id))
         use = use_of(request.presentation)
         promise = Promise(till.terminal_id, request.attempt_id, request.amount_minor, use=use)
         self.evidence.ask(
@@ -262,6 +299,10 @@ class World:
             Asked(promise, till.enrolment.merchant_id, reversal.order_id, self.true_ms(), None)
         )
 
+    def _note_heard(self, till: TillNode, call: SignedCall, answer: Answer) -> None:
+        if self.offline is not None:
+            self.offline.note_heard(till, call.raw_path, answer.status, answer.body)
+
     def _note_event(self, till: TillNode, event: SaleEvent) -> None:
         self.told[event.kind.value] += 1
         match event.kind:
@@ -271,6 +312,8 @@ class World:
                 self._note_word(till, event)
             case SaleEventKind.CONFIRMING | SaleEventKind.CLOSED:
                 self._hear(event.sale.answer)
+            case SaleEventKind.ACCEPTED_OFFLINE:
+                self._note_accepted(till, event)
             case SaleEventKind.CANCELLED | SaleEventKind.TIMED_OUT:
                 self._note_closed(till, event)
         if self._witness is not None:
@@ -287,6 +330,14 @@ class World:
             self._object("told_without_an_answer", event.sale.order_id)
             return
         self.evidence.tell(till.terminal_id, answer.attempt_id, Told(answer.payment_id, is_approved, code))
+
+    def _note_accepted(self, till: TillNode, event: SaleEvent) -> None:
+        told = event.sale.offline
+        assert self.offline is not None
+        if told is None:
+            self._object("told_without_a_record", event.sale.order_id)
+        elif not self.offline.note_accepted(till, told.attempt_id):
+            self._object("accepted_unstored", told.attempt_id)
 
     def _note_closed(self, till: TillNode, event: SaleEvent) -> None:
         """A sale that ended without a payment has left nothing open behind it."""
@@ -329,6 +380,7 @@ class World:
         self.trace.note("world", "heals")
         self.dice.is_healed = True
         self.gateway.heal()
+        self.network.mend()
         for till in self.tills:
             till.heal()
         self.evidence.dealings.healed_ms = self.true_ms()
@@ -357,9 +409,23 @@ class World:
                 task.cancel()
             await clerk.counter.poll_events()
 
-    def _close(self) -> None:
+    def _read_tills(self) -> None:
         for till in self.tills:
             self._compare_journal(till)
+            if self.offline is not None:
+                self._read_words(till)
+
+    async def _outlast_credentials(self) -> None:
+        """Let time pass without tills until every allowance has gone back; only the gateway sweeps."""
+        if self.offline is None:
+            return
+        for till in self.tills:
+            till.stop()
+        (ends_ms,) = next(iter(self.gateway.ask("SELECT coalesce(max(ends_ms), 0) FROM credentials")))
+        sweeps_ms = self.rules.sweep_ms * (SWEEPS_LATE_MAX + 1) + SWEEP_WORK_MS_MAX
+        await asyncio.sleep(max(0, ends_ms + sweeps_ms - self.true_ms()) / 1000)
+
+    def _close(self) -> None:
         assert self._witness is not None
         self._witness.close(read_books(self.gateway.ask))
         self.check()
@@ -390,6 +456,21 @@ class World:
         for attempt_id in self._sent[till.terminal_id]:
             if attempt_id not in known:
                 self._object("forgotten", attempt_id)
+
+    def _read_words(self, till: TillNode) -> None:
+        """Note what a till's disk says about what it accepted, and that nothing waits there any more."""
+        offline = self.evidence.offline
+        assert offline is not None
+        queue = OfflineQueue(till.disk, till.facts.private_key)
+        for stored in queue.waiting():
+            self._object("not_handed_in", stored.record.attempt_id)
+        for one in queue.settled():
+            word = one.outcome, one.code, one.payment_id, one.loss_minor, one.loss_bearer
+            offline.words[till.terminal_id, one.sequence] = word
+        if till.life is not None and till.life.offline is not None:
+            view = till.life.offline.desk.describe()
+            shown = view.conflict_count, view.declined_count, view.merchant_loss_minor
+            offline.shown[till.terminal_id] = shown
 
     def _draw_beginning(self) -> int:
         """Some worlds begin in the day, some a minute before the limits of a new day."""
