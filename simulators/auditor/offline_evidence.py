@@ -126,6 +126,8 @@ class OfflineEvidence:
     """What a till's clock said when it heard the gateway's time, and that time, by terminal."""
     lists: dict[tuple[str, int], list[frozenset[int]]] = field(default_factory=lambda: defaultdict(list))
     """Which indexes a till was told to be suspended, by terminal and second of issue."""
+    list_news: list[tuple[int, frozenset[int]]] = field(default_factory=list)
+    """Second of issue and indexes of lists that were not judged yet."""
     words: dict[tuple[str, int], Word] = field(default_factory=dict)
     """By terminal and sequence: what is on the till's disk about a record, when all is over."""
     shown: dict[str, tuple[int, int, int]] = field(default_factory=dict)
@@ -137,6 +139,11 @@ class OfflineEvidence:
         """Note what a cashier was told."""
         self.accepted[accepted.record.terminal_id, accepted.record.attempt_id] = accepted
         self.news.append(accepted)
+
+    def hear_list(self, terminal_id: str, issued_s: int, named: frozenset[int]) -> None:
+        """Note what a till was told of who is suspended."""
+        self.lists[terminal_id, issued_s].append(named)
+        self.list_news.append((issued_s, named))
 
     def hand_in(self, record: SealedRecord) -> None:
         """Note that a record left its till; a repeat changes nothing."""

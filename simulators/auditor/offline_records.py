@@ -36,6 +36,8 @@ CONFLICT: Final = "offline_record_conflict"
 COPIED: Final = "instrument_cloned"
 ORDER_PAID: Final = "order_already_paid"
 
+NEVER_MS: Final = 1 << 62
+
 Befores = dict[tuple[int, bytes], int]
 """What accounts had available before a group, by group and account."""
 Parts = list[tuple[str, bytes, bytes, int]]
@@ -117,9 +119,21 @@ class RecordBook:
             self.by_attempt[row.terminal_id, row.attempt_id] = case
             self.by_use[record.use].append(case)
             if tap is not None:
-                self._take_tap(tap, row.received_ms)
+                self._take_tap(tap)
 
-    def _take_tap(self, tap: OfflineTap, at_ms: int) -> None:
+    def suspended_ms(self, instrument_id: str) -> int:
+        """Return since when an instrument is surely suspended; NEVER_MS if it may not be."""
+        by_operator_ms = self.standing.evidence.suspended.get(instrument_id, NEVER_MS)
+        return min(by_operator_ms, self.contradicted_ms.get(instrument_id, NEVER_MS))
+
+    def may_be_suspended(self, instrument_id: str) -> bool:
+        """Say whether an operator, or what its key signed, may have suspended an instrument."""
+        standing = self.standing
+        if instrument_id in standing.evidence.suspending or instrument_id in self.contradicted_ms:
+            return True
+        return any(owner == instrument_id and len(uses) > 1 for (owner, _), uses in standing.counters.items())
+
+    def _take_tap(self, tap: OfflineTap) -> None:
         key = tap.instrument_id, tap.counter
         self.standing.counters.setdefault(key, set()).add(tap.use)
         taps = self.taps[tap.instrument_id]
@@ -130,7 +144,8 @@ class RecordBook:
         )
         pairs = itertools.pairwise(under)
         if any(not rises(later, earlier) for earlier, later in pairs):
-            self.contradicted_ms.setdefault(tap.instrument_id, at_ms)
+            now_ms = self.standing.evidence.dealings.now_ms()
+            self.contradicted_ms.setdefault(tap.instrument_id, now_ms)
             self.standing.contradicted.add(tap.instrument_id)
 
 

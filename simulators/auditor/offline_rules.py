@@ -13,7 +13,7 @@ from simulators.auditor.life_rules import SWEEP_WORK_MS_MAX, SWEEPS_LATE_MAX, Ne
 from simulators.auditor.offline_evidence import END_GRACE_MS, OPEN_CREDENTIALS_MAX, OfflineEvidence
 from simulators.auditor.offline_records import Befores, Case, RecordBook, RecordsAreRight
 from simulators.auditor.offline_rows import CredentialRow
-from simulators.auditor.offline_tills import TillsKeepRules
+from simulators.auditor.offline_tills import ListsNameTheSuspended, TillsKeepRules
 from simulators.auditor.promises import Promise
 
 __all__ = ["Befores", "OfflineRules"]
@@ -29,11 +29,14 @@ class OfflineRules:
         self._dealings = evidence.dealings
         self.book = RecordBook(evidence.offline, standing)
         self._allowances = AllowancesMove(evidence, evidence.offline, befores)
-        self.about_words: tuple[Rule, ...] = (TillsKeepRules(evidence, evidence.offline, self.book),)
+        self.about_words: tuple[Rule, ...] = (
+            TillsKeepRules(evidence, evidence.offline, self.book),
+            ListsNameTheSuspended(evidence.offline, self.book),
+        )
         self.before_decisions: tuple[Rule, ...] = (self.book,)
         self.after_decisions: tuple[Rule, ...] = (
             RecordsAreRight(evidence, evidence.offline, self.book, befores),
-            CopiesAreSuspended(evidence, self.book),
+            CopiesAreSuspended(self.book),
             self._allowances,
         )
 
@@ -118,8 +121,7 @@ class OfflineRules:
 class CopiesAreSuspended:
     """A key that signed what no single device signs is suspended with the record that shows it."""
 
-    def __init__(self, evidence: Evidence, book: RecordBook) -> None:
-        self._evidence = evidence
+    def __init__(self, book: RecordBook) -> None:
         self._book = book
 
     def see(self, news: News) -> Iterator[Finding]:
@@ -127,10 +129,9 @@ class CopiesAreSuspended:
         suspended = news.offline.suspended
         for instrument_id in sorted(self._book.contradicted_ms.keys() - suspended):
             yield Finding("copy_not_suspended", instrument_id)
-        standing = self._book.standing
-        copied = {owner for (owner, _), uses in standing.counters.items() if len(uses) > 1}
-        reasons = self._evidence.suspending.keys() | self._book.contradicted_ms.keys() | copied
-        yield from (Finding("suspended_for_nothing", one) for one in sorted(suspended - reasons))
+        for instrument_id in sorted(suspended):
+            if not self._book.may_be_suspended(instrument_id):
+                yield Finding("suspended_for_nothing", instrument_id)
 
 
 class AllowancesMove:

@@ -20,7 +20,28 @@ ASKING_MS_MAX: Final = 12_000
 TELLING_MS_MAX: Final = 2_000
 """From accepting to telling."""
 SETTING_MS_MAX: Final = 1_000
-NEVER_MS: Final = 1 << 62
+
+
+class ListsNameTheSuspended:
+    """A list that is given out names everybody who was suspended when it was issued, and nobody else."""
+
+    def __init__(self, offline: OfflineEvidence, book: RecordBook) -> None:
+        self._offline = offline
+        self._book = book
+
+    def see(self, news: News) -> Iterator[Finding]:
+        """Hold new lists against what phones were given; an index is free once its credential is over."""
+        for issued_s, named in self._offline.list_news:
+            for one in self._offline.vouched.values():
+                over_ms = one.expires_ms + self._offline.house.record_age_ms
+                if not one.issued_ms + SETTING_MS_MAX < issued_s * 1000 < over_ms:
+                    continue
+                is_suspended = self._book.suspended_ms(one.instrument_id) <= issued_s * 1000
+                if is_suspended and one.status_index not in named:
+                    yield Finding("list_forgets", one.instrument_id)
+                elif one.status_index in named and not self._book.may_be_suspended(one.instrument_id):
+                    yield Finding("list_names_for_nothing", one.instrument_id)
+        self._offline.list_news.clear()
 
 
 class TillsKeepRules:
@@ -56,10 +77,7 @@ class TillsKeepRules:
         if tap is None:
             yield "accepted_what_nobody_tapped"
             return
-        since_ms = min(
-            self._evidence.suspended.get(tap.instrument_id, NEVER_MS),
-            self._book.contradicted_ms.get(tap.instrument_id, NEVER_MS),
-        )
+        since_ms = self._book.suspended_ms(tap.instrument_id)
         if accepted.true_ms > since_ms + house.list_age_ms + CLOCK_SKEW_MS_MAX + ASKING_MS_MAX:
             yield "accepted_after_the_bound"
         waiting = [

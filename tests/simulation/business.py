@@ -82,7 +82,10 @@ class Business:
         orders = self._orders.setdefault(till.enrolment.merchant_id, [])
         if orders and rng.random() < 0.2:
             return rng.choice(orders[-4:])
-        if self._world.offline is not None:
+        captured = self._hands.captured_offline.get(till.name)
+        if captured is not None and rng.random() < 0.1:
+            amount = captured[0]
+        elif self._world.offline is not None:
             # What tills accept without a connection is small.
             amount = rng.choice((*[rng.randint(50, 500)] * 7, *[rng.randint(500, 2_600)] * 3))
         else:
@@ -92,12 +95,10 @@ class Business:
 
     async def present(self, life: Life, amount_minor: int, rng: random.Random) -> None:
         """Let somebody present something at a till."""
+        if self._world.offline is not None and await self._present_offline(life, amount_minor, rng):
+            return
         thing = self._stranger if rng.random() < 0.03 else rng.choice(self._things)
         roll = rng.random()
-        if life.is_offline and self._world.offline is not None and rng.random() < 0.85:
-            # The cashier says that only phones can pay now.
-            thing = self._world.offline.draw_thing(amount_minor, rng) or thing
-            roll = 1.0
         if roll < 0.12 and self._hands.captured:
             self._hands.replay(life, rng.choice(self._hands.captured))
         elif roll < 0.17 and thing.codes:
@@ -106,8 +107,6 @@ class Business:
             self._hands.show(life, "no code of ours")
         elif roll < 0.24 and thing.facts is not None:
             await self._tap(life, self._clone(thing))
-        elif roll < 0.26 and self._world.offline is not None and self._world.offline.twins:
-            await self._tap(life, rng.choice(self._world.offline.twins))
         elif thing.phone is not None and roll < 0.50:
             cap = amount_minor + 500 if rng.random() < 0.85 else max(1, amount_minor - 1)
             form = rng.choice(("cpm", "base45", "base32"))
@@ -120,6 +119,23 @@ class Business:
                 self._hands.show(life, code)
         else:
             await self._tap(life, thing)
+
+    async def _present_offline(self, life: Life, amount_minor: int, rng: random.Random) -> bool:
+        """Present what has to do with payments without a connection; False if somebody else's turn it is."""
+        offline, captured = self._world.offline, self._hands.captured_offline.get(life.till.name)
+        assert offline is not None
+        if captured is not None and captured[0] == amount_minor and rng.random() < 0.5:
+            # What was signed for an offline till, shown to it once more.
+            self._hands.replay(life, captured[1])
+            return True
+        if offline.twins and rng.random() < 0.03:
+            await self._tap(life, rng.choice(offline.twins))
+            return True
+        # The cashier of an offline till says that only phones can pay now.
+        thing = offline.draw_thing(amount_minor, rng) if life.is_offline and rng.random() < 0.85 else None
+        if thing is not None:
+            await self._tap(life, thing)
+        return thing is not None
 
     async def _tap(self, life: Life, thing: Thing) -> None:
         self._hands.tap(life, thing)

@@ -170,7 +170,7 @@ class OfflinePeople:
             if listed is not None and self._issuer_key is not None:
                 read = verify_status_list(parse_status_list(listed), self._issuer_key)
                 named = frozenset(index for index in range(INDEXES_MAX) if read.is_suspended(index))
-                self._evidence.lists[till.terminal_id, read.issued_s].append(named)
+                self._evidence.hear_list(till.terminal_id, read.issued_s, named)
 
     def note_accepted(self, till: TillNode, attempt_id: str) -> bool:
         """Note that a cashier was told "accepted"; False if the record is not surely on the disk."""

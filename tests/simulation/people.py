@@ -134,6 +134,8 @@ class Hands:
         self._away_until_ns: dict[str, int] = {}
         self.captured: list[Presentation] = []
         """What somebody who listens has seen: every presentation so far."""
+        self.captured_offline: dict[str, tuple[int, Presentation]] = {}
+        """The last tap for each till that was offline, and its amount, by the till's name."""
 
     def tap(self, life: Life, thing: Thing) -> None:
         """Hold a card to a till's reader: noticed, asked, and taken or refused."""
@@ -230,7 +232,7 @@ class Hands:
         presentation = event.presentation
         window: dict[str, int] = {}
         if event.credential is not None:
-            self._note_offline_tap(thing, event)
+            self._note_offline_tap(life.till.name, thing, event)
         if isinstance(presentation, NfcAppPresentation):
             at_ms = life.till.now_ms() // 1000 * 1000
             window = {
@@ -252,7 +254,7 @@ class Hands:
         )
         self._capture(presentation)
 
-    def _note_offline_tap(self, thing: Thing, event: Presented) -> None:
+    def _note_offline_tap(self, till_name: str, thing: Thing, event: Presented) -> None:
         offline = self._evidence.offline
         assert offline is not None
         assert thing.instrument_id is not None
@@ -261,6 +263,7 @@ class Hands:
         use = use_of(event.presentation)
         tap = read_tap(use, event.presentation.token, event.credential, thing.instrument_id)
         offline.taps[tap.use] = tap
+        self.captured_offline[till_name] = tap.amount_minor, event.presentation
         if thing.is_copy:
             offline.copied.add(tap.tag)
 

@@ -18,6 +18,7 @@ from simulators.auditor.dealings import Dealings, Heard, HouseRules
 from simulators.auditor.evidence import Asked, Evidence
 from simulators.auditor.findings import Finding
 from simulators.auditor.life_rules import SWEEP_WORK_MS_MAX, SWEEPS_LATE_MAX
+from simulators.auditor.offline_evidence import OfflineHouse
 from simulators.auditor.promises import Promise, Told
 from simulators.auditor.snapshot import read_books
 from simulators.auditor.witness import Witness
@@ -103,7 +104,7 @@ class World:
         *,
         show: Callable[[str], None] | None = None,
         clerks_only: bool = False,
-        offline: bool | None = None,
+        offline: OfflineHouse | bool | None = None,
         honest: bool | None = None,
         **options: Any,
     ) -> None:
@@ -113,7 +114,7 @@ class World:
             plan: what may go wrong.
             show: told every line of the trace.
             clerks_only: nobody sells at tills, and clerks have more to do.
-            offline: whether tills accept without a connection; drawn from the seed if None.
+            offline: whether tills accept without a connection, or by what rules; drawn from the seed if None.
             honest: whether nobody copies phones or sends batches again; drawn if None.
             options: `disk_keeps_promises=False` for disks that lie.
         """
@@ -131,7 +132,8 @@ class World:
         self.has_cashiers = not clerks_only
         self.house = draw_house(seed) if offline is None and not clerks_only else None
         if offline:
-            self.house = make_house(make_rng(seed, "offline house"))
+            is_given = isinstance(offline, OfflineHouse)
+            self.house = offline if is_given else make_house(make_rng(seed, "offline house"))
         self.evidence = Evidence(
             payers={one.payer.instrument_id: one.payer for one in town.things},
             merchants={one.enrolment.merchant_id: one.merchant for one in town.tills},
