@@ -203,6 +203,9 @@ class _Decision:
         used = self._used_claims(claim)
         is_copied = used is not None and used != claim.claims_digest
         below, above = self._facts.below, self._facts.above
+        if self._sealed.refusal == INVALID:
+            # The amount is the till's word, not what the device signed: it must not tell against the key.
+            below = above = None
         is_forked = (below is not None and not _follows(mine, below)) or (
             above is not None and not _follows(above, mine)
         )

@@ -22,6 +22,7 @@ from gateway.offline.model import (
     SealedPayment,
     SettledRecord,
 )
+from gateway.offline.rules import INVALID
 from gateway.storage.records import Row
 
 Values = Mapping[str, Any]
@@ -193,6 +194,9 @@ def keys_of_record(sealed: SealedPayment, credential: Credential | None) -> Valu
 def values_of_record(sealed: SealedPayment, changes: RecordChanges) -> Values:
     """Return what add_record writes."""
     word, claim = changes.answer, sealed.claim
+    if sealed.refusal == INVALID:
+        # It says another amount than the device signed, so no total may be reckoned with it.
+        claim = None
     return {
         "terminal_id": word.terminal_id,
         "sequence": word.sequence,

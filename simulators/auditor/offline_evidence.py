@@ -117,6 +117,8 @@ class OfflineEvidence:
     """Tags of credentials that somebody has signed under with a copy."""
     accepted: dict[tuple[str, str], Accepted] = field(default_factory=dict)
     """By terminal and attempt."""
+    rogues: set[str] = field(default_factory=set)
+    """Terminals that run software of their own: nobody knows what they were told."""
     news: list[Accepted] = field(default_factory=list)
     """Of these, what was not judged yet."""
     handed_in: dict[tuple[str, int, bytes], SealedRecord] = field(default_factory=dict)

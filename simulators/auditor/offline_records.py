@@ -99,7 +99,9 @@ class RecordBook:
     by_attempt: dict[tuple[str, str], Case] = field(default_factory=dict)
     by_use: dict[Hashable, list[Case]] = field(default_factory=lambda: defaultdict(list))
     taps: dict[str, dict[Hashable, OfflineTap]] = field(default_factory=lambda: defaultdict(dict))
-    """What an instrument signed in records, by instrument and use."""
+    """What an instrument signed in records that became payments, by instrument and use."""
+    perhaps: dict[str, dict[Hashable, OfflineTap]] = field(default_factory=lambda: defaultdict(dict))
+    """The same of all records."""
     contradicted_ms: dict[str, int] = field(default_factory=dict)
     """When the gateway had what shows that a key is copied, by instrument."""
 
@@ -118,8 +120,12 @@ class RecordBook:
             self.cases[row.place] = case
             self.by_attempt[row.terminal_id, row.attempt_id] = case
             self.by_use[record.use].append(case)
-            if tap is not None:
-                self._take_tap(tap)
+            if tap is None:
+                continue
+            self.standing.counters.setdefault((tap.instrument_id, tap.counter), set()).add(tap.use)
+            # Where a till says that something else was signed, that does not tell against the signer.
+            if (tap.amount_minor, tap.terminal_id) == (record.amount_minor, record.terminal_id):
+                self._take_tap(tap, has_payment=bool(row.has_payment))
 
     def suspended_ms(self, instrument_id: str) -> int:
         """Return since when an instrument is surely suspended; NEVER_MS if it may not be."""
@@ -129,24 +135,30 @@ class RecordBook:
     def may_be_suspended(self, instrument_id: str) -> bool:
         """Say whether an operator, or what its key signed, may have suspended an instrument."""
         standing = self.standing
-        if instrument_id in standing.evidence.suspending or instrument_id in self.contradicted_ms:
+        if instrument_id in standing.evidence.suspending or instrument_id in standing.contradicted:
             return True
         return any(owner == instrument_id and len(uses) > 1 for (owner, _), uses in standing.counters.items())
 
-    def _take_tap(self, tap: OfflineTap) -> None:
-        key = tap.instrument_id, tap.counter
-        self.standing.counters.setdefault(key, set()).add(tap.use)
-        taps = self.taps[tap.instrument_id]
-        taps[tap.use] = tap
-        under = sorted(
-            (one for one in taps.values() if one.tag == tap.tag),
-            key=lambda one: (one.counter, one.total_minor),
-        )
-        pairs = itertools.pairwise(under)
-        if any(not rises(later, earlier) for earlier, later in pairs):
-            now_ms = self.standing.evidence.dealings.now_ms()
-            self.contradicted_ms.setdefault(tap.instrument_id, now_ms)
+    def _take_tap(self, tap: OfflineTap, *, has_payment: bool) -> None:
+        """Reckon with what a device signed.
+
+        A record that follows a payment made online uses up no tap; whether it gives a copy away is open.
+        """
+        self.perhaps[tap.instrument_id][tap.use] = tap
+        if _contradict_each_other(self.perhaps[tap.instrument_id], tap.tag):
             self.standing.contradicted.add(tap.instrument_id)
+        if has_payment:
+            self.taps[tap.instrument_id][tap.use] = tap
+            if _contradict_each_other(self.taps[tap.instrument_id], tap.tag):
+                now_ms = self.standing.evidence.dealings.now_ms()
+                self.contradicted_ms.setdefault(tap.instrument_id, now_ms)
+
+
+def _contradict_each_other(taps: dict[Hashable, OfflineTap], tag: bytes) -> bool:
+    under = sorted(
+        (one for one in taps.values() if one.tag == tag), key=lambda one: (one.counter, one.total_minor)
+    )
+    return any(not rises(later, earlier) for earlier, later in itertools.pairwise(under))
 
 
 def rises(later: OfflineTap, earlier: OfflineTap) -> bool:

@@ -47,12 +47,14 @@ class OfflineRules:
             one.row.loss_minor for one in self.book.cases.values() if one.row.loss_bearer == "operator"
         )
 
-    def promises(self) -> list[Promise]:
-        """Return what the books owe: one payment for each record that became one."""
-        return [
-            Promise(one.row.terminal_id, one.row.attempt_id, one.row.amount_minor)
-            for one in self.book.cases.values()
-            if one.row.has_payment
+    def owed_beside(self, promises: list[Promise]) -> list[Promise]:
+        """Return what the books owe: a payment for each record that became one, whatever bears its id."""
+        paid = {key: one.row for key, one in self.book.by_attempt.items() if one.row.has_payment}
+        others = [one for one in promises if (one.terminal_id, one.attempt_id) not in paid or one.told]
+        return others + [
+            Promise(*key, row.amount_minor)
+            for key, row in paid.items()
+            if not any((one.terminal_id, one.attempt_id) == key for one in others)
         ]
 
     def close(self) -> Iterator[Finding]:
@@ -72,6 +74,8 @@ class OfflineRules:
         """What is on tills' disks and screens is what became of each record."""
         shown: dict[str, Counter[str]] = defaultdict(Counter)
         for place, case in self.book.cases.items():
+            if case.row.terminal_id in self._offline.rogues:
+                continue
             if self._offline.words.get(place) != case.row.word:
                 yield Finding("told_another_word", case.row.where)
             counts = shown[case.row.terminal_id]

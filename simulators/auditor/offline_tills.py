@@ -62,7 +62,8 @@ class TillsKeepRules:
             yield from self._judge_record(accepted.record)
         self._offline.news.clear()
         for record in self._offline.handed_in_news:
-            yield from self._judge_record(record)
+            if record.terminal_id not in self._offline.rogues:
+                yield from self._judge_record(record)
         self._offline.handed_in_news.clear()
 
     def _judge_promise(self, accepted: Accepted) -> Iterator[str]:

@@ -165,7 +165,7 @@ class Witness:
             for key, asked in self._evidence.asked.items()
         ]
         if self._offline is not None:
-            promises += self._offline.promises()
+            promises = self._offline.owed_beside(promises)
         self._add(check_promises(promises, books))
         if {payment.payment_id for payment in books.payments} != self._known:
             self._add([Finding("payments_gone", f"{len(self._known)} were seen")])

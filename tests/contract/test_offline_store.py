@@ -400,6 +400,22 @@ async def test_two_claims_under_one_counter_suspend_the_key_and_are_both_paid(sc
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_a_till_that_lies_about_an_amount_does_not_get_its_payer_suspended(
+    scene: Scene, order: tuple[int, int]
+) -> None:
+    lie = {"refusal": "offline_record_invalid"}
+    records = [
+        scene.till.accept(scene.phone.tap(1_000), 1_000),
+        scene.till.accept(scene.phone.tap(500), 600, **lie),
+    ]
+    words = [await scene.settle(records[index]) for index in order]
+    assert sorted(word.outcome for word in words) == ["declined", "settled"]
+    honest = await scene.sale(300)
+    assert (honest.outcome, honest.code) == ("settled", "")
+    assert not await scene.is_suspended()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 async def test_a_total_that_misses_a_payment_suspends_the_key_in_either_order(
     scene: Scene, order: tuple[int, int]
 ) -> None:

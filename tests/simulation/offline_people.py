@@ -49,6 +49,7 @@ from wire.tokens.offline_record import link_of, parse_offline_record, read_offli
 from wire.tokens.status_list import parse_status_list, verify_status_list
 
 if TYPE_CHECKING:
+    from tests.simulation.rogue import RogueTill
     from tests.simulation.till_node import TillNode
     from tests.simulation.world import World
 
@@ -122,6 +123,7 @@ class OfflinePeople:
         self.phones = [one for one in world.holders.phones if self._rng.random() < 0.7]
         self.twins: list[Thing] = []
         """Copies of phones, with the credential they held when they were copied."""
+        self.rogue: RogueTill | None = None
         self._batches: list[tuple[TillNode, list[bytes]]] = []
         self._issuer_key: es256.PublicKey | None = None
 
@@ -132,6 +134,8 @@ class OfflinePeople:
             works.append(self._cut_lines())
         if not self.is_honest:
             works += [self._copy_phones(), self._send_again()]
+        if self.rogue is not None:
+            works.append(self.rogue.work(lambda: self.draw_thing(0, self._rng)))
         return [asyncio.ensure_future(work) for work in works]
 
     def draw_thing(self, amount_minor: int, rng: random.Random) -> Thing | None:
@@ -151,10 +155,14 @@ class OfflinePeople:
         if (method, path) != ("POST", BATCHES_TARGET):
             return
         records = parse_message(body, BatchRequest).records
-        for sealed in records:
-            self._evidence.hand_in(read_sealed(till.terminal_id, sealed))
+        self.note_batch(till.terminal_id, records)
         self._batches.append((till, records))
         del self._batches[:-BATCHES_KEPT_MAX]
+
+    def note_batch(self, terminal_id: str, records: list[bytes]) -> None:
+        """Note what leaves a till in one batch."""
+        for sealed in records:
+            self._evidence.hand_in(read_sealed(terminal_id, sealed))
 
     def note_heard(self, till: TillNode, path: str, status: int, body: bytes) -> None:
         """Note what a till is told about whom to believe, whatever it makes of it."""

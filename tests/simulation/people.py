@@ -17,7 +17,6 @@ from gateway.holders.model import InstrumentKind
 from simulators.auditor.evidence import Evidence
 from simulators.auditor.evidence import Presented as Shown
 from simulators.auditor.offline_evidence import OfflineTap
-from simulators.cards.card import CardTorn, SimulatedCard
 from simulators.cards.ntag424_card import Ntag424Card
 from simulators.cards.payment_card import PaymentCard
 from simulators.faults.dice import Dice
@@ -28,7 +27,7 @@ from simulators.world.belongings import LINK_BASE, draw_token_pan
 from terminal.errors import CardRemoved, ReaderUnavailable
 from terminal.presentations import Noticed, Presented, PresentedInVain
 from terminal.readers.card_meeting import meet_card
-from terminal.readers.card_reader import CardTechnology
+from tests.simulation.tapping import CardInField
 from tests.simulation.till_node import Life
 from tests.simulation.town import EURO, TOWN_SEED, ThingFacts, Town
 from wire.cards.ntag424.keys import diversify_file_key
@@ -145,7 +144,7 @@ class Hands:
             return
         life.present(Noticed(READER, now_ns))
         self._perhaps_tear(thing, till.name)
-        connection = _Connection(thing.card, self._draw_failure(till.name))
+        connection = CardInField(thing.card, self._draw_failure(till.name))
         signed: list[int] = []
 
         def make_terms() -> object:
@@ -293,29 +292,3 @@ class Hands:
     def _keep(thing: Thing, text: str) -> None:
         thing.codes.append(text)
         del thing.codes[:-CODES_KEPT_MAX]
-
-
-class _Connection:
-    """A card in a reader's field, as the terminal's contract has it."""
-
-    technology = CardTechnology.ISO_DEP
-
-    def __init__(self, card: SimulatedCard, fails_at: int | None) -> None:
-        self._card = card
-        self._fails_at = fails_at
-        self._count = 0
-
-    def transmit(self, command: bytes) -> bytes:
-        if self._count == self._fails_at:
-            raise ReaderUnavailable("the reader is gone")
-        self._count += 1
-        try:
-            return self._card.transmit(command)
-        except CardTorn:
-            raise CardRemoved("the card left") from None
-
-    def is_present(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """There is nothing to give back."""

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from gateway.offline import decide, rules, service
+from gateway.offline import verify as offline_verify
 from gateway.offline.groups import OfflineParts
 from gateway.offline.issuer import Issuer
 from gateway.payments import verify
@@ -35,6 +36,7 @@ from tests.simulation.mutants import (
     without_guard,
 )
 from tests.simulation.offline_house import make_house
+from tests.simulation.rogue import RogueTill
 from wire.messages.offline import RecordResult
 from wire.tokens.status_list import StatusList
 
@@ -276,6 +278,65 @@ def suspect_everybody(patch: Patch) -> None:
     patch.setattr(decide._Decision, "_contradicts_itself", lambda self: self._sealed.claim is not None)
 
 
+def reckon_with_what_a_till_made_up(patch: Patch) -> None:
+    """Hold an amount that no device signed against the device's key."""
+    believe = decide._Decision._contradicts_itself
+
+    def credulous(self: Any) -> bool:
+        sealed = self._sealed
+        if sealed.refusal == rules.INVALID and sealed.claim is not None:
+            self._sealed = msgspec.structs.replace(sealed, refusal=None)
+        try:
+            return believe(self)
+        finally:
+            self._sealed = sealed
+
+    patch.setattr(decide._Decision, "_contradicts_itself", credulous)
+    tell = RogueTill._lies_about
+    patch.setattr(RogueTill, "_lies_about", lambda self, record: tell(self, record)[:1])
+
+
+def believe_every_amount(patch: Patch) -> None:
+    """Charge what a till says, whatever the device signed."""
+    judge = offline_verify.judge_record
+
+    def believe(record: Any, tap: Any, *rest: Any, **named: Any) -> Any:
+        return judge(replace(record, amount=tap.terms.amount), tap, *rest, **named)
+
+    patch.setattr(offline_verify, "judge_record", believe)
+
+
+def believe_every_time(patch: Patch) -> None:
+    patch.setattr(rules, "_keeps_times", lambda *_: True)
+
+
+def pay_a_tap_under_two_numbers(patch: Patch) -> None:
+    """Hold the same tap for one of a copy, which is paid, and overlook that one till says it had both."""
+    used = decide._Decision._used_claims
+    patch.setattr(
+        decide._Decision, "_used_claims", lambda self, claim: used(self, claim) and b"of another payment"
+    )
+    let_a_till_contradict_itself(patch)
+
+
+def let_a_till_contradict_itself(patch: Patch) -> None:
+    patch.setattr(decide._Decision, "_contradicts_till", lambda *_: False)
+
+
+def call_paid_what_was_not(patch: Patch) -> None:
+    """Call every attempt paid that has a payment, whatever its amount."""
+    follow = decide._Decision._follow_attempt
+
+    def please(self: Any, record: Any) -> Any:
+        changes = follow(self, record)
+        changes.answer = msgspec.structs.replace(
+            changes.answer, outcome="settled", code="", loss_minor=0, loss_bearer=None
+        )
+        return changes
+
+    patch.setattr(decide._Decision, "_follow_attempt", please)
+
+
 def ignore_the_age_of_records(patch: Patch) -> None:
     judge = service.rules_for
 
@@ -414,6 +475,12 @@ MUTANTS = [
     of_offline(let_the_operator_bear_declines, "borne_by_another"),
     of_offline(overlook_copies, "copy_not_suspended", honest=False),
     of_offline(suspect_everybody, "suspended_for_nothing", "called_a_copy_for_no_reason"),
+    of_offline(reckon_with_what_a_till_made_up, "suspended_for_nothing", honest=False),
+    of_offline(believe_every_amount, "settled_against_the_rules", honest=False),
+    of_offline(believe_every_time, "settled_against_the_rules", honest=False),
+    of_offline(pay_a_tap_under_two_numbers, "tap_paid_twice", honest=False),
+    of_offline(let_a_till_contradict_itself, "till_took_more_than_a_device_has", honest=False),
+    of_offline(call_paid_what_was_not, "settled_without_payment", honest=False),
     of_offline(ignore_the_age_of_records, "settled_against_the_rules", plan=LATE),
     of_offline(pay_orders_again, "order_over_paid"),
     of_offline(decline_what_kept_the_rules, "declined_without_reason"),

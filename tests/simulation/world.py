@@ -37,6 +37,7 @@ from tests.simulation.holders import Holders
 from tests.simulation.offline_house import draw_house, make_house
 from tests.simulation.offline_people import OfflinePeople, make_evidence
 from tests.simulation.people import Hands, make_things, use_of
+from tests.simulation.rogue import RogueTill
 from tests.simulation.till_node import TillNode
 from tests.simulation.town import (
     COUNTER_WALLETS,
@@ -205,6 +206,9 @@ class World:
         self.offline: OfflinePeople | None = None
         if self.evidence.offline is not None:
             self.offline = OfflinePeople(self, self.evidence.offline, honest)
+            has_free_till = len(self.tills) < len(town.tills)
+            if has_free_till and not self.offline.is_honest:
+                self.offline.rogue = RogueTill(self, self.evidence.offline, town.tills[-1], hands)
         self.business = Business(self, plan, hands, things)
 
     @property
