@@ -13,9 +13,9 @@ from typing import Any, Final
 from simulators.auditor.attempts import Payment, TurnedAway
 from simulators.auditor.ledger import Group, Leg
 from simulators.auditor.payments import DAY_MS, GRACE_MS, Kept, PaymentModel, RefundMade, leg_id_of
+from simulators.auditor.states import OPEN
 
 REFUNDS_MAX: Final = 100
-OPEN: Final = ("requires_confirmation", "authorised")
 
 _REFUSED_BY_LEDGER: Final = {"account_frozen": "payer_wallet_frozen", "pending_expired": "payment_not_open"}
 

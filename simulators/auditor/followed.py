@@ -1,7 +1,7 @@
 """Payments as rows and as lives: the decision, each step and refund after it, and what that takes and leaves.
 
-The table of steps, the fees and what is taken of orders and days are written here a second time, from the
-documents and not from the gateway's code.
+The fees and what is taken of orders and days are written here a second time, from the documents and not from
+the gateway's code; so is the table of steps, in states.py.
 """
 
 from __future__ import annotations
@@ -10,39 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Any, Final
 
 from simulators.auditor.books import DAY_MS
 from simulators.auditor.dealings import HouseRules
 from simulators.auditor.findings import Finding
+from simulators.auditor.states import LEADS, OPEN, STATE_OF_OUTCOME
 
 BASIS_POINTS: Final = 10_000
-OPEN: Final = ("requires_confirmation", "authorised")
-NOTHING_LEFT: Final = ("declined", "voided", "expired", "reversed")
-STATE_OF_OUTCOME: Final = MappingProxyType(
-    {
-        "approved": "succeeded",
-        "authorised": "authorised",
-        "requires_confirmation": "requires_confirmation",
-        "declined": "declined",
-    }
-)
-STEPS: Final = MappingProxyType(
-    {
-        ("requires_confirmation", "confirmed"): "succeeded",
-        ("requires_confirmation", "confirmed_hold"): "authorised",
-        ("requires_confirmation", "refused"): "declined",
-        ("requires_confirmation", "voided"): "voided",
-        ("requires_confirmation", "expired"): "expired",
-        ("authorised", "captured"): "succeeded",
-        ("authorised", "voided"): "voided",
-        ("authorised", "expired"): "expired",
-        ("succeeded", "reversed"): "reversed",
-    }
-)
-"""The state after a step; there are no others."""
-
 DECISION_COLUMNS: Final = (
     "payment_id, attempt_id, terminal_id, merchant_id, order_id, amount_minor, currency, instrument_id,"
     " decline_code, receipt_number, group_sequence, decided_ms, outcome, tip_max_minor, fee_minor, is_manual,"
@@ -245,7 +220,7 @@ class Lives:
 
     def step(self, life: Life, step: Step, now_ms: int) -> Iterator[Finding]:
         """Take a step, and yield what is wrong with it whatever its money does."""
-        if STEPS.get((life.state, step.step)) != step.state:
+        if LEADS.get((life.state, step.step)) != step.state:
             yield Finding("step_not_in_table", f"{life.state}, {step.step}: {step.payment_id}")
         if step.step_index != life.step_count + 1:
             yield Finding("step_gap", step.payment_id)

@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulators.auditor.ledger import Leg
+from simulators.auditor.states import CHARGES, OPEN, STATE_OF_OUTCOME
 
-OPEN: Final = frozenset({"requires_confirmation", "authorised"})
 PAYERS_MAX: Final = 3
 """Of a payment accepted without a connection: its allowance, the wallet, the operator."""
-CHARGES: Final = frozenset({"captured", "confirmed"})
-STATE_OF: Final = {
-    "approved": "succeeded",
-    "authorised": "authorised",
-    "requires_confirmation": "requires_confirmation",
-    "declined": "declined",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +155,7 @@ class History:
     @property
     def state(self) -> str:
         """Where it stands."""
-        return self.steps[-1].state if self.steps else STATE_OF[self.payment.outcome]
+        return self.steps[-1].state if self.steps else STATE_OF_OUTCOME[self.payment.outcome]
 
     @property
     def charge(self) -> tuple[int, int, int]:

@@ -16,8 +16,6 @@ from simulators.auditor.dealings import DEVICE, PIN, PIN_TRIES_MAX, Heard
 from simulators.auditor.evidence import Evidence
 from simulators.auditor.findings import Finding
 from simulators.auditor.followed import (
-    NOTHING_LEFT,
-    OPEN,
     Decision,
     Life,
     Lives,
@@ -28,6 +26,7 @@ from simulators.auditor.followed import (
 )
 from simulators.auditor.ledger import Account, Group, LedgerModel
 from simulators.auditor.offline_rows import NO_OFFLINE_NEWS, OfflineNews
+from simulators.auditor.states import NOTHING_LEFT, OPEN
 
 Move = tuple[str, bytes, bytes, int, bytes | None]
 """Kind, debited and credited account, amount, and the hold that is ended."""

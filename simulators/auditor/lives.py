@@ -12,21 +12,10 @@ from fractions import Fraction
 from typing import Final
 
 from simulators.auditor.findings import Finding
-from simulators.auditor.histories import CHARGES, OPEN, STATE_OF, History, StoredRefund, StoredStep
+from simulators.auditor.histories import History, StoredRefund, StoredStep
+from simulators.auditor.states import CHARGES, LEADS, OPEN, STATE_OF_OUTCOME
 
 DAY_MS: Final = 86_400_000
-LEADS: Final = {
-    ("requires_confirmation", "confirmed"): "succeeded",
-    ("requires_confirmation", "confirmed_hold"): "authorised",
-    ("requires_confirmation", "refused"): "declined",
-    ("requires_confirmation", "voided"): "voided",
-    ("requires_confirmation", "expired"): "expired",
-    ("authorised", "captured"): "succeeded",
-    ("authorised", "voided"): "voided",
-    ("authorised", "expired"): "expired",
-    ("succeeded", "reversed"): "reversed",
-}
-"""State and step, and the state after it."""
 
 
 def check_lives(
@@ -92,7 +81,7 @@ def _check_decision(history: History) -> Iterator[Finding]:
 
 
 def _check_steps(history: History) -> Iterator[Finding]:
-    where, state = history.payment.payment_id, STATE_OF[history.payment.outcome]
+    where, state = history.payment.payment_id, STATE_OF_OUTCOME[history.payment.outcome]
     for index, step in enumerate(history.steps, start=1):
         if step.step_index != index or LEADS.get((state, step.step)) != step.state:
             yield Finding("step_impossible", where)

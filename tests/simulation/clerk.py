@@ -56,7 +56,7 @@ class Clerk:
         self._hands = hands
         self._rng = make_rng(world.seed, "clerk", counter.name)
         self._number = 0
-        self._merchant_id = counter.till.enrolment.merchant_id
+        self._merchant_id = counter.till.facts.enrolment.merchant_id
 
     async def work(self) -> None:
         """Do a few jobs; what was begun is brought to its end also while everything heals."""
@@ -139,7 +139,9 @@ class Clerk:
 
     async def _take_sticker(self) -> None:
         """Let somebody pay at this counter's sticker."""
-        await self._world.holders.pay_sticker(self.counter.till.terminal_id, self._rng.choice(self._shoppers))
+        await self._world.holders.pay_sticker(
+            self.counter.till.facts.enrolment.terminal_id, self._rng.choice(self._shoppers)
+        )
 
     async def _refund_a_sale(self) -> None:
         """Give back what somebody paid at a till of this shop."""

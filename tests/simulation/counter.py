@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gateway.http.calls import SignedCall
 from simulators.auditor.dealings import PIN, Agreement, Heard, Terms, WrongPin
@@ -21,12 +21,13 @@ from terminal.errors import GatewayRefused, GatewayUnreachable
 from terminal.gateway_client import GatewayClient, GatewayTimings
 from terminal.transport import Reply
 from tests.simulation.people import Thing, use_of
-from tests.simulation.till_node import TRY_TIMEOUT_S, TillNode
-from tests.simulation.town import GATEWAY_URL, STAFF_PIN
+from tests.simulation.till_node import TRY_TIMEOUT_S
+from tests.simulation.town import GATEWAY_URL, STAFF_PIN, TillFacts
 from wire.errors import WireError
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.intents import INTENTS_TARGET, IntentAnswer, IntentRequest
+from wire.messages.offline import BATCHES_TARGET, BatchAnswer, BatchRequest
 from wire.messages.payments import (
     CaptureRequest,
     ConfirmRequest,
@@ -57,16 +58,32 @@ class Refusal:
     code: str
 
 
+class Station(Protocol):
+    """The till that a counter stands beside, and signs as."""
+
+    @property
+    def name(self) -> str:
+        """What traces call it."""
+
+    @property
+    def facts(self) -> TillFacts:
+        """Who the gateway says it is, and its key."""
+
+    def now_ms(self) -> int:
+        """Return unix milliseconds by its clock."""
+
+
 class Counter:
     """One counter's way to the gateway."""
 
-    def __init__(self, world: World, till: TillNode) -> None:
+    def __init__(self, world: World, till: Station) -> None:
         self._world = world
         self.till = till
         self.name = f"{till.name}-c"
         self._rng = make_rng(world.seed, "counter", till.name)
         self._dealings = world.evidence.dealings
-        self._dealings.events[till.terminal_id] = []
+        self._enrolment = till.facts.enrolment
+        self._dealings.events[self._enrolment.terminal_id] = []
         self._last_event = 0
         self._client = GatewayClient(
             GATEWAY_URL,
@@ -87,7 +104,7 @@ class Counter:
     async def pay(self, request: PaymentRequest, *, tries_max: int | None = None) -> PaymentAnswer | Refusal:
         """Send an attempt until it is decided; with `tries_max`, give up after so many sends."""
         use = use_of(request.presentation)
-        promise = Promise(self.till.terminal_id, request.attempt_id, request.amount_minor, use=use)
+        promise = Promise(self._enrolment.terminal_id, request.attempt_id, request.amount_minor, use=use)
         terms = Terms(
             request.capture == "manual",
             request.tip_max_minor,
@@ -96,7 +113,7 @@ class Counter:
         evidence, world = self._world.evidence, self._world
         asked = Asked(
             promise,
-            self.till.enrolment.merchant_id,
+            self._enrolment.merchant_id,
             request.order_id,
             world.true_ms(),
             evidence.presented.get(use),
@@ -137,7 +154,7 @@ class Counter:
         world, dealings = self._world, self._dealings
         sent_ms = world.true_ms()
         if pin == thing.facts.pin:
-            merchant_id = self.till.enrolment.merchant_id
+            merchant_id = self._enrolment.merchant_id
             dealings.agreements[payment.payment_id].append(
                 Agreement(PIN, True, payment.amount_minor, merchant_id, sent_ms)
             )
@@ -191,9 +208,9 @@ class Counter:
         self, attempt_id: str, order_id: str, amount_minor: int, entry_mode: EntryMode
     ) -> PaymentAnswer | Refusal:
         """Close an attempt, whatever became of it."""
-        key = self.till.terminal_id, attempt_id
+        key = self._enrolment.terminal_id, attempt_id
         promise = Promise(*key, amount_minor)
-        evidence, merchant_id = self._world.evidence, self.till.enrolment.merchant_id
+        evidence, merchant_id = self._world.evidence, self._enrolment.merchant_id
         evidence.take_back(Asked(promise, merchant_id, order_id, self._world.true_ms(), None))
         request = ReversalRequest(
             attempt_id=attempt_id,
@@ -223,9 +240,9 @@ class Counter:
 
     async def make_code(self, request: IntentRequest) -> IntentAnswer | Refusal:
         """Ask to be paid by code."""
-        promise = Promise(self.till.terminal_id, request.intent_id, request.amount_minor)
+        promise = Promise(self._enrolment.terminal_id, request.intent_id, request.amount_minor)
         terms = Terms(order_amount_minor=0 if request.order is None else request.order.amount_minor)
-        world, merchant_id = self._world, self.till.enrolment.merchant_id
+        world, merchant_id = self._world, self._enrolment.merchant_id
         world.evidence.ask(Asked(promise, merchant_id, request.order_id, world.true_ms(), None, terms))
         answer = await self._send(
             "POST",
@@ -249,7 +266,7 @@ class Counter:
         for notice in told.events:
             # What an earlier asking was answered may come again.
             if notice.sequence > self._last_event:
-                self._dealings.events[self.till.terminal_id].append(
+                self._dealings.events[self._enrolment.terminal_id].append(
                     (notice.sequence, notice.payment.payment_id)
                 )
                 self._last_event = notice.sequence
@@ -306,6 +323,15 @@ class Counter:
             capture_id=capture_id if is_captured else None,
         )
         return payment
+
+    async def hand_in(self, batch: BatchRequest) -> BatchAnswer | None:
+        """Hand in records under the till's own key, once; None if there was no answer to it."""
+        try:
+            body = dump_message(batch)
+            reply = await self._client.call("POST", BATCHES_TARGET, body, batch.batch_id, own_key=True)
+            return parse_message(reply.body, BatchAnswer)
+        except (GatewayRefused, GatewayUnreachable, WireError):
+            return None
 
     async def _send(
         self,

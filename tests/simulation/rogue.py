@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from simulators.auditor.offline_evidence import OfflineEvidence
 from simulators.cards.payment_card import PaymentCard
 from simulators.seeds import make_rng
-from terminal.errors import CardRemoved, TerminalError
+from terminal.errors import CardRemoved
 from terminal.presentations import Presented
 from terminal.readers.card_meeting import meet_card
 from tests.simulation.counter import Counter
@@ -24,8 +24,7 @@ from tests.simulation.tapping import CardInField
 from tests.simulation.town import EURO, TillFacts
 from wire.cards.payment_terms import NONCE_BYTES, QUALIFIERS_OFFLINE, PaymentTerms
 from wire.codes.scanned import recognise
-from wire.messages.base import dump_message, parse_message
-from wire.messages.offline import BATCHES_TARGET, BatchAnswer, BatchRequest
+from wire.messages.offline import BatchRequest
 from wire.messages.payments import NfcAppPresentation, PaymentRequest, QrConsumerPresentation
 from wire.money import Money
 from wire.tokens.offline_record import FIRST_LINK, OfflineRecord, link_of, seal_offline_record
@@ -40,21 +39,15 @@ SENDS_MAX = 6
 
 @dataclass(frozen=True)
 class RogueMachine:
-    """What a counter needs of a till."""
+    """What a counter needs of a till; it has the right time."""
 
     name: str
     facts: TillFacts
-    now_ms: Callable[[], int]
+    true_ms: Callable[[], int]
 
-    @property
-    def enrolment(self) -> object:
-        """Who the gateway says this is."""
-        return self.facts.enrolment
-
-    @property
-    def terminal_id(self) -> str:
-        """The same, in short."""
-        return self.facts.enrolment.terminal_id
+    def now_ms(self) -> int:
+        """Return unix milliseconds."""
+        return self.true_ms()
 
 
 class RogueTill:
@@ -68,7 +61,7 @@ class RogueTill:
         assert world.offline is not None
         self._note_batch = world.offline.note_batch
         self._rng = make_rng(world.seed, "rogue till")
-        self._counter = Counter(world, RogueMachine("rogue", facts, world.true_ms))  # type: ignore[arg-type]
+        self._counter = Counter(world, RogueMachine("rogue", facts, world.true_ms))
         # It reads no events.
         del world.evidence.dealings.events[facts.enrolment.terminal_id]
         evidence.rogues.add(facts.enrolment.terminal_id)
@@ -201,11 +194,6 @@ class RogueTill:
         self._note_batch(self._facts.enrolment.terminal_id, records)
         for _ in range(SENDS_MAX):
             batch = BatchRequest(batch_id=self._counter.new_id(), records=records)
-            with contextlib.suppress(TerminalError):
-                body = dump_message(batch)
-                reply = await self._counter._client.call(
-                    "POST", BATCHES_TARGET, body, batch.batch_id, own_key=True
-                )
-                parse_message(reply.body, BatchAnswer)
+            if await self._counter.hand_in(batch) is not None:
                 return
             await asyncio.sleep(self._rng.uniform(0.5, 4))
