@@ -134,8 +134,13 @@ class RecordBook:
 
     def may_be_suspended(self, instrument_id: str) -> bool:
         """Say whether an operator, or what its key signed, may have suspended an instrument."""
+        by_operator = instrument_id in self.standing.evidence.suspending
+        return by_operator or self.may_have_contradicted_itself(instrument_id)
+
+    def may_have_contradicted_itself(self, instrument_id: str) -> bool:
+        """Say whether a key signed, here or online, what no single device signs."""
         standing = self.standing
-        if instrument_id in standing.evidence.suspending or instrument_id in standing.contradicted:
+        if instrument_id in standing.contradicted:
             return True
         return any(owner == instrument_id and len(uses) > 1 for (owner, _), uses in standing.counters.items())
 
@@ -280,18 +285,18 @@ class RecordsAreRight:
             return False
         instrument_id, issued_ms = case.tap.instrument_id, case.record.list_issued_s * 1000
         since_ms = self._evidence.suspending.get(instrument_id, 1 << 62)
-        if self._is_contradicted(case) or instrument_id in self._standing.contradicted:
+        if self._book.may_have_contradicted_itself(instrument_id):
             since_ms = 0
         return issued_ms + 1000 > since_ms
 
     def _till_is_contradicted(self, case: Case) -> bool:
-        """Say whether its till got something settled that it could not accept beside this."""
+        """Say whether its till was paid something that it could not accept beside this."""
         tap = case.tap
         if tap is None:
             return False
         for other in self._book.cases.values():
             theirs = other.tap
-            if theirs is None or other is case or other.row.outcome != "settled":
+            if theirs is None or other is case or other.row.outcome != "settled" or not other.row.has_payment:
                 continue
             if (theirs.tag, other.row.terminal_id) != (tap.tag, case.row.terminal_id):
                 continue

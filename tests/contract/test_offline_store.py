@@ -459,6 +459,17 @@ async def test_what_nobody_covers_is_the_operators_and_its_refund_too(scene: Sce
     assert (await scene.lost_minor(), await scene.wallet_minor()) == (0, 1_000)
 
 
+async def test_a_till_can_not_take_more_by_a_record_that_was_paid_online(scene: Scene) -> None:
+    online = await scene.store.book_payment(scene.shop.booking(900, amount_minor=100))
+    copied = scene.phone.copy()
+    copied.counter += 7
+    assert (await scene.sale(ALLOWANCE)).outcome == "settled"
+    between = scene.till.accept(copied.tap(100), 100, attempt_id=online.attempt_id, order_id=online.order_id)
+    assert (await scene.settle(between)).payment_id == online.payment_id
+    word = await scene.settle(scene.till.accept(copied.tap(1_000), 1_000))
+    assert (word.outcome, word.code, word.loss_bearer) == ("declined", "offline_rules_broken", "merchant")
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 async def test_what_a_till_should_have_refused_itself_is_its_merchants(
     scene: Scene, order: tuple[int, int]

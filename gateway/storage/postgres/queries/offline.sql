@@ -114,7 +114,8 @@ SELECT
     (SELECT payment_id FROM token_uses WHERE key_id = :key_id AND counter = :counter) AS used_by
 
 -- name: list_seen
--- The nearest claims of a key under one credential: by counter, and of those settled at one terminal by sequence.
+-- The nearest claims of a key under one credential: by counter, and of those paid at one terminal by sequence. What
+-- was paid online by the same attempt is none of these: it rises with nothing, so more could be taken after it.
 SELECT 'below' AS place, b.counter, b.running_total_minor, b.amount_minor
 FROM (
     SELECT * FROM offline_records
@@ -133,7 +134,7 @@ SELECT 'till_before', e.counter, e.running_total_minor, e.amount_minor
 FROM (
     SELECT * FROM offline_records
     WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence < :sequence
-        AND credential_id = :credential_id AND outcome = 'settled'
+        AND credential_id = :credential_id AND outcome = 'settled' AND has_payment
     ORDER BY sequence DESC LIMIT 1
 ) AS e
 UNION ALL
@@ -141,7 +142,7 @@ SELECT 'till_after', l.counter, l.running_total_minor, l.amount_minor
 FROM (
     SELECT * FROM offline_records
     WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence > :sequence
-        AND credential_id = :credential_id AND outcome = 'settled'
+        AND credential_id = :credential_id AND outcome = 'settled' AND has_payment
     ORDER BY sequence LIMIT 1
 ) AS l
 

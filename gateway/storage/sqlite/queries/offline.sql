@@ -103,7 +103,8 @@ SELECT
     (SELECT payment_id FROM token_uses WHERE key_id = :key_id AND counter = :counter) AS used_by
 
 -- name: list_seen
--- The nearest claims of a key under one credential: by counter, and of those settled at one terminal by sequence.
+-- The nearest claims of a key under one credential: by counter, and of those paid at one terminal by sequence. What
+-- was paid online by the same attempt is none of these: it rises with nothing, so more could be taken after it.
 SELECT 'below' AS place, b.counter, b.running_total_minor, b.amount_minor
 FROM (
     SELECT * FROM offline_records
@@ -122,7 +123,7 @@ SELECT 'till_before', e.counter, e.running_total_minor, e.amount_minor
 FROM (
     SELECT * FROM offline_records
     WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence < :sequence
-        AND credential_id = :credential_id AND outcome = 'settled'
+        AND credential_id = :credential_id AND outcome = 'settled' AND has_payment = 1
     ORDER BY sequence DESC LIMIT 1
 ) AS e
 UNION ALL
@@ -130,7 +131,7 @@ SELECT 'till_after', l.counter, l.running_total_minor, l.amount_minor
 FROM (
     SELECT * FROM offline_records
     WHERE terminal_id = :terminal_id AND key_id = :key_id AND sequence > :sequence
-        AND credential_id = :credential_id AND outcome = 'settled'
+        AND credential_id = :credential_id AND outcome = 'settled' AND has_payment = 1
     ORDER BY sequence LIMIT 1
 ) AS l
 
