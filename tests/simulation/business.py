@@ -132,7 +132,11 @@ class Business:
             await self._tap(life, rng.choice(offline.twins))
             return True
         # The cashier of an offline till says that only phones can pay now.
-        thing = offline.draw_thing(amount_minor, rng) if life.is_offline and rng.random() < 0.85 else None
+        thing = (
+            offline.draw_thing(life.till.name, amount_minor, rng)
+            if life.is_offline and rng.random() < 0.85
+            else None
+        )
         if thing is not None:
             await self._tap(life, thing)
         return thing is not None

@@ -11,7 +11,6 @@ import base64
 import contextlib
 import random
 from collections.abc import Awaitable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,12 +26,11 @@ from simulators.auditor.offline_evidence import (
 )
 from simulators.errors import GatewaySilent
 from simulators.seeds import make_rng
-from terminal.errors import TerminalError
 from tests.simulation.offline_house import UNIT
 from tests.simulation.people import Thing, use_of
 from wire import es256
 from wire.errors import WireError
-from wire.messages.base import dump_message, parse_message
+from wire.messages.base import parse_message
 from wire.messages.offline import (
     BATCH_RECORDS_MAX,
     BATCHES_TARGET,
@@ -58,6 +56,11 @@ TRIES_MAX = 4
 RENEW_BEFORE_MS = 5_000
 TWINS_MAX = 2
 STORMS_MAX = 2
+RINGS = 0.4
+"""The part of dishonest worlds that have one."""
+RING_SHARE = 0.8
+"""The part of what is tapped at an offline till that is the ring's."""
+POOR = ("cho-phone", "ben-phone", "gil-phone")
 BATCHES_KEPT_MAX = 6
 INDEXES_MAX = 256
 """More credentials than this no world's phones get."""
@@ -123,6 +126,12 @@ class OfflinePeople:
         self.phones = [one for one in world.holders.phones if self._rng.random() < 0.7]
         self.twins: list[Thing] = []
         """Copies of phones, with the credential they held when they were copied."""
+        self._ring = make_rng(world.seed, "ring of thieves")
+        self._is_ring = not self.is_honest and self._ring.random() < RINGS
+        self._stolen: Thing | None = None
+        """What a ring of thieves has copied, as it was when they did."""
+        self._ring_copies: dict[str, Thing] = {}
+        """The ring's, one for each till."""
         self.rogue: RogueTill | None = None
         self._batches: list[tuple[TillNode, list[bytes]]] = []
         self._issuer_key: es256.PublicKey | None = None
@@ -134,15 +143,22 @@ class OfflinePeople:
             works.append(self._cut_lines())
         if not self.is_honest:
             works += [self._copy_phones(), self._send_again()]
+        if self._is_ring:
+            works.append(self._steal())
         if self.rogue is not None:
-            works.append(self.rogue.work(lambda: self.draw_thing(0, self._rng)))
+            works.append(self.rogue.work(self._draw_for_rogue))
         return [asyncio.ensure_future(work) for work in works]
 
-    def draw_thing(self, amount_minor: int, rng: random.Random) -> Thing | None:
+    def draw_thing(self, till_name: str, amount_minor: int, rng: random.Random) -> Thing | None:
         """Return something that may pay at a till that is offline, if there is anything.
 
         Holders see on their phones what is left, and mostly look.
         """
+        if self._stolen is not None and rng.random() < RING_SHARE:
+            copy = self._ring_copies.get(till_name) or self._copy(self._stolen, till_name)
+            self._ring_copies[till_name] = copy
+            if _left_minor(copy) >= amount_minor:
+                return copy
         ready = [one for one in self.phones + self.twins * 2 if _left_minor(one) >= amount_minor]
         if not ready or rng.random() < 0.1:
             ready = self.phones
@@ -254,9 +270,25 @@ class OfflinePeople:
             ready = [one for one in self.phones if one.card.allowance is not None]
             if ready:
                 phone = self._rng.choice(ready)
-                twin = Thing(f"{phone.name} twin", phone.facts, phone.card.clone(), is_copy=True)
-                self.twins.append(twin)
+                self.twins.append(self._copy(phone, "twin"))
                 self._world.trace.note(phone.name, "is copied")
+
+    async def _steal(self) -> None:
+        """Copy a phone that has just got its allowance, rather one whose wallet covers little beside it."""
+        while self._stolen is None and not self._world.dice.is_healed:
+            await asyncio.sleep(self._ring.uniform(0.5, 2))
+            fresh = [one for one in self.phones if one.card.allowance and not one.card.allowance.spent_minor]
+            if fresh:
+                phone = min(fresh, key=lambda one: POOR.index(one.name) if one.name in POOR else len(POOR))
+                self._stolen = self._copy(phone, "ring")
+                self._world.trace.note(phone.name, "is copied by a ring")
+
+    @staticmethod
+    def _copy(thing: Thing, name: str) -> Thing:
+        return Thing(f"{thing.name} {name}", thing.facts, thing.card.clone(), is_copy=True)
+
+    def _draw_for_rogue(self) -> Thing | None:
+        return self.draw_thing("rogue", 0, self._rng)
 
     async def _send_again(self) -> None:
         """Hand in again what was handed in before, in other batches, in the till's own name."""
@@ -268,6 +300,4 @@ class OfflinePeople:
             records = self._rng.sample(records, self._rng.randint(1, len(records)))
             counter = next(one.counter for one in self._world.clerks if one.counter.till is till)
             batch = BatchRequest(batch_id=counter.new_id(), records=records[:BATCH_RECORDS_MAX])
-            send = partial(counter._client.call, "POST", BATCHES_TARGET, dump_message(batch), batch.batch_id)
-            with contextlib.suppress(TerminalError):
-                await send(own_key=True)
+            await counter.hand_in(batch)
