@@ -73,7 +73,7 @@ SURROUNDINGS: Final = Surroundings(
 
 
 class ReaderSet(Protocol):
-    """All readers and scanners of this till (terminal/supervisor.py)."""
+    """All readers and scanners of this till (terminal/supervision/)."""
 
     def start(self) -> None:
         """Start one owner thread per device."""
@@ -384,7 +384,7 @@ async def _listen(config: TerminalConfig, api: TillApi, stack: AsyncExitStack) -
 def _supervise(config: TerminalConfig, surroundings: Surroundings) -> MakeReaders:
     # Imported here, so that no other command pays for reader and camera libraries.
     from terminal.paths import make_device
-    from terminal.supervisor import Supervisor
+    from terminal.supervision.supervisor import Supervisor
 
     devices = [make_device(path) for path in config.devices]
     return lambda deliver: Supervisor(devices, deliver, now_ms=surroundings.now_ms)

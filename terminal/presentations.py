@@ -1,6 +1,6 @@
 """What a reader or scanner tells the sale it is armed for.
 
-Drivers block in one owner thread per device (terminal/supervisor.py); these values are what crosses from
+Drivers block in one owner thread per device (terminal/supervision/); these values are what crosses from
 that thread into asyncio, through a bounded queue.
 """
 

@@ -21,7 +21,7 @@ from wire.money import Money
 
 
 class ArmedReaders(Protocol):
-    """The readers as a sale sees them (terminal/supervisor.py)."""
+    """The readers as a sale sees them (terminal/supervision/)."""
 
     def arm(self, terms: TermsSource) -> None:
         """Let every reader accept presentations for these terms."""

@@ -38,7 +38,7 @@ from simulators.fields.udp_radio import UdpRadio
 from simulators.fields.vpcd import VpcdSlot
 from terminal.paths import make_device
 from terminal.presentations import PresentationEvent, Presented
-from terminal.supervisor import Supervisor
+from terminal.supervision.supervisor import Supervisor
 from wire.cards.payment_terms import PaymentTerms
 from wire.messages.till import ReaderState
 from wire.money import Money, find_currency

@@ -34,7 +34,7 @@ from terminal.errors import CardRemoved
 from terminal.paths import make_device
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
 from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
-from terminal.supervisor import Supervisor
+from terminal.supervision.supervisor import Supervisor
 from wire.cards.ntag424.link import SunLink, verify_sun_link
 from wire.cards.payment_terms import PaymentTerms
 from wire.messages.payments import NfcAppPresentation, NfcSdmPresentation

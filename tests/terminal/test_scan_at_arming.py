@@ -8,7 +8,7 @@ import time
 from simulators.scanners.serial_gun import SerialGun
 from terminal.presentations import PresentationEvent, Presented
 from terminal.scanners.serial_scanner import SerialScanner
-from terminal.supervisor import Supervisor
+from terminal.supervision.supervisor import Supervisor
 from wire.cards.payment_terms import PaymentTerms
 from wire.codes.numeric import make_numeric_code
 from wire.messages.payments import CodeNumericPresentation

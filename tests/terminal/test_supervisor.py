@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from simulators.cards.offline_allowance import OfflineAllowance
 from simulators.cards.payment_card import PaymentCard
-from terminal import supervisor as module
 from terminal.errors import (
     CardRemoved,
     ConfigurationError,
@@ -27,7 +26,9 @@ from terminal.readers import card_meeting
 from terminal.readers.card_meeting import APDU_COUNT_MAX
 from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
 from terminal.scanners.code_scanner import CodeScanner
-from terminal.supervisor import Supervisor
+from terminal.supervision import card_owner, code_owner, health, owner, supervisor
+from terminal.supervision.arming import Switch
+from terminal.supervision.supervisor import Supervisor
 from wire import es256
 from wire.cards.payment_terms import QUALIFIERS_OFFLINE, PaymentTerms
 from wire.codes.numeric import make_numeric_code
@@ -164,12 +165,13 @@ class Stand:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAIT_MS", 20)
-    monkeypatch.setattr(module, "IDLE_PROBE_MS", 20)
-    monkeypatch.setattr(module, "IDLE_DRAIN_MS", 20)
-    monkeypatch.setattr(module, "PRESENCE_PAUSE_S", 0.005)
-    monkeypatch.setattr(module, "REOPEN_DELAY_MS_MIN", 5)
-    monkeypatch.setattr(module, "REOPEN_DELAY_MS_MAX", 40)
+    monkeypatch.setattr(card_owner, "WAIT_MS", 20)
+    monkeypatch.setattr(code_owner, "WAIT_MS", 20)
+    monkeypatch.setattr(card_owner, "IDLE_PROBE_MS", 20)
+    monkeypatch.setattr(code_owner, "IDLE_DRAIN_MS", 20)
+    monkeypatch.setattr(card_owner, "PRESENCE_PAUSE_S", 0.005)
+    monkeypatch.setattr(owner, "REOPEN_DELAY_MS_MIN", 5)
+    monkeypatch.setattr(owner, "REOPEN_DELAY_MS_MAX", 40)
 
 
 @pytest.fixture
@@ -386,13 +388,13 @@ def test_reader_that_does_not_open_is_faulty_with_the_reason_and_tried_more_and_
     stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rests: list[int] = []
-    rest = module._Switch.rest
+    rest = Switch.rest
 
-    def recorded(switch: module._Switch, delay_ms: int) -> None:
+    def recorded(switch: Switch, delay_ms: int) -> None:
         rests.append(delay_ms)
         rest(switch, delay_ms)
 
-    monkeypatch.setattr(module._Switch, "rest", recorded)
+    monkeypatch.setattr(Switch, "rest", recorded)
     reader = ScriptedReader()
     for _ in range(6):
         reader.open_failures.put(ReaderUnavailable("pcscd does not run"))
@@ -428,8 +430,8 @@ def test_reader_that_can_never_open_is_off_and_left_alone(
 def test_hanging_reader_stops_neither_the_others_nor_stop(
     stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CALL_MS_MAX", 50)
-    monkeypatch.setattr(module, "STOP_MS_MAX", 200)
+    monkeypatch.setattr(health, "CALL_MS_MAX", 50)
+    monkeypatch.setattr(supervisor, "STOP_MS_MAX", 200)
     hanging, healthy = ScriptedReader("pcsc:Hanging"), ScriptedReader("pcsc:Healthy")
     hanging.hang = threading.Event()
     stand = stands(hanging, healthy)
@@ -530,7 +532,7 @@ def test_code_held_before_a_camera_is_presented_once_and_again_in_the_next_sale(
     stand = stands(camera)
     for _ in range(2):
         stand.arm()
-        for _ in range(module.DRAIN_CODES_MAX + 5):
+        for _ in range(code_owner.DRAIN_CODES_MAX + 5):
             camera.codes.put(CODE)
         assert isinstance(stand.outcome(), Presented)
         _await(camera.codes.empty)

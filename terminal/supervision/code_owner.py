@@ -1,0 +1,100 @@
+"""Owns a code scanner: a camera is looked through while armed, a handheld one is listened to all the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
+from terminal.scanners.code_scanner import CodeScanner
+from terminal.supervision.arming import Arming, Switch
+from terminal.supervision.owner import WAIT_MS, Owner
+from wire.codes.scanned import recognise
+from wire.errors import PaymentCodeError
+
+IDLE_DRAIN_MS: Final = 250
+"""How often an idle camera is emptied, so that no code of before a sale is taken for one of it."""
+DRAIN_CODES_MAX: Final = 3
+"""Codes thrown away at arming: what a camera had buffered. It sees what is before it again."""
+SIGHTING_GAP_MS: Final = 1_000
+"""A camera's code that was gone for less is still the same one being held there."""
+
+_CAMERA: Final = "camera:"
+_NS_PER_MS: Final = 1_000_000
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class CodeOwner(Owner):
+    """Owns a code scanner."""
+
+    _device: CodeScanner
+
+    def __init__(
+        self,
+        device: CodeScanner,
+        switch: Switch,
+        deliver: Callable[[PresentationEvent], None],
+        now_ms: Callable[[], int],
+    ) -> None:
+        super().__init__(device, switch, deliver, now_ms)
+        self._served: Arming | None = None
+        self._held: tuple[str, int] | None = None
+
+    def _serve(self) -> None:
+        if self._device.path.startswith(_CAMERA):
+            self._look()
+        else:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Take each scan as it comes; one that comes while nothing is armed is thrown away at once.
+
+        Emptying the scanner at arming instead would now and then throw away a scan of this very sale.
+        """
+        text = self._device.wait_for_code(WAIT_MS)
+        self._health.beat()
+        arming = self._switch.arming
+        if text is not None and arming is not None:
+            self._take(arming, text)
+
+    def _look(self) -> None:
+        """Look through a camera while armed; what it sees it will see again, so emptying it loses nothing."""
+        arming = self._switch.await_arming(IDLE_DRAIN_MS)
+        if self._switch.stopped:
+            return
+        if arming is None or arming is not self._served:
+            self._drain()
+            self._served, self._held = arming, None
+        if arming is None:
+            return
+        text = self._device.wait_for_code(WAIT_MS)
+        self._health.beat()
+        if text is not None and not self._is_held(text):
+            self._take(arming, text)
+
+    def _drain(self) -> None:
+        for _ in range(DRAIN_CODES_MAX):
+            if self._device.wait_for_code(0) is None:
+                return
+
+    def _is_held(self, text: str) -> bool:
+        """Say whether the camera still sees what it saw."""
+        before, now_ns = self._held, time.monotonic_ns()
+        self._held = (text, now_ns)
+        return before is not None and before[0] == text and now_ns - before[1] < SIGHTING_GAP_MS * _NS_PER_MS
+
+    def _take(self, arming: Arming, text: str) -> None:
+        noticed_ns = time.monotonic_ns()
+        self._deliver(arming, Noticed(self._device.path, noticed_ns))
+        try:
+            presentation = recognise(text)
+        except PaymentCodeError as refusal:
+            log.info("code_refused", reader=self._device.path, code=refusal.code)
+            self._deliver(arming, PresentedInVain(self._device.path, refusal.code, noticed_ns))
+            return
+        presented = Presented(self._device.path, presentation, noticed_ns, time.monotonic_ns(), None)
+        self._deliver(arming, presented)
