@@ -17,8 +17,8 @@ from gateway.storage.link.server import serve_store
 from gateway.storage.postgres.store import open_postgres_store
 from gateway.storage.sqlite.store import open_sqlite_store
 from gateway.storage.store import Store
-from simulators.auditor.books import Books
-from simulators.auditor.snapshot import QUERIES, read_books
+from simulators.auditor.books.books import Books
+from simulators.auditor.books.snapshot import QUERIES, read_books
 
 KINDS = ("sqlite", "postgres")
 

@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-from simulators.auditor.books import Books
+from simulators.auditor.books.books import Books
+from simulators.auditor.books.histories import History, StoredPayment
 from simulators.auditor.findings import Finding
-from simulators.auditor.histories import History, StoredPayment
 
 
 @dataclass(frozen=True, slots=True)

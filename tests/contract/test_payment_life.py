@@ -43,7 +43,7 @@ from gateway.payments.model import (
 )
 from gateway.payments.settlement import HOLD_GRACE_MS
 from gateway.storage.store import PAGE_ROWS_MAX, Store
-from simulators.auditor.books import check_books
+from simulators.auditor.books.books import check_books
 from wire.messages.payments import CaptureMode, ConfirmationWay, EntryMode, PaymentState
 
 if TYPE_CHECKING:

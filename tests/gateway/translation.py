@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.ledger.model import GroupPurpose, Transfer, TransferGroup, TransferKind
 from gateway.ledger.outcomes import GroupOutcome
-from simulators.auditor.ledger import Group, Leg
+from simulators.auditor.model.ledger import Group, Leg
 
 
 def group_of(group: Group) -> TransferGroup:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError
 from gateway.holders.model import InstrumentStatus, WalletStatus
-from simulators.auditor.dealings import PIN, Agreement, WrongPin
+from simulators.auditor.witness.dealings import PIN, Agreement, WrongPin
 from simulators.cards.payment_card import PaymentCard
 from simulators.disks.disk import PowerLost
 from simulators.errors import GatewaySilent

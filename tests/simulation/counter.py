@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gateway.http.calls import SignedCall
-from simulators.auditor.dealings import PIN, Agreement, Heard, Terms, WrongPin
-from simulators.auditor.evidence import Asked
 from simulators.auditor.promises import Promise
+from simulators.auditor.witness.dealings import PIN, Agreement, Heard, Terms, WrongPin
+from simulators.auditor.witness.evidence import Asked
 from simulators.networks.network import ConnectionBroken
 from simulators.seeds import make_rng
 from terminal.errors import GatewayRefused, GatewayUnreachable

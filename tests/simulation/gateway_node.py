@@ -19,8 +19,8 @@ from gateway.office import Office
 from gateway.payments.repair import RepairWorker
 from gateway.pins import PinHasher
 from gateway.vault import Vault
-from simulators.auditor.dealings import HouseRules
-from simulators.auditor.offline_evidence import OfflineHouse
+from simulators.auditor.witness.dealings import HouseRules
+from simulators.auditor.witness.offline.evidence import OfflineHouse
 from simulators.faults.dice import Dice
 from simulators.faults.plan import FaultKind, FaultPlan
 from simulators.networks.network import ConnectionBroken

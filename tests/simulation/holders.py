@@ -11,10 +11,10 @@ import msgspec
 
 from gateway.http.answers import Answer
 from gateway.http.calls import SignedCall
-from simulators.auditor.dealings import DEVICE, Agreement, Heard, Terms
-from simulators.auditor.evidence import Asked
-from simulators.auditor.evidence import Presented as Shown
 from simulators.auditor.promises import Promise
+from simulators.auditor.witness.dealings import DEVICE, Agreement, Heard, Terms
+from simulators.auditor.witness.evidence import Asked
+from simulators.auditor.witness.evidence import Presented as Shown
 from simulators.errors import GatewaySilent
 from simulators.faults.plan import FaultKind, FaultPlan
 from simulators.networks.network import ConnectionBroken

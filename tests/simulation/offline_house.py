@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from gateway.config import OfflineSettings as GatewaySettings
-from simulators.auditor.offline_evidence import OfflineHouse
+from simulators.auditor.witness.offline.evidence import OfflineHouse
 from simulators.seeds import make_rng
 from terminal.config import OfflineSettings as TillSettings
 

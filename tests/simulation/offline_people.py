@@ -17,7 +17,7 @@ import msgspec
 
 from gateway.ledger.accounts import operator_account_id
 from gateway.ledger.model import AccountKind
-from simulators.auditor.offline_evidence import (
+from simulators.auditor.witness.offline.evidence import (
     Accepted,
     OfflineEvidence,
     OfflineHouse,

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gateway.holders.model import InstrumentKind
-from simulators.auditor.evidence import Evidence
-from simulators.auditor.evidence import Presented as Shown
-from simulators.auditor.offline_evidence import OfflineTap
+from simulators.auditor.witness.evidence import Evidence
+from simulators.auditor.witness.evidence import Presented as Shown
+from simulators.auditor.witness.offline.evidence import OfflineTap
 from simulators.cards.ntag424_card import Ntag424Card
 from simulators.cards.payment_card import PaymentCard
 from simulators.faults.dice import Dice

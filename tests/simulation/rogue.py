@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from simulators.auditor.offline_evidence import OfflineEvidence
+from simulators.auditor.witness.offline.evidence import OfflineEvidence
 from simulators.cards.payment_card import PaymentCard
 from simulators.seeds import make_rng
 from terminal.errors import CardRemoved

@@ -19,7 +19,8 @@ from gateway.offline.issuer import Issuer
 from gateway.payments import verify
 from gateway.storage.sqlite import offline as stored
 from gateway.storage.sqlite import payments
-from simulators.auditor import offline_records, offline_tills
+from simulators.auditor.witness.offline import records as offline_records
+from simulators.auditor.witness.offline import tills as offline_tills
 from terminal.offline import rules as till_rules
 from tests.simulation.mutants import Mutant, Patch, expect_objection, without_constraints, without_guard
 from tests.simulation.offline_mutants import DEAF, LATE, of_offline

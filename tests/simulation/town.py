@@ -21,9 +21,9 @@ from gateway.merchants.staff import StaffService
 from gateway.office import Office, open_office, prepare_storage
 from gateway.pins import PinHasher
 from gateway.vault import load_vault_key
-from simulators.auditor.attempts import Merchant
-from simulators.auditor.dealings import Tier
-from simulators.auditor.evidence import Payer
+from simulators.auditor.model.attempts import Merchant
+from simulators.auditor.witness.dealings import Tier
+from simulators.auditor.witness.evidence import Payer
 from simulators.seeds import make_rng
 from simulators.world.belongings import (
     APPLET_CARD,

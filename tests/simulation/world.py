@@ -14,14 +14,14 @@ from typing import Any
 
 from gateway.http.answers import Answer
 from gateway.http.calls import SignedCall
-from simulators.auditor.dealings import Dealings, Heard, HouseRules
-from simulators.auditor.evidence import Asked, Evidence
+from simulators.auditor.books.snapshot import read_books
 from simulators.auditor.findings import Finding
-from simulators.auditor.life_rules import SWEEP_WORK_MS_MAX, SWEEPS_LATE_MAX
-from simulators.auditor.offline_evidence import OfflineHouse
 from simulators.auditor.promises import Promise, Told
-from simulators.auditor.snapshot import read_books
-from simulators.auditor.witness import Witness
+from simulators.auditor.witness.dealings import Dealings, Heard, HouseRules
+from simulators.auditor.witness.evidence import Asked, Evidence
+from simulators.auditor.witness.life_rules import SWEEP_WORK_MS_MAX, SWEEPS_LATE_MAX
+from simulators.auditor.witness.offline.evidence import OfflineHouse
+from simulators.auditor.witness.witness import Witness
 from simulators.disks.disk import PowerLost
 from simulators.faults.dice import Dice
 from simulators.faults.plan import FaultPlan

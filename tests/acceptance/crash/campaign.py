@@ -16,7 +16,7 @@ from typing import Any, Final
 from gateway.audit import audit
 from gateway.office import open_office
 from gateway.processes.supervisor import RestartPolicy
-from simulators.auditor.books import Books, check_books
+from simulators.auditor.books.books import Books, check_books
 from simulators.auditor.findings import Finding
 from simulators.auditor.promises import check_promises
 from tests.acceptance.crash.checkouts import UNAVAILABLE, Street

@@ -19,7 +19,7 @@ from gateway.holders.model import InstrumentKind
 from gateway.holders.service import NewInstrument
 from gateway.office import Office, open_office
 from gateway.payments.till_codes import TillCodeWriter
-from simulators.auditor.books import Books, check_books
+from simulators.auditor.books.books import Books, check_books
 from simulators.auditor.findings import Finding
 from simulators.cards.payment_card import PaymentCard
 from simulators.phones.phone import Phone

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from gateway.ledger.book import EXPIRIES_PER_BOOKING_MAX, LedgerBook
 from gateway.ledger.model import Account, AccountKind
 from gateway.ledger.outcomes import GroupOutcome, Outcome
-from simulators.auditor import ledger as model_ledger
-from simulators.auditor.books import check_books
-from simulators.auditor.ledger import Group, LedgerModel, Leg, expiry_of
-from simulators.auditor.orders import find_serial_order
-from simulators.auditor.outcomes import NUMBERS
+from simulators.auditor.books.books import check_books
+from simulators.auditor.model import ledger as model_ledger
+from simulators.auditor.model.ledger import Group, LedgerModel, Leg, expiry_of
+from simulators.auditor.model.orders import find_serial_order
+from simulators.auditor.model.outcomes import NUMBERS
 from tests.gateway.translation import group_of, names_of
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from gateway.errors import NotFound
 from gateway.ledger.book import LedgerBook
 from gateway.ledger.model import LEGS_MAX, Account, AccountKind
 from gateway.ledger.outcomes import Outcome
-from simulators.auditor.ledger import Group, LedgerModel, Leg
+from simulators.auditor.model.ledger import Group, LedgerModel, Leg
 from tests.gateway.translation import group_of, names_of
 
 if TYPE_CHECKING:

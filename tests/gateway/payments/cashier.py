@@ -38,8 +38,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from simulators.auditor.attempts import Attempt, CardTap, Code, Payment, Terms, Tier, Token, TurnedAway
-from simulators.auditor.changes import (
+from simulators.auditor.model.attempts import Attempt, CardTap, Code, Payment, Terms, Tier, Token, TurnedAway
+from simulators.auditor.model.changes import (
     Capture,
     Change,
     Confirm,
@@ -49,8 +49,8 @@ from simulators.auditor.changes import (
     Reverse,
     Void,
 )
-from simulators.auditor.ledger import Group, Leg
-from simulators.auditor.payments import DAY_MS
+from simulators.auditor.model.ledger import Group, Leg
+from simulators.auditor.model.payments import DAY_MS
 from tests.gateway.payments.payment_world import World, add_card_keys
 
 if TYPE_CHECKING:

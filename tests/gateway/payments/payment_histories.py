@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from simulators.auditor.attempts import WEAKNESS
+from simulators.auditor.model.attempts import WEAKNESS
 
 TILLS = ("tea-1", "tea-2", "books-1", "closed-1", "diner-1")
 PHONES = ("ada-phone", "ada-watch", "bob-phone", "eve-phone")

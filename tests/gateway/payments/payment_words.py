@@ -15,7 +15,7 @@ from gateway.payments.model import (
     TokenUse,
     Verified,
 )
-from simulators.auditor import attempts, changes
+from simulators.auditor.model import attempts, changes
 from wire.messages.payments import CaptureMode, ConfirmationWay, EntryMode
 
 

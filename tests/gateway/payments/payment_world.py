@@ -24,11 +24,11 @@ from gateway.holders.model import (
     WalletStatus,
 )
 from gateway.merchants.model import Location, Merchant, MerchantStatus, Terminal, TerminalStatus
-from simulators.auditor import attempts as model
-from simulators.auditor.attempts import Attempt, Payment, TurnedAway
-from simulators.auditor.changes import Change, change_payment
-from simulators.auditor.ledger import Group, Leg
-from simulators.auditor.payments import PaymentModel
+from simulators.auditor.model import attempts as model
+from simulators.auditor.model.attempts import Attempt, Payment, TurnedAway
+from simulators.auditor.model.changes import Change, change_payment
+from simulators.auditor.model.ledger import Group, Leg
+from simulators.auditor.model.payments import PaymentModel
 from tests.gateway.payments.payment_words import booking_of, change_of, payment_of
 from tests.gateway.translation import group_of, names_of
 from wire.ids import make_ulid

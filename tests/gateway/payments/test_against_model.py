@@ -20,8 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from structlog.testing import capture_logs
 
 from gateway.audit import audit
-from simulators.auditor import changes
-from simulators.auditor.attempts import (
+from simulators.auditor.books.books import check_books, check_limits
+from simulators.auditor.model import changes
+from simulators.auditor.model.attempts import (
     ATTEMPT_REVERSED,
     Attempt,
     CardTap,
@@ -32,10 +33,9 @@ from simulators.auditor.attempts import (
     Token,
     TurnedAway,
 )
-from simulators.auditor.books import check_books, check_limits
-from simulators.auditor.ledger import Group, Leg
-from simulators.auditor.orders import find_serial_order
-from simulators.auditor.payments import DAY_MS, PaymentModel
+from simulators.auditor.model.ledger import Group, Leg
+from simulators.auditor.model.orders import find_serial_order
+from simulators.auditor.model.payments import DAY_MS, PaymentModel
 from simulators.auditor.promises import Promise, Told, check_promises
 from tests.gateway.payments.payment_histories import (
     CARDS,

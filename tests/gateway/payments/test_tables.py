@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.audit import audit
-from simulators.auditor.books import check_books
+from simulators.auditor.books.books import check_books
 from tests.gateway.payments.cashier import ATTEMPT, CHANGE, Cashier
 from wire.notices import NOTICES, NoticeKind
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.audit import audit
-from simulators.auditor.books import check_books
+from simulators.auditor.books.books import check_books
 from tests.databases import KINDS, Database
 from tests.gateway.storage.falsifying import blob, copied, falsify, found_in, kept_once, reseal
 from tests.gateway.storage.offline_books import (

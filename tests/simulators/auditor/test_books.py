@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from simulators.auditor.books import Books, StoredGroup, check_books, check_limits
-from simulators.auditor.histories import StoredPayment, StoredRefund, StoredStep
-from simulators.auditor.ledger import Group, LedgerModel, Leg, expiry_of
+from simulators.auditor.books.books import Books, StoredGroup, check_books, check_limits
+from simulators.auditor.books.histories import StoredPayment, StoredRefund, StoredStep
+from simulators.auditor.model.ledger import Group, LedgerModel, Leg, expiry_of
 from simulators.auditor.promises import Promise, Told, check_promises
 
 OUTSIDE, ADA, SHOP, FEES = b"outside", b"ada", b"shop", b"fees"

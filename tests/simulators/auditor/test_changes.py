@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from simulators.auditor.attempts import (
+from simulators.auditor.model.attempts import (
     ATTEMPT_REVERSED,
     Attempt,
     Instrument,
@@ -18,7 +18,7 @@ from simulators.auditor.attempts import (
     TurnedAway,
     Wallet,
 )
-from simulators.auditor.changes import (
+from simulators.auditor.model.changes import (
     Capture,
     Change,
     Confirm,
@@ -29,8 +29,8 @@ from simulators.auditor.changes import (
     Void,
     change_payment,
 )
-from simulators.auditor.ledger import Group, Leg
-from simulators.auditor.payments import DAY_MS, WINDOW_MS, PaymentModel
+from simulators.auditor.model.ledger import Group, Leg
+from simulators.auditor.model.payments import DAY_MS, WINDOW_MS, PaymentModel
 
 SHOP, FEES, WALLET, OUTSIDE = b"shop", b"fees", b"wallet", b"outside"
 HELD = Terms(manual=True, tip_minor=20, capture_by_ms=100)

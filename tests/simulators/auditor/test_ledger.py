@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from simulators.auditor.ledger import COUNTER_MAX, EXPIRIES_MAX, Group, LedgerModel, Leg, expiry_of
-from simulators.auditor.outcomes import NUMBERS, first_of
+from simulators.auditor.model.ledger import COUNTER_MAX, EXPIRIES_MAX, Group, LedgerModel, Leg, expiry_of
+from simulators.auditor.model.outcomes import NUMBERS, first_of
 
 ADA, BOB, OUTSIDE, EVE, NOBODY = b"ada", b"bob", b"outside", b"eve", b"nobody"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from simulators.auditor.attempts import Merchant
-from simulators.auditor.books import StoredGroup
-from simulators.auditor.dealings import DEVICE, PIN, Agreement, Dealings, Heard, HouseRules, WrongPin
-from simulators.auditor.evidence import Evidence, Payer
-from simulators.auditor.followed import Decision, Lives, Refund, Step
-from simulators.auditor.ledger import Group, LedgerModel, Leg
-from simulators.auditor.life_rules import (
+from simulators.auditor.books.books import StoredGroup
+from simulators.auditor.model.attempts import Merchant
+from simulators.auditor.model.ledger import Group, LedgerModel, Leg
+from simulators.auditor.witness.dealings import DEVICE, PIN, Agreement, Dealings, Heard, HouseRules, WrongPin
+from simulators.auditor.witness.evidence import Evidence, Payer
+from simulators.auditor.witness.followed import Decision, Lives, Refund, Step
+from simulators.auditor.witness.life_rules import (
     NO_NEWS,
     EventsAreTold,
     HeardIsSo,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from simulators.auditor.books import Books, StoredGroup, check_books, check_limits
-from simulators.auditor.histories import StoredPayment, StoredRecord, StoredRefund
-from simulators.auditor.ledger import Group, LedgerModel, Leg
+from simulators.auditor.books.books import Books, StoredGroup, check_books, check_limits
+from simulators.auditor.books.histories import StoredPayment, StoredRecord, StoredRefund
+from simulators.auditor.model.ledger import Group, LedgerModel, Leg
 
 OUTSIDE, ADA, SHOP, FEES, LOSSES, ASIDE = b"outside", b"ada", b"shop", b"fees", b"losses", b"aside"
 HISTORY = (

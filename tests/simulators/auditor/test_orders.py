@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulators.auditor.orders import TooManyOrders, find_serial_order
+from simulators.auditor.model.orders import TooManyOrders, find_serial_order
 
 
 def draw_from(purse: int, wishes: list[tuple[int, bool]]) -> tuple[list[int], int] | None:

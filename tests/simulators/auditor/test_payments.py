@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from simulators.auditor.attempts import (
+from simulators.auditor.model.attempts import (
     Attempt,
     CardTap,
     Code,
@@ -16,8 +16,8 @@ from simulators.auditor.attempts import (
     Token,
     TurnedAway,
 )
-from simulators.auditor.ledger import Group, Leg
-from simulators.auditor.payments import DAY_MS, PaymentModel
+from simulators.auditor.model.ledger import Group, Leg
+from simulators.auditor.model.payments import DAY_MS, PaymentModel
 
 SHOP, FEES, WALLET, OUTSIDE = b"shop", b"fees", b"wallet", b"outside"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from simulators.auditor import snapshot
-from simulators.auditor.books import check_books
-from simulators.auditor.histories import StoredPayment
-from simulators.auditor.ledger import Account, Leg
+from simulators.auditor.books import snapshot
+from simulators.auditor.books.books import check_books
+from simulators.auditor.books.histories import StoredPayment
+from simulators.auditor.model.ledger import Account, Leg
 
 ROWS: dict[str, list[tuple[object, ...]]] = {
     snapshot.ACCOUNTS: [

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from simulators.auditor.attempts import Merchant
-from simulators.auditor.evidence import Asked, Evidence, Payer, Presented
+from simulators.auditor.model.attempts import Merchant
 from simulators.auditor.promises import Promise, Told
-from simulators.auditor.witness import Witness
+from simulators.auditor.witness.evidence import Asked, Evidence, Payer, Presented
+from simulators.auditor.witness.witness import Witness
 
 WALLET, SHOP, FEES, FUNDING = (bytes((number,)) * 16 for number in range(1, 5))
 PAYER = Payer("PHONE", "WALLET", WALLET, 5_000, 8_000, frozenset({"nfc_app", "qr_consumer"}))

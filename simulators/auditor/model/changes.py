@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from simulators.auditor.attempts import Payment, TurnedAway
-from simulators.auditor.ledger import Group, Leg
-from simulators.auditor.payments import DAY_MS, GRACE_MS, Kept, PaymentModel, RefundMade, leg_id_of
+from simulators.auditor.model.attempts import Payment, TurnedAway
+from simulators.auditor.model.ledger import Group, Leg
+from simulators.auditor.model.payments import DAY_MS, GRACE_MS, Kept, PaymentModel, RefundMade, leg_id_of
 from simulators.auditor.states import OPEN
 
 REFUNDS_MAX: Final = 100

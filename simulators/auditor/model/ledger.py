@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from simulators.auditor.outcomes import first_of
+from simulators.auditor.model.outcomes import first_of
 
 AMOUNT_MINOR_MAX: Final = 1_000_000_000_000_000
 COUNTER_MAX: Final = 2**62

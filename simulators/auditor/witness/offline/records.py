@@ -12,13 +12,13 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from simulators.auditor.decisions import Standing
-from simulators.auditor.evidence import Evidence
 from simulators.auditor.findings import Finding
-from simulators.auditor.followed import Life, share_of
-from simulators.auditor.ledger import Group
-from simulators.auditor.life_rules import News
-from simulators.auditor.offline_evidence import (
+from simulators.auditor.model.ledger import Group
+from simulators.auditor.witness.decisions import Standing
+from simulators.auditor.witness.evidence import Evidence
+from simulators.auditor.witness.followed import Life, share_of
+from simulators.auditor.witness.life_rules import News
+from simulators.auditor.witness.offline.evidence import (
     LEEWAY_MS,
     TAP_AGE_MS_MAX,
     OfflineEvidence,
@@ -27,7 +27,7 @@ from simulators.auditor.offline_evidence import (
     SealedRecord,
     Vouched,
 )
-from simulators.auditor.offline_rows import CredentialRow, RecordRow
+from simulators.auditor.witness.offline.rows import CredentialRow, RecordRow
 
 INVALID: Final = "offline_record_invalid"
 TOO_OLD: Final = "offline_record_too_old"

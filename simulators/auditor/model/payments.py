@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
-from simulators.auditor.attempts import (
+from simulators.auditor.model.attempts import (
     ATTEMPT_REVERSED,
     WEAKNESS,
     Attempt,
@@ -30,7 +30,7 @@ from simulators.auditor.attempts import (
     TurnedAway,
     Wallet,
 )
-from simulators.auditor.ledger import Group, LedgerModel, Leg
+from simulators.auditor.model.ledger import Group, LedgerModel, Leg
 
 DAY_MS: Final = 86_400_000
 WINDOW_MS: Final = 600_000

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from simulators.auditor.books import Books, StoredGroup
-from simulators.auditor.histories import StoredPayment, StoredRecord, StoredRefund, StoredStep
-from simulators.auditor.ledger import Account, Group, Leg
+from simulators.auditor.books.books import Books, StoredGroup
+from simulators.auditor.books.histories import StoredPayment, StoredRecord, StoredRefund, StoredStep
+from simulators.auditor.model.ledger import Account, Group, Leg
 
 Row = Sequence[Any]
 Query = Callable[[str], Iterable[Row]]

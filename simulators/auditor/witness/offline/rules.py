@@ -6,15 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from simulators.auditor.decisions import Standing
-from simulators.auditor.evidence import Evidence
 from simulators.auditor.findings import Finding
-from simulators.auditor.life_rules import SWEEP_WORK_MS_MAX, SWEEPS_LATE_MAX, News, Rule
-from simulators.auditor.offline_evidence import END_GRACE_MS, OPEN_CREDENTIALS_MAX, OfflineEvidence
-from simulators.auditor.offline_records import Befores, Case, RecordBook, RecordsAreRight
-from simulators.auditor.offline_rows import CredentialRow
-from simulators.auditor.offline_tills import ListsNameTheSuspended, TillsKeepRules
 from simulators.auditor.promises import Promise
+from simulators.auditor.witness.decisions import Standing
+from simulators.auditor.witness.evidence import Evidence
+from simulators.auditor.witness.life_rules import SWEEP_WORK_MS_MAX, SWEEPS_LATE_MAX, News, Rule
+from simulators.auditor.witness.offline.evidence import END_GRACE_MS, OPEN_CREDENTIALS_MAX, OfflineEvidence
+from simulators.auditor.witness.offline.records import Befores, Case, RecordBook, RecordsAreRight
+from simulators.auditor.witness.offline.rows import CredentialRow
+from simulators.auditor.witness.offline.tills import ListsNameTheSuspended, TillsKeepRules
 
 __all__ = ["Befores", "OfflineRules"]
 SECOND_MS: Final = 1000

@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from simulators.auditor.books import Books, StoredGroup, check_books
-from simulators.auditor.decisions import Standing, judge
-from simulators.auditor.evidence import Evidence
+from simulators.auditor.books.books import Books, StoredGroup, check_books
+from simulators.auditor.books.snapshot import ACCOUNTS, TRANSFER_COLUMNS, account_of, leg_of
 from simulators.auditor.findings import Finding
-from simulators.auditor.followed import (
+from simulators.auditor.model.ledger import Group, LedgerModel, Leg
+from simulators.auditor.promises import Told, check_promises
+from simulators.auditor.witness.decisions import Standing, judge
+from simulators.auditor.witness.evidence import Evidence
+from simulators.auditor.witness.followed import (
     DAYS_QUERY,
     DECISION_COLUMNS,
     OPEN_QUERY,
@@ -31,8 +34,7 @@ from simulators.auditor.followed import (
     Step,
     share_of,
 )
-from simulators.auditor.ledger import Group, LedgerModel, Leg
-from simulators.auditor.life_rules import (
+from simulators.auditor.witness.life_rules import (
     NO_NEWS,
     EventsAreTold,
     HeardIsSo,
@@ -43,7 +45,7 @@ from simulators.auditor.life_rules import (
     StepsAreRight,
     SumsAreExact,
 )
-from simulators.auditor.offline_rows import (
+from simulators.auditor.witness.offline.rows import (
     CREDENTIALS_QUERY,
     NO_OFFLINE_NEWS,
     RECORDS_QUERY,
@@ -52,9 +54,7 @@ from simulators.auditor.offline_rows import (
     OfflineNews,
     RecordRow,
 )
-from simulators.auditor.offline_rules import Befores, OfflineRules
-from simulators.auditor.promises import Told, check_promises
-from simulators.auditor.snapshot import ACCOUNTS, TRANSFER_COLUMNS, account_of, leg_of
+from simulators.auditor.witness.offline.rules import Befores, OfflineRules
 
 Ask = Callable[[str, Sequence[object]], Iterable[Sequence[Any]]]
 """Runs a query with the values of its question marks, on what is committed."""

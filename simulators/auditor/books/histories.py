@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from simulators.auditor.ledger import Leg
+from simulators.auditor.model.ledger import Leg
 from simulators.auditor.states import CHARGES, OPEN, STATE_OF_OUTCOME
 
 PAYERS_MAX: Final = 3

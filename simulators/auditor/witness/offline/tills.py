@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from simulators.auditor.evidence import Evidence
 from simulators.auditor.findings import Finding
-from simulators.auditor.life_rules import News
-from simulators.auditor.offline_evidence import CLOCK_SKEW_MS_MAX, Accepted, OfflineEvidence, SealedRecord
-from simulators.auditor.offline_records import RecordBook, keeps_rules, rises
+from simulators.auditor.witness.evidence import Evidence
+from simulators.auditor.witness.life_rules import News
+from simulators.auditor.witness.offline.evidence import (
+    CLOCK_SKEW_MS_MAX,
+    Accepted,
+    OfflineEvidence,
+    SealedRecord,
+)
+from simulators.auditor.witness.offline.records import RecordBook, keeps_rules, rises
 
 ASKING_MS_MAX: Final = 12_000
 """How long a till may have waited for the gateway's time."""

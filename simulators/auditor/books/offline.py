@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from simulators.auditor.books.histories import History, StoredRecord
 from simulators.auditor.findings import Finding
-from simulators.auditor.histories import History, StoredRecord
-from simulators.auditor.ledger import Account, Leg
+from simulators.auditor.model.ledger import Account, Leg
 
 _OUTCOME_OF: Final = {"settled": "approved", "declined": "declined"}
 

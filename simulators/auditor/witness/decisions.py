@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from simulators.auditor.books import DAY_MS
-from simulators.auditor.dealings import PIN_TRIES_MAX
-from simulators.auditor.evidence import Asked, Evidence, Payer, Presented
+from simulators.auditor.books.books import DAY_MS
 from simulators.auditor.findings import Finding
-from simulators.auditor.followed import Decision, Lives, share_of
-from simulators.auditor.ledger import LedgerModel
+from simulators.auditor.model.ledger import LedgerModel
+from simulators.auditor.witness.dealings import PIN_TRIES_MAX
+from simulators.auditor.witness.evidence import Asked, Evidence, Payer, Presented
+from simulators.auditor.witness.followed import Decision, Lives, share_of
 
 CODE: Final = "code_numeric"
 LINK: Final = "nfc_sdm"

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final
 
-from simulators.auditor.books import DAY_MS
-from simulators.auditor.dealings import HouseRules
+from simulators.auditor.books.books import DAY_MS
 from simulators.auditor.findings import Finding
 from simulators.auditor.states import LEADS, OPEN, STATE_OF_OUTCOME
+from simulators.auditor.witness.dealings import HouseRules
 
 BASIS_POINTS: Final = 10_000
 DECISION_COLUMNS: Final = (

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final
 
-from simulators.auditor.findings import Finding
-from simulators.auditor.histories import (
+from simulators.auditor.books.histories import (
     History,
     Move,
     StoredPayment,
@@ -25,9 +24,10 @@ from simulators.auditor.histories import (
     StoredStep,
     histories_of,
 )
-from simulators.auditor.ledger import Account, Group, LedgerModel, Leg
-from simulators.auditor.lives import check_lives, check_open, check_totals
-from simulators.auditor.offline import check_allowances, check_records, must_be_spent
+from simulators.auditor.books.lives import check_lives, check_open, check_totals
+from simulators.auditor.books.offline import check_allowances, check_records, must_be_spent
+from simulators.auditor.findings import Finding
+from simulators.auditor.model.ledger import Account, Group, LedgerModel, Leg
 
 DAY_MS: Final = 86_400_000
 _ROWS_OF: Final = {

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Final
 
+from simulators.auditor.books.histories import History, StoredRefund, StoredStep
 from simulators.auditor.findings import Finding
-from simulators.auditor.histories import History, StoredRefund, StoredStep
 from simulators.auditor.states import CHARGES, LEADS, OPEN, STATE_OF_OUTCOME
 
 DAY_MS: Final = 86_400_000

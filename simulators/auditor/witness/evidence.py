@@ -9,10 +9,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from simulators.auditor.attempts import Merchant
-from simulators.auditor.dealings import Dealings, Terms, Tier
-from simulators.auditor.offline_evidence import OfflineEvidence
+from simulators.auditor.model.attempts import Merchant
 from simulators.auditor.promises import Promise, Told
+from simulators.auditor.witness.dealings import Dealings, Terms, Tier
+from simulators.auditor.witness.offline.evidence import OfflineEvidence
 
 NO_LIMIT: Final = 1 << 62
 NO_TERMS: Final = Terms()

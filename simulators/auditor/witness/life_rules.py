@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from simulators.auditor.books import DAY_MS, StoredGroup
-from simulators.auditor.dealings import DEVICE, PIN, PIN_TRIES_MAX, Heard
-from simulators.auditor.evidence import Evidence
+from simulators.auditor.books.books import DAY_MS, StoredGroup
 from simulators.auditor.findings import Finding
-from simulators.auditor.followed import (
+from simulators.auditor.model.ledger import Account, Group, LedgerModel
+from simulators.auditor.states import NOTHING_LEFT, OPEN
+from simulators.auditor.witness.dealings import DEVICE, PIN, PIN_TRIES_MAX, Heard
+from simulators.auditor.witness.evidence import Evidence
+from simulators.auditor.witness.followed import (
     Decision,
     Life,
     Lives,
@@ -24,9 +26,7 @@ from simulators.auditor.followed import (
     fee_returned,
     share_of,
 )
-from simulators.auditor.ledger import Account, Group, LedgerModel
-from simulators.auditor.offline_rows import NO_OFFLINE_NEWS, OfflineNews
-from simulators.auditor.states import NOTHING_LEFT, OPEN
+from simulators.auditor.witness.offline.rows import NO_OFFLINE_NEWS, OfflineNews
 
 Move = tuple[str, bytes, bytes, int, bytes | None]
 """Kind, debited and credited account, amount, and the hold that is ended."""

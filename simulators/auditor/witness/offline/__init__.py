@@ -1,0 +1,1 @@
+"""The same for payments that tills accepted without a connection."""
