@@ -15,6 +15,7 @@ import time
 from types import ModuleType
 from typing import Any, Final
 
+from terminal.device_conditions import condition_of
 from terminal.errors import (
     CardRemoved,
     ConfigurationError,
@@ -322,4 +323,4 @@ def _unavailable(error: Exception) -> ReaderUnavailable:
     if isinstance(error, ReaderUnavailable):
         return error
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-    return ReaderUnavailable(f"the reader failed: {reason}")
+    return ReaderUnavailable(f"the reader failed: {reason}", code=condition_of(error))

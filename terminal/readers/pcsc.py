@@ -36,15 +36,16 @@ _NO_CARD = frozenset({0x8010000C, 0x80100069, 0x80100068, 0x80100016, 0x8010002F
 _UNUSABLE_CARD = frozenset({0x8010000F, 0x80100065, 0x80100066, 0x80100067, 0x80100015})
 """E_PROTO_MISMATCH, W_UNSUPPORTED_CARD, W_UNRESPONSIVE_CARD, W_UNPOWERED_CARD, E_INVALID_ATR."""
 _REASONS: Final = {
-    0x8010001D: "pcscd does not run",
-    0x8010001E: "pcscd stopped",
-    0x80100013: "pcscd's connection broke",
-    0x80100009: "no such reader",
-    0x80100017: "the reader was unplugged",
-    0x8010002E: "no reader is plugged in",
-    0x8010000B: "another program holds the card",
-    0x8010006A: "this user may not use readers",
+    0x8010001D: ("reader_service_down", "pcscd does not run"),
+    0x8010001E: ("reader_service_down", "pcscd stopped"),
+    0x80100013: ("reader_service_down", "pcscd's connection broke"),
+    0x80100009: ("reader_unknown", "no such reader"),
+    0x80100017: ("reader_unplugged", "the reader was unplugged"),
+    0x8010002E: ("reader_unplugged", "no reader is plugged in"),
+    0x8010000B: ("reader_in_use", "another program holds the card"),
+    0x8010006A: ("reader_not_allowed", "this user may not use readers"),
 }
+"""What pcscd answers: a condition of wire/notices, and the same in a technician's words."""
 
 
 def choose_reader(wanted: str, names: Sequence[str]) -> str:
@@ -60,9 +61,11 @@ def choose_reader(wanted: str, names: Sequence[str]) -> str:
         return wanted
     candidates = [name for name in names if name.startswith(f"{wanted} ")]
     if len(candidates) > 1:
-        raise ReaderUnavailable("several readers begin with this name: give the whole one")
+        raise ReaderUnavailable(
+            "several readers begin with this name: give the whole one", code="reader_unknown"
+        )
     if not candidates:
-        raise ReaderUnavailable("no such reader")
+        raise ReaderUnavailable("no such reader", code="reader_unknown")
     return candidates[0]
 
 
@@ -140,7 +143,7 @@ class PcscReader:
         _check(result)
         state = int(states[0][1])
         if state & (scard.SCARD_STATE_UNKNOWN | scard.SCARD_STATE_UNAVAILABLE | scard.SCARD_STATE_IGNORE):
-            raise ReaderUnavailable("no such reader")
+            raise ReaderUnavailable("no such reader", code="reader_unknown")
         return state & ~int(scard.SCARD_STATE_CHANGED)
 
     def _connect(self, state: int) -> PcscConnection | None:
@@ -241,7 +244,8 @@ def _check(result: int) -> None:
     """
     code = _unsigned(result)
     if code != _SUCCESS:
-        raise ReaderUnavailable(_REASONS.get(code, f"pcscd answered {code:08X}"))
+        condition, reason = _REASONS.get(code, ("reader_failed", f"pcscd answered {code:08X}"))
+        raise ReaderUnavailable(reason, code=condition)
 
 
 def _unsigned(result: int) -> int:

@@ -85,13 +85,13 @@ class LiveCapture:
     def __init__(self, source: str) -> None:
         self._capture = _open_device(int(source)) if source.isdecimal() else _open_stream(source)
         if not self._capture.isOpened():
-            raise ReaderUnavailable("the camera does not open")
+            raise ReaderUnavailable("the camera does not open", code="reader_unplugged")
 
     def read(self) -> Frame:
         """Return the next picture."""
         seen, pixels = self._capture.read()
         if not seen:
-            raise ReaderUnavailable("the camera's stream ended")
+            raise ReaderUnavailable("the camera's stream ended", code="reader_unplugged")
         return pixels
 
     def close(self) -> None:
@@ -170,7 +170,7 @@ class Grabber:
         self._frames = open_frames(source, self._stopped)
         self._changed = threading.Condition()
         self._newest: SeenFrame | None = None
-        self._failure = ""
+        self._failure: ReaderUnavailable | None = None
         self._quiet_until_ns = time.monotonic_ns() + FIRST_FRAME_MS_MAX * _NS_PER_MS
         self._thread = threading.Thread(target=self._run, name=f"camera {source}", daemon=True)
         self._thread.start()
@@ -201,19 +201,20 @@ class Grabber:
         self._thread.join(STOP_MS_MAX / 1000)
 
     def _check(self, now_ns: int) -> None:
-        if self._failure:
-            raise ReaderUnavailable(self._failure)
+        if self._failure is not None:
+            raise ReaderUnavailable(str(self._failure), code=self._failure.code)
         if now_ns >= self._quiet_until_ns:
-            raise ReaderUnavailable("the camera sends no pictures")
+            raise ReaderUnavailable("the camera sends no pictures", code="camera_no_pictures")
 
     def _run(self) -> None:
         try:
             while not self._stopped.is_set():
                 self._keep(self._frames.read())
         except ReaderUnavailable as failure:
-            self._fail(str(failure))
+            self._fail(failure)
         except Exception as error:  # noqa: BLE001 - whatever OpenCV throws, the scanner must hear of it
-            self._fail(f"the camera's library failed: {type(error).__name__}")
+            reason = f"the camera's library failed: {type(error).__name__}"
+            self._fail(ReaderUnavailable(reason, code="reader_failed"))
         finally:
             # Released here and not in `stop`: OpenCV must not close what another thread is reading.
             self._frames.close()
@@ -225,9 +226,9 @@ class Grabber:
             self._quiet_until_ns = now_ns + FRAME_GAP_MS_MAX * _NS_PER_MS
             self._changed.notify_all()
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, failure: ReaderUnavailable) -> None:
         with self._changed:
-            self._failure = reason
+            self._failure = failure
             self._changed.notify_all()
 
 

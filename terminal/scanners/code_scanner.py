@@ -24,6 +24,7 @@ class CodeScanner(Protocol):
 
         Raises:
             ReaderUnavailable: the device failed; close it, open it again later.
+            PresentationRefused: `code_incomplete`; a scanner typed a part of a code and stopped.
         """
 
     def close(self) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from terminal.errors import ReaderNotInstalled, ReaderUnavailable
+from terminal.device_conditions import condition_of
+from terminal.errors import PresentationRefused, ReaderNotInstalled, ReaderUnavailable
 from terminal.scanners.code_scanner import CODE_CHARS_MAX, CodeScanner, cut_code
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class CodeEnd(Enum):
     """How the scanner is set up to end a code."""
 
     LINE = "line"
-    """By CR, LF or both, as scanners leave the factory; what ends in silence is half a scan and dropped."""
+    """By CR, LF or both, as scanners leave the factory; what ends in silence is half a scan and refused."""
     SILENCE = "silence"
     """By nothing: a pause is the end. Half a scan cannot be told from a whole one here; its check fails."""
 
@@ -68,7 +69,9 @@ class SerialScanner(CodeScanner):
         except (OSError, ValueError, termios.error) as error:
             # serial.SerialException is an OSError; other speeds than the driver knows are a ValueError.
             self.close()
-            raise ReaderUnavailable(f"the device does not open: {_reason(error)}") from None
+            raise ReaderUnavailable(
+                f"the device does not open: {_reason(error)}", code=condition_of(error)
+            ) from None
 
     def wait_for_code(self, timeout_ms: int) -> str | None:
         """Return the next code typed; see `CodeScanner.wait_for_code`."""
@@ -102,7 +105,9 @@ class SerialScanner(CodeScanner):
             return port.read(min(waiting, READ_BYTES_MAX) or 1)
         except (OSError, TypeError, termios.error) as error:
             # TypeError is what pyserial raises when its descriptor vanishes under it.
-            raise ReaderUnavailable(f"the device is gone: {_reason(error)}") from None
+            raise ReaderUnavailable(
+                f"the device is gone: {_reason(error)}", code="reader_unplugged"
+            ) from None
 
 
 class _Lines:
@@ -112,7 +117,8 @@ class _Lines:
         self._code_end = code_end
         self._line = bytearray()
         self._line_ns = 0
-        self._codes: deque[str] = deque(maxlen=CODES_MAX)
+        self._codes: deque[str | None] = deque(maxlen=CODES_MAX)
+        """None is a scan that broke off."""
 
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take what was read just now.
@@ -130,8 +136,17 @@ class _Lines:
                 self._end_line()
 
     def next_code(self) -> str | None:
-        """Return the oldest code not yet taken."""
-        return self._codes.popleft() if self._codes else None
+        """Return the oldest code not yet taken.
+
+        Raises:
+            PresentationRefused: `code_incomplete`; a part of a code came in its place.
+        """
+        if not self._codes:
+            return None
+        code = self._codes.popleft()
+        if code is None:
+            raise PresentationRefused("half a scan", code="code_incomplete")
+        return code
 
     def clear(self) -> None:
         """Forget everything."""
@@ -144,6 +159,7 @@ class _Lines:
             return
         _log.warning("half_scan_dropped", byte_count=len(self._line))
         self._line.clear()
+        self._codes.append(None)
 
     def _end_line(self) -> None:
         # No code of ours holds bytes beyond ASCII; a replacement character makes the text be refused.

@@ -15,6 +15,7 @@ from terminal.errors import CardRemoved, PresentationRefused
 from terminal.presentations import Noticed, PresentedInVain
 from terminal.readers.card_meeting import meet_card
 from terminal.readers.card_reader import CardConnection, CardReader
+from terminal.supervision import health
 from terminal.supervision.owner import WAIT_MS, Owner
 
 IDLE_PROBE_MS: Final = 2_000
@@ -37,20 +38,13 @@ class CardOwner(Owner):
         except PresentationRefused as refusal:
             self._refuse(refusal.code)
             return
-        self._health.beat()
+        self._tenure.beat(health.CALL_MS_MAX)
         if connection is None:
             return
         try:
             self._meet(connection)
         finally:
             connection.close()
-
-    def _refuse(self, code: str) -> None:
-        arming = self._switch.arming
-        if arming is not None:
-            noticed_ns = time.monotonic_ns()
-            self._deliver(arming, Noticed(self._device.path, noticed_ns))
-            self._deliver(arming, PresentedInVain(self._device.path, code, noticed_ns))
 
     def _meet(self, connection: CardConnection) -> None:
         """Read a card if a sale is armed, then wait until it has left."""
@@ -80,6 +74,6 @@ class CardOwner(Owner):
         self._await_removal(connection)
 
     def _await_removal(self, connection: CardConnection) -> None:
-        while not self._switch.stopped and connection.is_present():
-            self._health.beat()
+        while not self._is_done and connection.is_present():
+            self._tenure.beat(health.CALL_MS_MAX)
             self._switch.rest(int(PRESENCE_PAUSE_S * 1000))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
+from terminal.errors import PresentationRefused
+from terminal.presentations import Noticed, Presented, PresentedInVain
 from terminal.scanners.code_scanner import CodeScanner
+from terminal.supervision import health
 from terminal.supervision.arming import Arming, Switch
-from terminal.supervision.owner import WAIT_MS, Owner
+from terminal.supervision.code_flood import CodeFlood
+from terminal.supervision.health import Tenure
+from terminal.supervision.owner import WAIT_MS, Deliver, Owner
 from wire.codes.scanned import recognise
 from wire.errors import PaymentCodeError
 
@@ -19,6 +22,8 @@ IDLE_DRAIN_MS: Final = 250
 """How often an idle camera is emptied, so that no code of before a sale is taken for one of it."""
 DRAIN_CODES_MAX: Final = 3
 """Codes thrown away at arming: what a camera had buffered. It sees what is before it again."""
+CODES_PER_PICTURE_MAX: Final = 8
+"""Codes looked at beside a payment code."""
 SIGHTING_GAP_MS: Final = 1_000
 """A camera's code that was gone for less is still the same one being held there."""
 
@@ -33,22 +38,22 @@ class CodeOwner(Owner):
 
     _device: CodeScanner
 
-    def __init__(
-        self,
-        device: CodeScanner,
-        switch: Switch,
-        deliver: Callable[[PresentationEvent], None],
-        now_ms: Callable[[], int],
-    ) -> None:
-        super().__init__(device, switch, deliver, now_ms)
+    def __init__(self, device: CodeScanner, switch: Switch, deliver: Deliver, tenure: Tenure) -> None:
+        super().__init__(device, switch, deliver, tenure)
         self._served: Arming | None = None
         self._held: tuple[str, int] | None = None
+        self._watched: Arming | None = None
+        self._flood = CodeFlood()
 
     def _serve(self) -> None:
-        if self._device.path.startswith(_CAMERA):
-            self._look()
-        else:
-            self._listen()
+        try:
+            if self._device.path.startswith(_CAMERA):
+                self._look()
+            else:
+                self._listen()
+        except PresentationRefused as refusal:
+            log.info("code_refused", reader=self._device.path, code=refusal.code)
+            self._refuse(refusal.code)
 
     def _listen(self) -> None:
         """Take each scan as it comes; one that comes while nothing is armed is thrown away at once.
@@ -56,7 +61,7 @@ class CodeOwner(Owner):
         Emptying the scanner at arming instead would now and then throw away a scan of this very sale.
         """
         text = self._device.wait_for_code(WAIT_MS)
-        self._health.beat()
+        self._tenure.beat(health.CALL_MS_MAX)
         arming = self._switch.arming
         if text is not None and arming is not None:
             self._take(arming, text)
@@ -64,7 +69,7 @@ class CodeOwner(Owner):
     def _look(self) -> None:
         """Look through a camera while armed; what it sees it will see again, so emptying it loses nothing."""
         arming = self._switch.await_arming(IDLE_DRAIN_MS)
-        if self._switch.stopped:
+        if self._is_done:
             return
         if arming is None or arming is not self._served:
             self._drain()
@@ -72,9 +77,28 @@ class CodeOwner(Owner):
         if arming is None:
             return
         text = self._device.wait_for_code(WAIT_MS)
-        self._health.beat()
-        if text is not None and not self._is_held(text):
-            self._take(arming, text)
+        self._tenure.beat(health.CALL_MS_MAX)
+        if text is None:
+            return
+        beside = self._other_payment_code(text)
+        if not self._is_held(text if beside is None else _pair(text, beside)):
+            if beside is None:
+                self._take(arming, text)
+            else:
+                # Whose code it was that the camera happened to name first must not decide who pays.
+                self._refuse("too_many_codes")
+
+    def _other_payment_code(self, text: str) -> str | None:
+        """Return a second payment code that the camera sees beside this one; posters do not count."""
+        if not _is_payment_code(text):
+            return None
+        for _ in range(CODES_PER_PICTURE_MAX):
+            other = self._device.wait_for_code(0)
+            if other is None or other == text:
+                return None
+            if _is_payment_code(other):
+                return other
+        return None
 
     def _drain(self) -> None:
         for _ in range(DRAIN_CODES_MAX):
@@ -89,6 +113,13 @@ class CodeOwner(Owner):
 
     def _take(self, arming: Arming, text: str) -> None:
         noticed_ns = time.monotonic_ns()
+        if arming is not self._watched:
+            self._watched, self._flood = arming, CodeFlood()
+        if self._flood.is_flooded(text, noticed_ns):
+            if self._flood.is_news:
+                log.warning("code_flood", reader=self._device.path)
+                self._refuse("too_many_codes")
+            return
         self._deliver(arming, Noticed(self._device.path, noticed_ns))
         try:
             presentation = recognise(text)
@@ -98,3 +129,16 @@ class CodeOwner(Owner):
             return
         presented = Presented(self._device.path, presentation, noticed_ns, time.monotonic_ns(), None)
         self._deliver(arming, presented)
+
+
+def _pair(text: str, other: str) -> str:
+    """Name two codes that are seen together, so that one of them alone is something else."""
+    return "\n".join(sorted((text, other)))
+
+
+def _is_payment_code(text: str) -> bool:
+    try:
+        recognise(text)
+    except PaymentCodeError:
+        return False
+    return True

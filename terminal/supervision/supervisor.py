@@ -1,22 +1,27 @@
-"""All devices of a till: one owner thread each, joined by a switch that arms and stops them."""
+"""All devices of a till: a station each, a switch that arms and stops them, a watch over what hangs."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, TypeGuard
+from typing import Final
 
-from terminal.presentations import PresentationEvent, TermsSource
-from terminal.readers.card_reader import CardReader
-from terminal.scanners.code_scanner import CodeScanner
+import structlog
+
+from terminal.paths import make_device
+from terminal.presentations import TermsSource
 from terminal.supervision.arming import Arming, Switch
-from terminal.supervision.card_owner import CardOwner
-from terminal.supervision.code_owner import CodeOwner
-from terminal.supervision.owner import Owner
+from terminal.supervision.owner import Deliver, Device
+from terminal.supervision.station import MakeAgain, Station
 from wire.messages.till import ReaderView
 
 STOP_MS_MAX: Final = 2_000
 """How long `stop` waits for all threads together; what hangs is left behind."""
+WATCH_MS: Final = 250
+"""How often it is looked whether a driver hangs."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Supervisor:
@@ -26,22 +31,26 @@ class Supervisor:
         devices: drivers, not yet open.
         deliver: takes events; called in a device's thread, must not block.
         now_ms: unix milliseconds, for the health view only.
+        make_again: makes another driver of a path, where one never returned.
     """
 
     def __init__(
         self,
-        devices: Sequence[CardReader | CodeScanner],
-        deliver: Callable[[PresentationEvent], None],
+        devices: Sequence[Device],
+        deliver: Deliver,
         *,
         now_ms: Callable[[], int],
+        make_again: MakeAgain = make_device,
     ) -> None:
         self._switch = Switch()
-        self._owners = [_make_owner(device, self._switch, deliver, now_ms) for device in devices]
+        self._stations = [Station(device, make_again, self._switch, deliver, now_ms) for device in devices]
+        self._watch = threading.Thread(target=self._look_after_all, name="readers' watch", daemon=True)
 
     def start(self) -> None:
-        """Start one thread per device; returns at once."""
-        for owner in self._owners:
-            owner.start()
+        """Start one thread per device, and the watch; returns at once."""
+        for station in self._stations:
+            station.start()
+        self._watch.start()
 
     def arm(self, terms: TermsSource) -> None:
         """Let every device accept presentations for these terms, instead of any before."""
@@ -56,31 +65,20 @@ class Supervisor:
 
     def views(self) -> list[ReaderView]:
         """Return every device's health, in the order given."""
-        return [owner.view() for owner in self._owners]
+        return [station.view() for station in self._stations]
 
     def stop(self) -> None:
         """End all threads; returns within STOP_MS_MAX even where a driver hangs."""
         self._switch.stop()
         deadline = time.monotonic() + STOP_MS_MAX / 1000
-        for owner in self._owners:
-            owner.join(max(0.0, deadline - time.monotonic()))
+        for station in self._stations:
+            station.join(max(0.0, deadline - time.monotonic()))
 
-
-def _is_card_reader(device: CardReader | CodeScanner) -> TypeGuard[CardReader]:
-    return hasattr(device, "wait_for_card")
-
-
-def _is_code_scanner(device: CardReader | CodeScanner) -> TypeGuard[CodeScanner]:
-    return hasattr(device, "wait_for_code")
-
-
-def _make_owner(
-    device: CardReader | CodeScanner,
-    switch: Switch,
-    deliver: Callable[[PresentationEvent], None],
-    now_ms: Callable[[], int],
-) -> Owner:
-    if _is_card_reader(device):
-        return CardOwner(device, switch, deliver, now_ms)
-    assert _is_code_scanner(device)
-    return CodeOwner(device, switch, deliver, now_ms)
+    def _look_after_all(self) -> None:
+        while not self._switch.stopped:
+            for station in self._stations:
+                try:
+                    station.look_after()
+                except Exception as error:  # noqa: BLE001 - one device's trouble must not end the watch
+                    log.error("reader_not_looked_after", error=type(error).__name__)
+            self._switch.rest(WATCH_MS)

@@ -26,8 +26,9 @@ from terminal.readers import card_meeting
 from terminal.readers.card_meeting import APDU_COUNT_MAX
 from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
 from terminal.scanners.code_scanner import CodeScanner
-from terminal.supervision import card_owner, code_owner, health, owner, supervisor
+from terminal.supervision import card_owner, code_flood, code_owner, health, owner, supervisor
 from terminal.supervision.arming import Switch
+from terminal.supervision.station import LEFT_BEHIND_MAX
 from terminal.supervision.supervisor import Supervisor
 from wire import es256
 from wire.cards.payment_terms import QUALIFIERS_OFFLINE, PaymentTerms
@@ -35,6 +36,7 @@ from wire.codes.numeric import make_numeric_code
 from wire.messages.payments import CodeNumericPresentation, NfcAppPresentation
 from wire.messages.till import ReaderState
 from wire.money import Money, find_currency
+from wire.notices import NOTICES
 from wire.tokens.credential import CredentialClaims, mint_credential
 
 KEY = ec.derive_private_key(0x7A95CA, ec.SECP256R1())
@@ -131,8 +133,16 @@ class Stand:
     def __init__(self, *devices: CardReader | CodeScanner) -> None:
         self.events: queue.Queue[PresentationEvent] = queue.Queue()
         self.nonces = random.Random(1)
-        self.supervisor = Supervisor(devices, self.deliver, now_ms=lambda: NOW_MS)
+        self.made_again: list[str] = []
+        self.supervisor = Supervisor(devices, self.deliver, now_ms=lambda: NOW_MS, make_again=self.make_again)
+        self.spares: dict[str, CardReader | CodeScanner] = {}
         self.deliver_failure: Exception | None = None
+
+    def make_again(self, path: str) -> CardReader | CodeScanner:
+        self.made_again.append(path)
+        if path not in self.spares:
+            raise ConfigurationError("no spare one")
+        return self.spares[path]
 
     def deliver(self, event: PresentationEvent) -> None:
         self.events.put(event)
@@ -391,7 +401,8 @@ def test_reader_that_does_not_open_is_faulty_with_the_reason_and_tried_more_and_
     rest = Switch.rest
 
     def recorded(switch: Switch, delay_ms: int) -> None:
-        rests.append(delay_ms)
+        if delay_ms != supervisor.WATCH_MS:
+            rests.append(delay_ms)
         rest(switch, delay_ms)
 
     monkeypatch.setattr(Switch, "rest", recorded)
@@ -427,17 +438,63 @@ def test_reader_that_can_never_open_is_off_and_left_alone(
     assert reader.open_count == 1
 
 
-def test_hanging_reader_stops_neither_the_others_nor_stop(
-    stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(health, "CALL_MS_MAX", 50)
+def test_reader_that_healed_says_how_long_it_took(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.await_state(ReaderState.READY)
+    assert stand.supervisor.views()[0].recovery_ms_last is None
+    for _ in range(2):
+        before = reader.open_count
+        reader.open_failures.put(ReaderUnavailable("pulled", code="reader_unplugged"))
+        reader.steps.put(ReaderUnavailable("pulled", code="reader_unplugged"))
+        _await(lambda before=before: reader.open_count >= before + 2)
+        stand.await_state(ReaderState.READY)
+    view = stand.supervisor.views()[0]
+    # Seen at the failure, and not again at the opening that failed in between.
+    assert view.fault_count == 2
+    assert view.recovery_ms_last is not None
+    assert view.recovery_ms_max is not None
+    assert owner.REOPEN_DELAY_MS_MIN <= view.recovery_ms_last <= view.recovery_ms_max
+
+
+def test_condition_of_a_faulty_reader_is_told_in_both_languages(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    for _ in range(50):
+        reader.open_failures.put(ReaderUnavailable("pulled", code="reader_unplugged"))
+    stand = stands(reader)
+    stand.await_state(ReaderState.FAULTY)
+    view = stand.supervisor.views()[0]
+    assert view.code == "reader_unplugged"
+    assert view.cashier_text == NOTICES["reader_unplugged"].cashier_text
+
+
+def test_view_says_whether_a_card_would_be_taken_now(stands: Callable[..., Stand]) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.await_state(ReaderState.READY)
+    assert not stand.supervisor.views()[0].is_armed
+    stand.arm()
+    assert stand.supervisor.views()[0].is_armed
+    stand.supervisor.disarm()
+    assert not stand.supervisor.views()[0].is_armed
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CALL_MS_MAX", 60)
+    monkeypatch.setattr(supervisor, "WATCH_MS", 5)
     monkeypatch.setattr(supervisor, "STOP_MS_MAX", 200)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_hanging_reader_stops_neither_the_others_nor_stop(stands: Callable[..., Stand]) -> None:
     hanging, healthy = ScriptedReader("pcsc:Hanging"), ScriptedReader("pcsc:Healthy")
     hanging.hang = threading.Event()
     stand = stands(hanging, healthy)
     stand.arm()
     stand.await_state(ReaderState.FAULTY, 0)
-    assert stand.supervisor.views()[0].reason == "the driver does not return"
+    # No other driver of it can be made here, so only a restart helps.
+    _await(lambda: stand.supervisor.views()[0].code == "reader_restart_needed")
 
     healthy.steps.put(_paying())
     assert isinstance(stand.outcome(), Presented)
@@ -449,6 +506,71 @@ def test_hanging_reader_stops_neither_the_others_nor_stop(
     hanging.hang.set()
     _await(lambda: hanging.close_count == 1)
     assert stand.events.empty()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_thread_whose_driver_never_returns_is_replaced_and_counts_for_nothing(
+    stands: Callable[..., Stand],
+) -> None:
+    hanging, spare = ScriptedReader("pcsc:One"), ScriptedReader("pcsc:One")
+    stand = stands(hanging)
+    stand.spares["pcsc:One"] = spare
+    stand.await_state(ReaderState.READY)
+    stand.arm()
+    returns = threading.Event()
+    answers = _paying()
+
+    def transmit(command: bytes) -> bytes:
+        returns.wait()
+        return answers.transmit(command)
+
+    late = ScriptedConnection(transmit)
+    hanging.steps.put(late)
+    outcome = stand.outcome()
+    # The cashier is told at once that nothing comes of that card.
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == "card_too_slow"
+    _await(lambda: spare.open_count == 1)
+    stand.await_state(ReaderState.READY)
+    assert stand.supervisor.views()[0].left_behind_count == 1
+
+    returns.set()
+    _await(lambda: hanging.close_count == 1)
+    _await(lambda: stand.supervisor.views()[0].left_behind_count == 0)
+    assert late.closed.is_set()
+    assert stand.events.empty()
+
+    spare.steps.put(_paying())
+    assert isinstance(stand.outcome(), Presented)
+    assert stand.supervisor.views()[0].recovery_ms_last is not None
+
+
+@pytest.mark.usefixtures("impatient")
+def test_device_that_hangs_again_and_again_is_given_up_until_a_call_returns(
+    stands: Callable[..., Stand],
+) -> None:
+    hanging = ScriptedReader("pcsc:One")
+    hanging.hang = threading.Event()
+    stand = stands(hanging)
+    # Its replacements are the same device, and hang like it.
+    stand.spares["pcsc:One"] = hanging
+    _await(lambda: stand.supervisor.views()[0].code == "reader_restart_needed")
+    assert stand.supervisor.views()[0].left_behind_count == LEFT_BEHIND_MAX
+    assert len(stand.made_again) == LEFT_BEHIND_MAX
+
+    hanging.hang.set()
+    stand.await_state(ReaderState.READY)
+    _await(lambda: stand.supervisor.views()[0].left_behind_count == 0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_call_that_returns_late_makes_its_device_ready_again(stands: Callable[..., Stand]) -> None:
+    hanging = ScriptedReader("pcsc:One")
+    hanging.hang = threading.Event()
+    stand = stands(hanging)
+    stand.await_state(ReaderState.FAULTY)
+    hanging.hang.set()
+    stand.await_state(ReaderState.READY)
 
 
 def test_sale_that_fails_to_take_an_event_does_not_stop_the_reader(stands: Callable[..., Stand]) -> None:
@@ -537,6 +659,62 @@ def test_code_held_before_a_camera_is_presented_once_and_again_in_the_next_sale(
         assert isinstance(stand.outcome(), Presented)
         _await(camera.codes.empty)
         assert stand.events.empty()
+
+
+def test_half_a_scan_is_refused_with_a_reason_and_the_next_one_pays(stands: Callable[..., Stand]) -> None:
+    scanner = ScriptedScanner()
+    stand = stands(scanner)
+    stand.arm()
+    scanner.codes.put(PresentationRefused(code="code_incomplete"))
+    outcome = stand.outcome()
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == "code_incomplete"
+    scanner.codes.put(CODE)
+    assert isinstance(stand.outcome(), Presented)
+
+
+@pytest.mark.parametrize("path", ["serial:/dev/scripted", "camera:scripted"])
+def test_flood_of_codes_is_bounded_and_refused_once_with_a_reason(
+    stands: Callable[..., Stand], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(code_flood, "WINDOW_MS", 200)
+    scanner = ScriptedScanner(path)
+    stand = stands(scanner)
+    stand.arm()
+    for number in range(40):
+        # A camera hands on one code a picture; None ends each picture.
+        scanner.codes.put(make_numeric_code(f"{number:015d}"))
+        scanner.codes.put(None)
+    outcomes = [stand.outcome() for _ in range(code_flood.CODES_MAX + 1)]
+    assert [type(one) for one in outcomes] == [Presented] * code_flood.CODES_MAX + [PresentedInVain]
+    last = outcomes[-1]
+    assert isinstance(last, PresentedInVain)
+    assert last.code == "too_many_codes"
+    _await(scanner.codes.empty)
+    assert stand.events.empty()
+
+    # It ends when there has been one code at a time for a while.
+    threading.Event().wait(2 * code_flood.WINDOW_MS / 1000)
+    scanner.codes.put(CODE)
+    assert isinstance(stand.outcome(), Presented)
+
+
+def test_two_payment_codes_before_a_camera_are_refused_and_a_poster_is_not_one(
+    stands: Callable[..., Stand],
+) -> None:
+    camera = ScriptedScanner("camera:scripted")
+    stand = stands(camera)
+    stand.arm()
+    other = make_numeric_code("999999999999999")
+    # The first None ends the emptying at arming, whichever comes first.
+    for text in (None, CODE, "https://example.com/poster", other, None):
+        camera.codes.put(text)
+    outcome = stand.outcome()
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == "too_many_codes"
+    for text in (CODE, "https://example.com/poster", None):
+        camera.codes.put(text)
+    assert isinstance(stand.outcome(), Presented)
 
 
 def test_scanner_that_fails_is_opened_again(stands: Callable[..., Stand]) -> None:

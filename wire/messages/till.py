@@ -310,13 +310,26 @@ class ReaderState(StrEnum):
 
 
 class ReaderView(Message, frozen=True):
-    """A reader's health, with the reason in words when it is not ready."""
+    """A reader's health, and why it is not ready where it is not."""
 
     path: str
     state: ReaderState
     since_ms: UnixMs
     reason: str = ""
+    """In a technician's words; empty when it is ready."""
     presentation_count: int = 0
+    code: str = ""
+    """A condition of wire/notices; empty when it is ready or starting."""
+    cashier_text: dict[str, str] = msgspec.field(default_factory=dict)
+    """What that condition tells whoever stands before it, by language tag."""
+    is_armed: bool = False
+    """Whether a card or code would be taken now."""
+    fault_count: int = 0
+    recovery_ms_last: int | None = None
+    """From the fault being noticed to ready again; None before the first time."""
+    recovery_ms_max: int | None = None
+    left_behind_count: int = 0
+    """Threads whose driver has not returned yet; they were replaced."""
 
 
 class DaemonView(Message, frozen=True):

@@ -1,11 +1,12 @@
 """Every code an answer can carry, with what it tells the cashier and the payer, in two languages.
 
-Four kinds never mix (house style, "Errors"):
+Five kinds never mix (house style, "Errors"):
 
 * a **decline** is the gateway's final word on an attempt; nothing was charged, or it was given back;
 * a **confirmation** is why the gateway wants the holder to agree first;
 * a **refusal** is the terminal's: what was presented was not even sent;
-* a **problem** is a failure to do the job, an RFC 9457 error.
+* a **problem** is a failure to do the job, an RFC 9457 error;
+* a **condition** is why a reader or scanner of a till does not work.
 
 Codes are stable, snake_case and never reused. `retryable` answers one question: may this same request,
 unchanged, succeed later?
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from wire.notices.conditions import list_conditions
 from wire.notices.confirmations import list_confirmations
 from wire.notices.declines import list_declines
 from wire.notices.model import CHINESE, ENGLISH, NEXT_STEP_TEXTS, NextStep, Notice, NoticeKind
@@ -48,4 +50,6 @@ def _index(notices: list[Notice]) -> dict[str, Notice]:
     return index
 
 
-NOTICES: Final = _index([*list_declines(), *list_confirmations(), *list_refusals(), *list_problems()])
+NOTICES: Final = _index(
+    [*list_declines(), *list_confirmations(), *list_refusals(), *list_problems(), *list_conditions()]
+)

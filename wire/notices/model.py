@@ -17,6 +17,7 @@ class NoticeKind(StrEnum):
     CONFIRMATION = "confirmation"
     REFUSAL = "refusal"
     PROBLEM = "problem"
+    CONDITION = "condition"
 
 
 class NextStep(StrEnum):

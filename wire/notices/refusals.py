@@ -43,6 +43,11 @@ _ROWS: Final = (
         "卡片应答异常，请重新感应或换一张。",
     ),
     (
+        "card_too_slow",
+        "The card or phone takes too long to answer. Tap again or try another.",
+        "卡片或手机应答过慢，请重新感应或换一张。",
+    ),
+    (
         "card_changed",
         "Another card came into the field. Present one card only.",
         "检测到另一张卡片，请只放一张卡。",
@@ -56,6 +61,16 @@ _ROWS: Final = (
         "code_too_long",
         "This code is too long to be a payment code.",
         "该码过长，不是付款码。",
+    ),
+    (
+        "code_incomplete",
+        "The scanner sent only a part of the code. Scan it again.",
+        "扫码枪只读到部分内容，请重新扫码。",
+    ),
+    (
+        "too_many_codes",
+        "Too many codes at once. Show one code only.",
+        "同时出现多个码，请只出示一个。",
     ),
     (
         "already_presented",

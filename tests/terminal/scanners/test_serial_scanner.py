@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulators.scanners.serial_gun import SerialGun
-from terminal.errors import ConfigurationError, ReaderUnavailable
+from terminal.errors import ConfigurationError, PresentationRefused, ReaderUnavailable
 from terminal.paths import make_device
 from terminal.scanners.code_scanner import CODE_CHARS_MAX
 from terminal.scanners.serial_scanner import CODES_MAX, SILENCE_MS, CodeEnd, SerialScanner, _Lines
@@ -54,12 +54,14 @@ def test_code_typed_byte_by_byte_is_one_code(gun: SerialGun, scanner: SerialScan
     typing.join()
 
 
-def test_half_a_scan_is_dropped_and_said(gun: SerialGun, scanner: SerialScanner) -> None:
+def test_half_a_scan_is_refused_and_the_next_one_is_read(gun: SerialGun, scanner: SerialScanner) -> None:
     with structlog.testing.capture_logs() as logs:
         gun.scan_half(TEXT)
-        assert scanner.wait_for_code(2 * SILENCE_MS + 200) is None
+        with pytest.raises(PresentationRefused) as refusal:
+            scanner.wait_for_code(WAIT_MS)
         gun.scan(TEXT)
         assert scanner.wait_for_code(WAIT_MS) == TEXT
+    assert refusal.value.code == "code_incomplete"
     assert [entry["event"] for entry in logs] == ["half_scan_dropped"]
     assert TEXT[:20] not in str(logs)
 

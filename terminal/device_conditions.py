@@ -1,0 +1,30 @@
+"""From a system's error number to the condition that a cashier is told (wire/notices/conditions.py)."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+_CONDITIONS: Final = {
+    errno.ENOENT: "reader_unplugged",
+    errno.ENODEV: "reader_unplugged",
+    errno.ENXIO: "reader_unplugged",
+    errno.EIO: "reader_unplugged",
+    errno.EPIPE: "reader_unplugged",
+    errno.ETIMEDOUT: "reader_unplugged",
+    errno.EBADF: "reader_unplugged",
+    errno.EBUSY: "reader_in_use",
+    errno.EAGAIN: "reader_in_use",
+    errno.EACCES: "reader_not_allowed",
+    errno.EPERM: "reader_not_allowed",
+}
+
+
+def condition_of(error: BaseException) -> str:
+    """Return the condition an error of a device's driver stands for.
+
+    >>> condition_of(FileNotFoundError(2, "No such file or directory"))
+    'reader_unplugged'
+    """
+    number = getattr(error, "errno", None)
+    return _CONDITIONS.get(number, "reader_failed") if isinstance(number, int) else "reader_failed"
