@@ -31,6 +31,7 @@ class FieldThread(ABC):
         self._traits = traits
         self._ats = ats
         self._card: TypeACard | None = None
+        self._beside: TypeACard | None = None
         self._jobs: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -63,7 +64,7 @@ class FieldThread(ABC):
         self._do(lambda: self._swap(coming))
 
     def remove(self) -> None:
-        """Take the card out; no card there is no error."""
+        """Take every card out; no card there is no error."""
         self._do(lambda: self._swap(None))
 
     @abstractmethod
@@ -109,7 +110,10 @@ class FieldThread(ABC):
             self._swap(None)
         return None
 
-    def _swap(self, coming: TypeACard | None) -> None:
+    def _swap(self, coming: TypeACard | None, beside: TypeACard | None = None) -> None:
+        if self._beside is not None:
+            self._beside.leave()
+        self._beside = beside
         leaving, self._card = self._card, coming
         if leaving is not None:
             leaving.leave()

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from simulators.cards.card import MemoryTag, SimulatedCard
 from simulators.fields.field_thread import FieldThread
 from simulators.fields.iso_dep import IsoDepTraits
 from simulators.fields.pn532_frames import ACK, NACK, SYNTAX_ERROR, FrameReader, dump_response
-from simulators.fields.type_a import RATS_OVERRIDE_NONE, REQA, SELECT_CODES
+from simulators.fields.type_a import HALT, RATS_OVERRIDE_NONE, REQA, SELECT_CODES, TypeACard
 
 FIRMWARE: Final = bytes.fromhex("32010607")
 """IC PN532, version 1.6, supports ISO/IEC 14443 A and B and 18092."""
@@ -85,7 +86,25 @@ class Pn532Device(FieldThread):
         """What the host negotiated last; a pseudo-terminal is as fast either way."""
         return self._baud_rate
 
+    def present_two(self, card: SimulatedCard | MemoryTag, other: SimulatedCard | MemoryTag) -> None:
+        """Put two cards into the field at once, as they lie in a purse."""
+        coming, beside = (TypeACard(one, self._traits, self._ats) for one in (card, other))
+        self._do(lambda: self._swap(coming, beside))
+
+    def fall_silent(self) -> None:
+        """Let the chip hang: it takes bytes and answers nothing, until `wake`."""
+        self._do(lambda: self._hang(True))
+
+    def wake(self) -> None:
+        """Let the chip answer again, as after its reset."""
+        self._do(lambda: self._hang(False))
+
+    def babble(self, noise: bytes) -> None:
+        """Send bytes that are no frame, as a loose ground does."""
+        self._do(lambda: self._write(noise))
+
     def _forget(self) -> None:
+        self._hangs = False
         self._frames = FrameReader()
         self._registers: dict[int, int] = {}
         self._baud_rate = 115_200
@@ -94,6 +113,11 @@ class Pn532Device(FieldThread):
         self._last_response = b""
         self._due: tuple[float, int, bytes] | None = None
         self._searched_uid: bytes | None = None
+
+    def _hang(self, hangs: bool) -> None:
+        self._hangs = hangs
+        self._frames = FrameReader()
+        self._due = self._searched_uid = None
 
     def _open(self) -> None:
         self._master, self._slave = os.openpty()
@@ -115,8 +139,10 @@ class Pn532Device(FieldThread):
         return self._master
 
     def _read(self) -> None:
-        for frame in self._frames.feed(os.read(self._master, READ_BYTES_MAX)):
-            self._take(frame)
+        received = os.read(self._master, READ_BYTES_MAX)
+        if not self._hangs:
+            for frame in self._frames.feed(received):
+                self._take(frame)
 
     def _take(self, frame: bytes) -> None:
         self._due = self._searched_uid = None  # any frame ends what was running
@@ -167,8 +193,10 @@ class Pn532Device(FieldThread):
 
     def _configure(self, data: bytes) -> bytes:
         item, values = data[0], data[1:]
-        if item == 0x01 and not values[0] & 1 and self._card is not None:
-            self._card.power_off()
+        if item == 0x01 and not values[0] & 1:
+            for card in (self._card, self._beside):
+                if card is not None:
+                    card.power_off()
         elif item == 0x02:
             # T = 100 µs * 2**(n - 1); n = 0 waits for ever (table of section 7.3.1).
             self._timeout_s = None if values[2] == 0 else 100e-6 * 2 ** (values[2] - 1)
@@ -177,15 +205,31 @@ class Pn532Device(FieldThread):
         return b""
 
     def _list_passive_target(self, data: bytes) -> bytes | None:
+        if data[1] == BITRATE_TYPE_A and data[0] > 1:
+            return self._list_two()
         if data[1] == BITRATE_TYPE_A:
             self._searched_uid = data[2:]
-            found = self._search()
+            found = self._search(self._card)
             if found is not None:
                 return found
         # What the driver reads there to tell "nothing" from "something that fell silent".
         self._registers[REGISTER_FIFO_DATA] = REQA[0]
         self._due = (time.monotonic() + self._passive_tries * PASSIVE_TRY_S, 0x4A, b"\x00")
         return None
+
+    def _list_two(self) -> bytes | None:
+        """Look for a first card, halt it, look for a second; both stay halted (section 7.3.5)."""
+        self._searched_uid = b""
+        first = self._search(self._card)
+        if first is None:
+            self._due = (time.monotonic() + self._passive_tries * PASSIVE_TRY_S, 0x4A, b"\x00")
+            return None
+        self._exchange(HALT)
+        second = self._search(self._beside)
+        if second is None:
+            self._due = (time.monotonic() + self._passive_tries * PASSIVE_TRY_S, 0x4A, first)
+            return None
+        return b"\x02" + first[1:] + b"\x02" + second[2:]
 
     def _communicate_through(self, data: bytes) -> bytes | None:
         answer = self._exchange(data)
@@ -198,29 +242,29 @@ class Pn532Device(FieldThread):
     def _card_came(self) -> None:
         if self._searched_uid is None:
             return
-        found = self._search()
+        found = self._search(self._card)
         if found is not None:
             self._respond(0x4A, found)
 
-    def _search(self) -> bytes | None:
-        if self._card is None:
+    def _search(self, card: TypeACard | None) -> bytes | None:
+        if card is None:
             return None
-        self._card.power_on()
-        atqa = self._exchange(REQA)
+        card.power_on()
+        atqa = card.answer(REQA)
         if atqa is None:
             return None
-        selected = self._select()
+        selected = self._select(card)
         if selected is None:
             return None
         sak, uid = selected
         self._registers[REGISTER_RX_MODE] = self._registers[REGISTER_TX_MODE] = RX_CRC_ON
         return b"\x01\x01" + atqa[::-1] + sak + bytes((len(uid),)) + uid
 
-    def _select(self) -> tuple[bytes, bytes] | None:
+    def _select(self, card: TypeACard) -> tuple[bytes, bytes] | None:
         uid = b""
         for code in SELECT_CODES:
-            part = self._exchange(bytes((code, 0x20)))
-            sak = None if part is None else self._exchange(bytes((code, 0x70)) + part)
+            part = card.answer(bytes((code, 0x20)))
+            sak = None if part is None else card.answer(bytes((code, 0x70)) + part)
             if part is None or sak is None:
                 return None
             if not sak[0] & 0x04:

@@ -39,6 +39,7 @@ TRANSMIT_MS_MAX: Final = 3_000
 FRAMES_MAX: Final = 512
 """Frames of one command: 256 chained parts each way would be a 64 KiB answer."""
 
+_IN_LIST_PASSIVE_TARGET = 0x4A
 _ISO_DEP_BIT = 0x20
 _TYPE_A, _TYPE_B, _TYPE_F = "106A", "106B", "212F"
 
@@ -100,9 +101,23 @@ class ContactlessReader:
         if target is None:
             self._refusing = False
             return None
+        if target.brty == _TYPE_A and link.can_count_cards:
+            target = self._look_for_another(link)
+            if target is None:
+                return None
         if not _speaks_apdus(target):
             return ContactlessConnection(link, target, None)
         return self._activate(link, target)
+
+    def _look_for_another(self, link: _Link) -> Any | None:
+        """Return the card again if it is the only one; which of two would pay is nobody's to choose."""
+        is_alone = link.count_cards() < 2
+        # Counting halts the cards: without a new field none would answer any more.
+        link.rest()
+        if is_alone:
+            return link.sense((_TYPE_A,))
+        self._refuse_once("another card is in the field", "card_changed")
+        return None
 
     def _rare_turn(self) -> tuple[str, ...]:
         """Return the rare technology whose turn it is, one at a time so that a tap waits for one only."""
@@ -113,15 +128,19 @@ class ContactlessReader:
     def _activate(self, link: _Link, target: Any) -> ContactlessConnection | None:
         try:
             tag = link.activate(target)
-        except PresentationRefused:
-            if self._refusing:
-                return None
-            self._refusing = True
-            raise
+        except PresentationRefused as refusal:
+            self._refuse_once(str(refusal), refusal.code)
+            return None
         if tag is None:
             return None  # It left again, or it is too far away: the next look will tell.
         self._refusing = False
         return ContactlessConnection(link, target, tag)
+
+    def _refuse_once(self, detail: str, code: str) -> None:
+        """Raise a refusal, unless what lies there was refused already."""
+        if not self._refusing:
+            self._refusing = True
+            raise PresentationRefused(detail, code=code)
 
 
 class ContactlessConnection:
@@ -212,6 +231,26 @@ class _Link:
             return self._frontend.sense(*targets, iterations=1)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, the reader has failed
             raise _unavailable(error) from None
+
+    @property
+    def can_count_cards(self) -> bool:
+        """Whether this chip can say how many cards there are: those of the PN53x family can."""
+        chipset = getattr(self._frontend.device, "chipset", None)
+        return int(getattr(chipset, "in_list_passive_target_max_target", 1)) >= 2
+
+    def count_cards(self) -> int:
+        """Return how many Type A cards the chip finds, two at most; they are halted afterwards.
+
+        NXP UM0701-02, section 7.3.5. nfcpy's own call of this command asks for one card whatever it is told.
+        """
+        chipset = self._frontend.device.chipset
+        try:
+            found = chipset.command(_IN_LIST_PASSIVE_TARGET, bytearray((2, 0)), timeout=1.0)
+        except chipset.Error:
+            return 1  # The chip does not like the question, so it can't tell.
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the reader has failed
+            raise _unavailable(error) from None
+        return int(found[0]) if found else 0
 
     def senses_again(self, target: Any) -> bool:
         """Say whether a card of the same kind is in the field; a random UID is a new one every time."""

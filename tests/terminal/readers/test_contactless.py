@@ -283,3 +283,67 @@ def test_without_nfcpy_the_reader_is_not_installed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(__import__("sys").modules, "nfc", None)
     with pytest.raises(ReaderNotInstalled):
         ContactlessReader("contactless:usb").open()
+
+
+def test_two_cards_in_one_field_are_refused_once_and_neither_is_asked_anything(chip: Pn532Device) -> None:
+    reader = ContactlessReader(chip.reader_path)
+    reader.open()
+    one, other = _card(1), _card(2)
+    chip.present_two(one, other)
+
+    with pytest.raises(PresentationRefused) as refusal:
+        reader.wait_for_card(1_000)
+    assert refusal.value.code == "card_changed"
+    assert reader.wait_for_card(100) is None
+    assert not one.received
+    assert not other.received
+
+    # The second one is taken away: the first pays without being lifted.
+    chip.present(one)
+    connection = reader.wait_for_card(1_000)
+    assert connection is not None
+    assert connection.transmit(SELECT)[-2:] == b"\x90\x00"
+    connection.close()
+    reader.close()
+
+
+def test_card_beside_a_memory_tag_is_refused_like_two_cards(chip: Pn532Device) -> None:
+    reader = ContactlessReader(chip.reader_path)
+    reader.open()
+    chip.present_two(UidTag(bytes.fromhex("05112233445566")), _card())
+    with pytest.raises(PresentationRefused) as refusal:
+        reader.wait_for_card(1_000)
+    assert refusal.value.code == "card_changed"
+    reader.close()
+
+
+def test_chip_that_hangs_is_unavailable_and_works_after_its_reset(chip: Pn532Device) -> None:
+    reader = ContactlessReader(chip.reader_path)
+    reader.open()
+    chip.fall_silent()
+    with pytest.raises(ReaderUnavailable) as failure:
+        reader.wait_for_card(1_000)
+    assert failure.value.code == "reader_unplugged"
+    reader.close()
+    chip.wake()
+    reader.open()
+    chip.present(_card())
+    assert reader.wait_for_card(1_000) is not None
+    reader.close()
+
+
+def test_noise_on_the_line_is_a_failure_or_nothing_and_the_reader_opens_again(chip: Pn532Device) -> None:
+    reader = ContactlessReader(chip.reader_path)
+    reader.open()
+    for noise in (b"\xff" * 40, b"\x00\x00\xff\x05\xfb\xd5", bytes(range(256))):
+        chip.babble(noise)
+        try:
+            assert reader.wait_for_card(50) is None
+        except ReaderUnavailable:
+            reader.close()
+            reader.open()
+    reader.close()
+    reader.open()
+    chip.present(_card())
+    assert reader.wait_for_card(1_000) is not None
+    reader.close()
