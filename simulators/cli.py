@@ -7,6 +7,7 @@ is called, so that help answers at once and a card does not load OpenCV.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from enum import StrEnum
@@ -191,17 +192,58 @@ def world(
         list[str] | None, typer.Option(help="READER NAME:PORT of pcscd's virtual slots, in order.")
     ] = None,
     gateway: Annotated[str | None, typer.Option(help="Address of the gateway, for numeric codes.")] = None,
+    pcscd: Annotated[
+        bool, typer.Option("--pcscd", help="Start a pcscd of its own for fields of kind vpcd (root).")
+    ] = False,
 ) -> None:
     """Run a world of devices and people, told what to do over HTTP on loopback.
 
-    The first line on stdout is one JSON object with the address of the control interface.
+    The first line on stdout is one JSON object with the address of the control interface, and what a
+    till's daemon needs in its environment to reach the world's own pcscd.
     """
     from simulators.world.control import run_world
     from simulators.world.devices import parse_slot
+    from simulators.world.service import own_pcscd
     from simulators.world.world import Surroundings
 
-    surroundings = Surroundings(_now_ms, os.urandom, tuple(parse_slot(text) for text in slot or ()), gateway)
-    asyncio.run(run_world(_load(file, seed), surroundings, port, typer.echo))
+    world_file = _load(file, seed)
+    with contextlib.ExitStack() as stack:
+        service = stack.enter_context(own_pcscd(world_file)) if pcscd else None
+        slots = service.slots if service else [parse_slot(text) for text in slot or ()]
+        surroundings = Surroundings(_now_ms, os.urandom, tuple(slots), gateway, service)
+        asyncio.run(run_world(world_file, surroundings, port, typer.echo))
+
+
+@app.command()
+def fault(
+    name: Annotated[str, typer.Argument(help="The fault; `list` shows all of them, `mend` ends one.")],
+    device: Annotated[str | None, typer.Argument(help="The device of the world file that has it.")] = None,
+    thing: Annotated[str | None, typer.Option(help="The card or phone that is presented.")] = None,
+    other: Annotated[str | None, typer.Option(help="The second card or phone.")] = None,
+    at: Annotated[int | None, typer.Option(help="The command of the tap it happens at, from 1.")] = None,
+    ms: Annotated[int | None, typer.Option(help="How long it lasts, in milliseconds.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many codes or bytes.")] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(help="Control address of the running world.", envvar="TAPSCAN_WORLD"),
+    ] = None,
+) -> None:
+    """Let a device of a running world fail: `tapscan-sim fault tear counter --thing ana-card --at 2`.
+
+    `tapscan-sim fault list` shows every fault with one line of explanation; `fault mend DEVICE` ends one.
+    """
+    from simulators.fault_commands import list_faults, order_fault
+
+    if name == "list":
+        list_faults(typer.echo)
+        return
+    if device is None:
+        raise SimulatorError("say which device: tapscan-sim fault NAME DEVICE")
+    if world is None:
+        raise SimulatorError("say which world with --world: the control_url that `tapscan-sim world` printed")
+    options = {"thing": thing, "other": other, "at": at, "ms": ms, "count": count}
+    asyncio.run(order_fault(world, name, device, options))
+    typer.echo(f"{device}: {name}")
 
 
 @app.command()

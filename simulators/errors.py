@@ -4,6 +4,7 @@ SimulatorError
 ├── WorldFileInvalid     the TOML file is not a world; the text names the key
 ├── NoSuchThing          a name that this world does not hold
 ├── DeviceOff            the device could not be had on this machine; the text says why
+├── FaultImpossible      this device can't have that fault, or the order lacks something
 ├── GatewaySilent        a phone asked the gateway for a numeric code and got none
 └── ProcessFailed        a process of the demo did not start, or died
 """
@@ -36,6 +37,12 @@ class DeviceOff(SimulatorError):
     """The device could not be had on this machine."""
 
     code = "device_off"
+
+
+class FaultImpossible(SimulatorError):
+    """The device can't have that fault, or the order lacks something; the text says what."""
+
+    code = "fault_impossible"
 
 
 class GatewaySilent(SimulatorError):

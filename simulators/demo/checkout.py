@@ -15,8 +15,8 @@ from simulators.demo.scenario import (
 )
 from simulators.demo.tally import Outcome, code_of
 from simulators.demo.till_client import TillClient
-from simulators.demo.world_client import WorldClient
 from simulators.errors import ProcessFailed
+from simulators.world.client import WorldClient
 from simulators.world.file import WorldFile
 from simulators.world.messages import CodeOrder, PresentOrder, ScanOrder, ShowOrder
 from wire.messages.till import SaleEvent, SaleEventKind, SaleState

@@ -18,9 +18,9 @@ from simulators.demo.checkout import Checkout
 from simulators.demo.office import Office
 from simulators.demo.processes import Child, Processes, product_command, tail_of
 from simulators.demo.till_client import TillClient
-from simulators.demo.world_client import WorldClient
 from simulators.errors import ProcessFailed
 from simulators.fields.private_pcscd import PcscdUnavailable, PrivatePcscd
+from simulators.world.client import WorldClient
 from simulators.world.devices import dump_slot
 from simulators.world.file import FieldKind, WorldFile
 from simulators.world.messages import Inventory

@@ -63,6 +63,11 @@ class FieldThread(ABC):
         coming = TypeACard(card, self._traits, self._ats)
         self._do(lambda: self._swap(coming))
 
+    def present_odd(self, card: SimulatedCard | MemoryTag, ats: bytes) -> None:
+        """Put a card into the field that gives this answer to select instead of the right one."""
+        coming = TypeACard(card, self._traits, ats)
+        self._do(lambda: self._swap(coming))
+
     def remove(self) -> None:
         """Take every card out; no card there is no error."""
         self._do(lambda: self._swap(None))

@@ -158,8 +158,12 @@ class PrivatePcscd:
 
     def restart(self) -> None:
         """End pcscd and start it again with the same names and ports, as an administrator does."""
-        self._end_keeper()
+        self.go_down()
         self.start()
+
+    def go_down(self) -> None:
+        """End pcscd but keep its files and ports, so that `start` brings back the same."""
+        self._end_keeper()
 
     def __enter__(self) -> Self:
         self.start()

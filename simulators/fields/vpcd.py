@@ -26,6 +26,8 @@ CONNECT_S_MAX: Final = 0.5
 RECONNECT_S: Final = 0.02
 ANSWER_S_MAX: Final = 10.0
 """A card that takes longer falls out of the slot: the driver itself would wait for ever."""
+END_S_MAX: Final = 10.0
+"""How long taking a card out waits for its thread."""
 HISTORICAL_BYTES_MAX: Final = 15
 STORAGE_CARD_ATR: Final = bytes.fromhex("3B8F8001804F0CA0000003060300030000000068")
 """PC/SC part 3, section 3.1.3.2.3: ISO 14443 A part 3, MIFARE Ultralight."""
@@ -43,14 +45,21 @@ class VpcdSlot:
         port: where the driver listens on the loopback address: the reader's port, plus one for slot 1.
         reader_name: the name pcscd lists this slot under.
         atr: an ATR to give instead of the right one, for cards that get it wrong.
+        answer_s_max: how long a card may take; one that takes longer falls out of the slot.
     """
 
     def __init__(
-        self, port: int, *, reader_name: str = "Virtual PCD 00 00", atr: bytes | None = None
+        self,
+        port: int,
+        *,
+        reader_name: str = "Virtual PCD 00 00",
+        atr: bytes | None = None,
+        answer_s_max: float = ANSWER_S_MAX,
     ) -> None:
         self.reader_path = f"pcsc:{reader_name}"
         self._port = port
         self._atr = atr
+        self._answer_s_max = answer_s_max
         self._insertion: _Insertion | None = None
 
     def start(self) -> None:
@@ -58,9 +67,11 @@ class VpcdSlot:
 
     def present(self, card: SimulatedCard | MemoryTag) -> None:
         """Put a card into the slot; replaces one that is there."""
-        self.remove()
-        self._insertion = _Insertion(card, self._port, self._atr)
-        self._insertion.start()
+        self._insert(card, self._atr)
+
+    def present_odd(self, card: SimulatedCard | MemoryTag, atr: bytes) -> None:
+        """Put a card into the slot that gives this ATR instead of the right one."""
+        self._insert(card, atr)
 
     def remove(self) -> None:
         """Pull the card out, in the middle of a command if there is one."""
@@ -72,12 +83,20 @@ class VpcdSlot:
         """Pull the card out; may be called twice."""
         self.remove()
 
+    def _insert(self, card: SimulatedCard | MemoryTag, atr: bytes | None) -> None:
+        self.remove()
+        self._insertion = _Insertion(card, self._port, atr, self._answer_s_max)
+        self._insertion.start()
+
 
 class _Insertion:
     """One card in the slot, from insertion to removal: a thread, a connection, a worker."""
 
-    def __init__(self, card: SimulatedCard | MemoryTag, port: int, atr: bytes | None) -> None:
+    def __init__(
+        self, card: SimulatedCard | MemoryTag, port: int, atr: bytes | None, answer_s_max: float
+    ) -> None:
         self._card = card
+        self._answer_s_max = answer_s_max
         self._port = port
         self._atr = atr if atr is not None else atr_of(card)
         self._worker = None if is_memory_tag(card) else CardWorker(processor_of(card))
@@ -97,7 +116,7 @@ class _Insertion:
                 # Wakes the thread out of its recv, and is the removal as the driver sees it.
                 with contextlib.suppress(OSError):
                     self._connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join(timeout=ANSWER_S_MAX)
+        self._thread.join(timeout=END_S_MAX)
         self._power(False)
         if self._worker is not None:
             self._worker.close()
@@ -158,7 +177,7 @@ class _Insertion:
     def _patiently(self, answer: Future[bytes]) -> bytes:
         """Wait for the card, but not past its removal and not for ever."""
         waited_s = 0.0
-        while not self._ended.is_set() and waited_s < ANSWER_S_MAX:
+        while not self._ended.is_set() and waited_s < self._answer_s_max:
             try:
                 return answer.result(timeout=RECONNECT_S)
             except TimeoutError:

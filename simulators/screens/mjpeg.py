@@ -45,6 +45,7 @@ class MjpegServer:
         self._idle = _encode(idle_frame())
         self._jpeg = self._idle
         self._pace = _Pace.STEADY
+        self._is_broken = False
         self._changed = threading.Condition()
         self._server: ThreadingHTTPServer | None = None
         self._viewers: set[socket.socket] = set()
@@ -92,8 +93,15 @@ class MjpegServer:
         """Send as fast as viewers take it."""
         self._set_pace(_Pace.FLOODING)
 
+    def break_pictures(self) -> None:
+        """Send pictures that end in the middle, as over a bad line, until `resume`."""
+        with self._changed:
+            self._is_broken = True
+
     def resume(self) -> None:
-        """Go back to the steady pace."""
+        """Go back to whole pictures at the steady pace."""
+        with self._changed:
+            self._is_broken = False
         self._set_pace(_Pace.STEADY)
 
     def stop(self) -> None:
@@ -137,7 +145,9 @@ class MjpegServer:
             if self._pace is not _Pace.FLOODING:
                 self._changed.wait_for(lambda: self._server is None, self._interval_s)
             self._changed.wait_for(lambda: self._server is None or self._pace is not _Pace.STALLED)
-            return None if self._server is None else self._jpeg
+            if self._server is None:
+                return None
+            return self._jpeg[: len(self._jpeg) // 2] if self._is_broken else self._jpeg
 
     def _set_pace(self, pace: _Pace) -> None:
         with self._changed:

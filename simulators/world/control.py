@@ -7,6 +7,8 @@
     POST /v1/screens/{name}/blank
     POST /v1/guns/{name}/scan           ScanOrder
     POST /v1/things/{name}/clone        CloneOrder
+    POST /v1/devices/{name}/fault       FaultOrder
+    POST /v1/devices/{name}/mend
 
 Orders answer `Done`; what goes wrong is a problem document with the error's code.
 """
@@ -24,7 +26,7 @@ from aiohttp import web
 
 from simulators.errors import DeviceOff, GatewaySilent, NoSuchThing, SimulatorError
 from simulators.world.file import WorldFile
-from simulators.world.messages import CloneOrder, Done, PresentOrder, ScanOrder, ShowOrder
+from simulators.world.messages import CloneOrder, Done, FaultOrder, PresentOrder, ScanOrder, ShowOrder
 from simulators.world.world import Surroundings, World
 from wire.errors import WireError
 from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
@@ -67,7 +69,8 @@ async def run_world(
 ) -> None:
     """Run a world until SIGTERM or SIGINT.
 
-    The first line written is `{"control_url": …}`; then come the reader paths, for a person.
+    The first line written is `{"control_url": …, "environment": {…}}`; then come the reader paths, for a
+    person.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -76,7 +79,8 @@ async def run_world(
     try:
         await world.start()
         async with serve_control(world, port) as url:
-            write_line(msgspec.json.encode({"control_url": url}).decode("ascii"))
+            first = {"control_url": url, "environment": world.list_everything().environment}
+            write_line(msgspec.json.encode(first).decode("ascii"))
             for device in world.list_everything().devices:
                 write_line(f"{device.name}: {device.reader_path or 'off, ' + device.off_reason}")
             await stop.wait()
@@ -97,6 +101,8 @@ def make_control_app(world: World) -> web.Application:
             web.post("/v1/screens/{name}/blank", routes.blank),
             web.post("/v1/guns/{name}/scan", routes.scan),
             web.post("/v1/things/{name}/clone", routes.clone),
+            web.post("/v1/devices/{name}/fault", routes.fault),
+            web.post("/v1/devices/{name}/mend", routes.mend),
         ]
     )
     return app
@@ -131,6 +137,14 @@ class _Routes:
 
     async def clone(self, request: web.Request) -> web.Response:
         self._world.clone(_name(request), parse_message(await request.read(), CloneOrder))
+        return _json(Done())
+
+    async def fault(self, request: web.Request) -> web.Response:
+        await self._world.fault(_name(request), parse_message(await request.read(), FaultOrder))
+        return _json(Done())
+
+    async def mend(self, request: web.Request) -> web.Response:
+        await self._world.mend(_name(request))
         return _json(Done())
 
 

@@ -6,9 +6,12 @@ A device that this machine cannot give is off and says why; the others go on.
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from simulators.errors import DeviceOff, NoSuchThing, SimulatorError
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 SCREEN_KIND: Final = "screen"
 GUN_KIND: Final = "gun"
+CARD_ANSWER_S_MAX: Final = 60.0
+"""A real card may keep pcscd waiting for as long as it likes; longer than any till waits."""
 
 T = TypeVar("T")
 
@@ -36,6 +41,13 @@ class Devices:
     screens: dict[str, MjpegServer] = dataclasses.field(default_factory=dict)
     guns: dict[str, SerialGun] = dataclasses.field(default_factory=dict)
     views: list[DeviceView] = dataclasses.field(default_factory=list)
+    links: Path | None = None
+    """Where serial devices keep their names while they are unplugged, as udev's links do."""
+
+    def kind_of(self, name: str) -> str:
+        """Return the kind of a device that is on; errors as `find_field`."""
+        self._find({**self.fields, **self.screens, **self.guns}, name)
+        return next(view.kind for view in self.views if view.name == name)
 
     def find_field(self, name: str) -> Field:
         """Return a field; `NoSuchThing` if the world has none of that name, `DeviceOff` if it is off."""
@@ -57,6 +69,8 @@ class Devices:
             screen.stop()
         for gun in self.guns.values():
             gun.stop()
+        if self.links is not None:
+            shutil.rmtree(self.links, ignore_errors=True)
 
     def _find(self, devices: dict[str, T], name: str) -> T:
         if name in devices:
@@ -73,12 +87,13 @@ def open_devices(file: WorldFile, slots: Sequence[VirtualSlot] = ()) -> Devices:
     Args:
         slots: of pcscd's virtual readers, for the fields of that kind in the order of the file.
     """
-    devices = Devices()
+    devices = Devices(links=Path(tempfile.mkdtemp(prefix="tapscan-world-")))
+    assert devices.links is not None
     unused_slots = iter(slots)
     for entry in file.fields:
         slot = next(unused_slots, None) if entry.kind is FieldKind.VPCD else None
         with _noting(devices, entry.name, entry.kind):
-            field = make_field(entry.kind, slot=slot)
+            field = make_field(entry.kind, slot=slot, link=devices.links / entry.name)
             field.start()
             devices.fields[entry.name] = field
             devices.views.append(_on(entry.name, entry.kind, field.reader_path))
@@ -90,19 +105,22 @@ def open_devices(file: WorldFile, slots: Sequence[VirtualSlot] = ()) -> Devices:
             devices.views.append(_on(screen_entry.name, SCREEN_KIND, f"camera:{screen.url}"))
     for gun_entry in file.guns:
         with _noting(devices, gun_entry.name, GUN_KIND):
-            gun = make_gun()
+            gun = make_gun(devices.links / gun_entry.name)
             gun.start()
             devices.guns[gun_entry.name] = gun
             devices.views.append(_on(gun_entry.name, GUN_KIND, f"serial:{gun.device_path}"))
     return devices
 
 
-def make_field(kind: FieldKind, *, port: int = 0, slot: VirtualSlot | None = None) -> Field:
+def make_field(
+    kind: FieldKind, *, port: int = 0, slot: VirtualSlot | None = None, link: Path | None = None
+) -> Field:
     """Make a field, not yet started.
 
     Args:
         port: of a UDP radio; 0 takes any free one.
         slot: of pcscd's virtual reader, for that kind.
+        link: the name a serial reader keeps over being unplugged; None for its pseudo-terminal's own.
 
     Raises:
         DeviceOff: no virtual slot is known.
@@ -114,12 +132,12 @@ def make_field(kind: FieldKind, *, port: int = 0, slot: VirtualSlot | None = Non
     if kind is FieldKind.PN532:
         from simulators.fields.pn532 import Pn532Device
 
-        return Pn532Device()
+        return Pn532Device(None if link is None else str(link))
     if slot is None:
         raise DeviceOff("there is no pcscd with the vpcd driver here")
     from simulators.fields.vpcd import VpcdSlot
 
-    return VpcdSlot(slot.port, reader_name=slot.reader_name)
+    return VpcdSlot(slot.port, reader_name=slot.reader_name, answer_s_max=CARD_ANSWER_S_MAX)
 
 
 def parse_slot(text: str) -> VirtualSlot:
@@ -146,11 +164,11 @@ def make_screen(port: int = 0) -> MjpegServer:
     return MjpegServer(port)
 
 
-def make_gun() -> SerialGun:
-    """Make a scanner gun on a pseudo-terminal, not yet started."""
+def make_gun(link: Path | None = None) -> SerialGun:
+    """Make a scanner gun on a pseudo-terminal, not yet started; `link` as for `make_field`."""
     from simulators.scanners.serial_gun import SerialGun
 
-    return SerialGun()
+    return SerialGun(link)
 
 
 @contextmanager

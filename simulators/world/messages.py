@@ -11,6 +11,7 @@ from typing import Annotated
 
 import msgspec
 
+from simulators.faults.catalogue import DeviceFault
 from simulators.world.file import ThingName
 from wire.messages.base import Message
 
@@ -72,6 +73,18 @@ class CloneOrder(Message, frozen=True, kw_only=True):
     name: ThingName
 
 
+class FaultOrder(Message, frozen=True, kw_only=True):
+    """Let a device have a fault, or a card or phone on it; simulators/faults/catalogue.py says which may."""
+
+    fault: DeviceFault
+    thing: ThingName | None = None
+    other: ThingName | None = None
+    at: Annotated[int, msgspec.Meta(ge=1, le=32)] | None = None
+    """The command of the tap at which it happens, counted from 1."""
+    ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] | None = None
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+
+
 class Done(Message, frozen=True, kw_only=True):
     """The order was carried out."""
 
@@ -112,3 +125,5 @@ class Inventory(Message, frozen=True, kw_only=True):
     devices: list[DeviceView]
     things: list[ThingView]
     card_keys: CardKeysView
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
+    """What a till's daemon needs in its environment to reach this world's own pcscd."""

@@ -16,15 +16,18 @@ import aiohttp
 from simulators.cards.payment_card import PaymentCard
 from simulators.cards.uid_tag import UidTag
 from simulators.errors import GatewaySilent, SimulatorError
-from simulators.fields.private_pcscd import VirtualSlot
+from simulators.fields.private_pcscd import PrivatePcscd, VirtualSlot
 from simulators.phones.wallet_app import WalletApp, exchange_over
+from simulators.seeds import make_rng
 from simulators.world.belongings import PHONE_KEY, Card, draw_key_of, make_belongings
 from simulators.world.devices import Devices, open_devices
+from simulators.world.faults import DeviceFaults
 from simulators.world.file import WorldFile
 from simulators.world.messages import (
     CloneOrder,
     CodeForm,
     CodeOrder,
+    FaultOrder,
     Inventory,
     PresentOrder,
     ScanOrder,
@@ -45,6 +48,8 @@ class Surroundings:
     """Of pcscd's virtual readers, for the fields of that kind in the order of the file."""
     gateway_url: str | None = None
     """Where phones ask for numeric codes, without a trailing slash."""
+    pcscd: PrivatePcscd | None = None
+    """Started already, with the slots above; needed only for faults of the service itself."""
 
 
 class World:
@@ -56,6 +61,7 @@ class World:
         self._outside = surroundings
         self._belongings = make_belongings(file)
         self._devices = Devices()
+        self._faults = self._make_faults()
         self._field_of: dict[str, str] = {}
         self._last_codes: dict[str, str] = {}
         self._picture_count = 0
@@ -63,9 +69,11 @@ class World:
     async def start(self) -> None:
         """Open every device that this machine allows; one that fails is off, with the reason."""
         self._devices = await asyncio.to_thread(open_devices, self._file, self._outside.slots)
+        self._faults = self._make_faults()
 
     async def stop(self) -> None:
-        """Close every device; may be called twice."""
+        """Mend and close every device; may be called twice."""
+        await self._faults.stop()
         await asyncio.to_thread(self._devices.stop)
 
     def list_everything(self) -> Inventory:
@@ -75,6 +83,7 @@ class World:
             devices=list(self._devices.views),
             things=list(self._belongings.views),
             card_keys=self._belongings.keys.view,
+            environment={} if self._outside.pcscd is None else dict(self._outside.pcscd.environment),
         )
 
     def present(self, field_name: str, order: PresentOrder) -> None:
@@ -91,12 +100,15 @@ class World:
         if elsewhere is not None and elsewhere != field_name:
             self.remove(elsewhere)
         self._forget_field(field_name)
+        self._faults.forget_card(field_name)
         self._field_of[order.thing] = field_name
         field.present(card)
 
     def remove(self, field_name: str) -> None:
         """Take away what lies on a field; nothing there is no error."""
-        self._devices.find_field(field_name).remove()
+        field = self._devices.find_field(field_name)
+        self._faults.forget_card(field_name)
+        field.remove()
         self._forget_field(field_name)
 
     async def show(self, screen_name: str, order: ShowOrder) -> None:
@@ -132,6 +144,26 @@ class World:
     def clone(self, card_name: str, order: CloneOrder) -> None:
         """Copy a card, keys and counter as they are now; errors as `Belongings.clone`."""
         self._belongings.clone(card_name, order.name)
+
+    async def fault(self, device_name: str, order: FaultOrder) -> None:
+        """Let a device have a fault, or put a faulty card on it, taking the cards from wherever they lie.
+
+        Raises:
+            NoSuchThing, DeviceOff, FaultImpossible: as said.
+        """
+        for thing in (order.thing, order.other):
+            lies_on = None if thing is None else self._field_of.get(thing)
+            if lies_on is not None:
+                self.remove(lies_on)
+        await self._faults.order(device_name, order)
+
+    async def mend(self, device_name: str) -> None:
+        """End a device's fault now, and take away what it put there; none is no error."""
+        await self._faults.mend(device_name)
+
+    def _make_faults(self) -> DeviceFaults:
+        rng = make_rng(self._file.seed, "faults")
+        return DeviceFaults(self._devices, self._belongings, self._fresh_code, rng, self._outside.pcscd)
 
     async def _one_text(self, code: CodeOrder | None, screenshot_of: str | None, text: str | None) -> str:
         if sum(part is not None for part in (code, screenshot_of, text)) != 1:

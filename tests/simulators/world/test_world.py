@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from simulators.demo.world_client import WorldClient
 from simulators.errors import ProcessFailed
+from simulators.world.client import WorldClient
 from simulators.world.control import serve_control
 from simulators.world.file import load_world_file
 from simulators.world.messages import (

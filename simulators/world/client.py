@@ -1,4 +1,4 @@
-"""The hands of the demo in its simulated world: orders to the world process, over its control interface."""
+"""Orders to a world process over its control interface: the hands of the demo and of `tapscan-sim fault`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import aiohttp
 import msgspec
 
 from simulators.errors import ProcessFailed
-from simulators.world.messages import CloneOrder, Done, Inventory, PresentOrder, ScanOrder, ShowOrder
+from simulators.world.messages import (
+    CloneOrder,
+    Done,
+    FaultOrder,
+    Inventory,
+    PresentOrder,
+    ScanOrder,
+    ShowOrder,
+)
 from wire.errors import WireError
 from wire.messages.base import Message, dump_message, parse_message
 from wire.messages.problem import Problem
@@ -53,6 +61,14 @@ class WorldClient:
     async def clone(self, card: str, order: CloneOrder) -> None:
         """Copy a card as it is now."""
         await self._call("POST", f"/v1/things/{card}/clone", order, Done)
+
+    async def fault(self, device: str, order: FaultOrder) -> None:
+        """Let a device have a fault."""
+        await self._call("POST", f"/v1/devices/{device}/fault", order, Done)
+
+    async def mend(self, device: str) -> None:
+        """End a device's fault now."""
+        await self._call("POST", f"/v1/devices/{device}/mend", None, Done)
 
     async def _call(self, method: str, path: str, order: Message | None, kind: type[T]) -> T:
         body = dump_message(order) if order is not None else (b"{}" if method == "POST" else None)
