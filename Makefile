@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTEST_ARGS ?= -n auto
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test sim faults crash check format lock bench bench-readers wheel clean
+.PHONY: help setup demo test sim faults faults-readers crash check format lock bench bench-readers wheel clean
 
 help: ## what can be made here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -25,6 +25,9 @@ sim: setup ## whole systems under virtual time, 10,000 seeds with faults (SEEDS=
 faults: setup ## the worst with real processes: offline drain, gateway killed, pcscd restarted (SEED, FAULTS_KILLS)
 	@SEED="$(SEED)" FAULTS_ORDERS="$(FAULTS_ORDERS)" FAULTS_KILLS="$(FAULTS_KILLS)" \
 		$(BIN)/python -m tests.acceptance.faults
+
+faults-readers: setup ## sales while readers and scanners fail in every way, 1,000 faults (N=n, SEED=k)
+	@SEED="$(SEED)" N="$(N)" $(BIN)/python -m tests.acceptance.faults.readers
 
 crash: setup ## kill gateways and databases under load, 50 times each (CRASH_CYCLES, CRASH_SEED)
 	@$(BIN)/python -m tests.acceptance.crash

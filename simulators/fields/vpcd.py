@@ -61,6 +61,8 @@ class VpcdSlot:
         self._atr = atr
         self._answer_s_max = answer_s_max
         self._insertion: _Insertion | None = None
+        self._hands = threading.RLock()
+        """Who changes what is in the slot; two at once would leave a card behind that nobody can pull out."""
 
     def start(self) -> None:
         """Do nothing: pcscd holds the reader, and an empty slot has no connection."""
@@ -75,18 +77,20 @@ class VpcdSlot:
 
     def remove(self) -> None:
         """Pull the card out, in the middle of a command if there is one."""
-        if self._insertion is not None:
-            self._insertion.end()
-            self._insertion = None
+        with self._hands:
+            if self._insertion is not None:
+                self._insertion.end()
+                self._insertion = None
 
     def stop(self) -> None:
         """Pull the card out; may be called twice."""
         self.remove()
 
     def _insert(self, card: SimulatedCard | MemoryTag, atr: bytes | None) -> None:
-        self.remove()
-        self._insertion = _Insertion(card, self._port, atr, self._answer_s_max)
-        self._insertion.start()
+        with self._hands:
+            self.remove()
+            self._insertion = _Insertion(card, self._port, atr, self._answer_s_max)
+            self._insertion.start()
 
 
 class _Insertion:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -51,6 +52,29 @@ class _Ending:
     """Whether it is a card that is taken away; putting another one there does the same."""
     let_go: Callable[[], None] = lambda: None
     """Ends what the card waits for; does not block."""
+
+
+class _Swap:
+    """A hand that puts another card where the first was torn away, unless it is called off before."""
+
+    def __init__(self, field: Field, other: SimulatedCard) -> None:
+        self._field = field
+        self._other = other
+        self._is_off = False
+        self._hand = threading.Lock()
+
+    def put_other(self) -> None:
+        with self._hand:
+            if not self._is_off:
+                self._field.present(self._other)
+
+    def call_off(self) -> None:
+        with self._hand:
+            self._is_off = True
+
+    def take_away(self) -> None:
+        self.call_off()
+        self._field.remove()
 
 
 class DeviceFaults:
@@ -214,14 +238,15 @@ class DeviceFaults:
         self._end_later(name, order.ms, _Ending(field.remove, is_card=True))
 
     async def _swap(self, name: str, order: FaultOrder) -> None:
-        field, other = self._devices.find_field(name), self._card(order.other)
+        swap = _Swap(self._devices.find_field(name), self._card(order.other))
         first = FaultyCard(
             self._card(order.thing),
             CardFault.TORN,
             at_apdu=order.at or AT_APDU_DEFAULT,
-            on_torn=lambda: field.present(other),
+            on_torn=swap.put_other,
         )
         await self._put(name, first)
+        self._endings[name] = _Ending(swap.take_away, is_card=True, let_go=swap.call_off)
 
     async def _two_cards(self, name: str, order: FaultOrder) -> None:
         chip = self._chip(name)

@@ -86,6 +86,14 @@ class World:
             environment={} if self._outside.pcscd is None else dict(self._outside.pcscd.environment),
         )
 
+    def card_in_hand(self, name: str) -> Card:
+        """Return a card, phone or tag itself, for whoever wants to see what it was asked.
+
+        Raises:
+            NoSuchThing: as said.
+        """
+        return self._belongings.find_card(name)
+
     def present(self, field_name: str, order: PresentOrder) -> None:
         """Put a card, phone or tag on a field, taking it from wherever it lies.
 

@@ -25,6 +25,11 @@ class CodeFlood:
         self.is_news = False
         """Whether the last code was the one that made it a flood."""
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the last code was one of too many."""
+        return self._is_flooded
+
     def is_flooded(self, text: str, now_ns: int) -> bool:
         """Take a code; say whether it is one of too many, until a window has passed with few.
 

@@ -113,8 +113,10 @@ class CodeOwner(Owner):
 
     def _take(self, arming: Arming, text: str) -> None:
         noticed_ns = time.monotonic_ns()
-        if arming is not self._watched:
-            self._watched, self._flood = arming, CodeFlood()
+        if arming is not self._watched and not self._flood.is_on:
+            # A flood goes on across sales: what is left of it must not pay the next customer's.
+            self._flood = CodeFlood()
+        self._watched = arming
         if self._flood.is_flooded(text, noticed_ns):
             if self._flood.is_news:
                 log.warning("code_flood", reader=self._device.path)

@@ -25,7 +25,8 @@ from wire.messages.till import ReaderState
 WAIT_MS: Final = 250
 """One look for a card or code while armed; also how late a thread notices that it should stop."""
 REOPEN_DELAY_MS_MIN: Final = 250
-REOPEN_DELAY_MS_MAX: Final = 5_000
+REOPEN_DELAY_MS_MAX: Final = 2_000
+"""How long a device that works again may go unnoticed; opening one that is not there costs little."""
 
 Device = CardReader | CodeScanner
 Deliver = Callable[[PresentationEvent], None]

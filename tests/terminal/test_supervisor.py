@@ -699,6 +699,21 @@ def test_flood_of_codes_is_bounded_and_refused_once_with_a_reason(
     assert isinstance(stand.outcome(), Presented)
 
 
+def test_what_is_left_of_a_flood_pays_no_later_sale(stands: Callable[..., Stand]) -> None:
+    scanner = ScriptedScanner()
+    stand = stands(scanner)
+    stand.arm()
+    for number in range(code_flood.CODES_MAX + 1):
+        scanner.codes.put(make_numeric_code(f"{number:015d}"))
+        stand.outcome()
+    stand.supervisor.disarm()
+    stand.arm()
+    for number in range(100, 108):
+        scanner.codes.put(make_numeric_code(f"{number:015d}"))
+    _await(scanner.codes.empty)
+    assert stand.events.empty()
+
+
 def test_two_payment_codes_before_a_camera_are_refused_and_a_poster_is_not_one(
     stands: Callable[..., Stand],
 ) -> None:

@@ -81,6 +81,12 @@ class Till:
                     return
         raise TillDidNotStart(self.log_tail())
 
+    @property
+    def process_id(self) -> int:
+        """The daemon's process."""
+        assert self._process is not None
+        return self._process.pid
+
     async def kill(self) -> None:
         """End the daemon at once, whatever it is doing."""
         assert self._process is not None
