@@ -228,7 +228,7 @@ def fault(
         typer.Option(help="Control address of the running world.", envvar="TAPSCAN_WORLD"),
     ] = None,
 ) -> None:
-    """Let a device of a running world fail: `tapscan-sim fault tear counter --thing ana-card --at 2`.
+    """Let a device of a running world fail: `tapscan-sim fault tear till-2-radio --thing chen-card --at 2`.
 
     `tapscan-sim fault list` shows every fault with one line of explanation; `fault mend DEVICE` ends one.
     """

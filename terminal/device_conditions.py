@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import termios
 from typing import Final
 
 _CONDITIONS: Final = {
@@ -27,4 +28,7 @@ def condition_of(error: BaseException) -> str:
     'reader_unplugged'
     """
     number = getattr(error, "errno", None)
+    if isinstance(error, termios.error) and error.args:
+        # No OSError, but the same number: what a serial port raises once its cable is pulled.
+        number = error.args[0]
     return _CONDITIONS.get(number, "reader_failed") if isinstance(number, int) else "reader_failed"
