@@ -53,6 +53,46 @@ _ROWS: Final = (
         "检测到另一张卡片，请只放一张卡。",
     ),
     (
+        "card_keys_unknown",
+        "This card's keys are none of ours. It was set up elsewhere.",
+        "该卡的密钥不属于本系统，可能由他方写入。",
+    ),
+    (
+        "card_resting",
+        "This card was tried with wrong keys too often and makes everybody wait. Try again.",
+        "该卡因多次使用错误密钥而暂停应答，请稍后再试。",
+    ),
+    (
+        "card_in_use",
+        "This card belongs to a wallet already. Wipe it first, or take another card.",
+        "该卡已属于某个钱包，请先清除或换一张卡。",
+    ),
+    (
+        "card_not_ordered",
+        "Nobody ordered this card, and no wallet has it. Begin with a card code.",
+        "该卡没有对应的订单或钱包，请使用制卡码开始。",
+    ),
+    (
+        "card_needs_new_keys",
+        "This card paid before under these keys. It needs a newer key version.",
+        "该卡曾用当前密钥付款，需要更新的密钥版本。",
+    ),
+    (
+        "card_not_suspended",
+        "This card can still pay. Suspend it at the gateway before it is wiped.",
+        "该卡仍可付款，请先在网关停用后再清除。",
+    ),
+    (
+        "card_differs",
+        "This is not the card that began the payment. Hold that one to the reader.",
+        "该卡不是发起付款的那张卡，请使用原卡。",
+    ),
+    (
+        "card_incomplete",
+        "This card is not set up completely. Run `tapscan-terminal card recover`.",
+        "该卡尚未设置完成，请运行恢复命令。",
+    ),
+    (
         "code_not_recognised",
         "This is not a payment code. Ask for the wallet's pay code.",
         "这不是付款码，请顾客打开钱包付款码。",

@@ -21,7 +21,10 @@ DIVERSIFICATION_BYTES_MAX: Final = 31
 _AES_128: Final = b"\x01"
 """The diversification constant of AES-128 keys (AN10922, section 2.2)."""
 _FILE_SYSTEM: Final = b"TAPSCAN.FILE"
-"""System identifier of the key that authenticates links; other keys of a card will carry other names."""
+_MASTER_SYSTEM: Final = b"TAPSCAN.MSTR"
+_CONFIRMATION_SYSTEM: Final = b"TAPSCAN.CONF"
+_SPARE_SYSTEM: Final = b"TAPSCAN.SPAR"
+"""System identifiers: each key of a card has a name of its own (card_profile.py says what it is for)."""
 _CARD_KEY_ID_LABEL: Final = b"\x00tapscan card key id"
 """Begins with 00, where every diversified key's input begins with 01: the two can't meet."""
 
@@ -39,6 +42,21 @@ def diversify_file_key(file_master: bytes, uid: bytes) -> bytes:
     Source: AN10922 section 2.2; M is UID, application identifier, system identifier.
     """
     return diversify_key(file_master, check_card_uid(uid) + NDEF_AID + _FILE_SYSTEM)
+
+
+def diversify_master_key(file_master: bytes, uid: bytes) -> bytes:
+    """Return the key that may change this card; arguments and errors as `diversify_file_key`."""
+    return diversify_key(file_master, check_card_uid(uid) + NDEF_AID + _MASTER_SYSTEM)
+
+
+def diversify_confirmation_key(file_master: bytes, uid: bytes) -> bytes:
+    """Return the key with which this card proves itself; arguments and errors as `diversify_file_key`."""
+    return diversify_key(file_master, check_card_uid(uid) + NDEF_AID + _CONFIRMATION_SYSTEM)
+
+
+def diversify_spare_key(file_master: bytes, uid: bytes) -> bytes:
+    """Return the key of this card that nobody uses; arguments and errors as `diversify_file_key`."""
+    return diversify_key(file_master, check_card_uid(uid) + NDEF_AID + _SPARE_SYSTEM)
 
 
 def card_key_id(file_master: bytes, uid: bytes) -> bytes:
