@@ -15,7 +15,6 @@ from simulators.key_files import write_card_keys
 from simulators.world.belongings import (
     APPLET_CARD,
     CARD_KEY_BATCH,
-    LINK_BASE,
     NTAG424_CARD,
     PHONE_KEY,
     UID_TAG,
@@ -23,6 +22,7 @@ from simulators.world.belongings import (
     draw_card_keys,
     draw_key_of,
     draw_uid_of,
+    make_ntag_memory,
     make_uid_tag,
     view_of,
 )
@@ -122,7 +122,6 @@ def make_card(setup: CardSetup, credential: bytes | None = None) -> Card:
     from simulators.cards.offline_allowance import OfflineAllowance
     from simulators.cards.payment_card import PaymentCard
     from simulators.seeds import make_rng
-    from wire.cards.ntag424.keys import diversify_file_key
 
     kind = _INSTRUMENT_KINDS[setup.kind]
     # The counter is part of the generator's name: a second run must not repeat the first one's draws.
@@ -134,8 +133,7 @@ def make_card(setup: CardSetup, credential: bytes | None = None) -> Card:
         key = draw_key_of(setup.seed, kind, setup.name)
         return PaymentCard(key, rng=rng, counter=setup.counter, allowance=allowance)
     keys, uid = draw_card_keys(setup.seed), draw_uid_of(setup.seed, setup.name)
-    file_key = diversify_file_key(keys.file_master, uid)
-    return Ntag424Card(uid, keys.meta_key, file_key, LINK_BASE, rng=rng, counter=setup.counter)
+    return Ntag424Card(make_ntag_memory(uid, keys, counter=setup.counter), rng=rng)
 
 
 def registration_lines(setup: CardSetup) -> list[str]:

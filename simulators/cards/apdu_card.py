@@ -63,8 +63,7 @@ class ApduCard(ABC):
         self._forget()
         self._session_apdu_count = 0
         self._powered = True
-        if self._fixed_uid is None:
-            self.uid = self._draw_uid()
+        self.uid = self._draw_uid() if self._fixed_uid is None else self._fixed_uid
 
     def power_off(self) -> None:
         """Leave the field: volatile state is lost, what was written to memory stays."""

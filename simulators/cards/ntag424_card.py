@@ -1,8 +1,7 @@
-"""An NTAG 424 DNA card, personalised for payment: a random UID and a link that is new at every tap.
+"""An NTAG 424 DNA card, from the chip as delivered to a card that pays: a link that is new at every tap.
 
-Only what a terminal can reach without a key is built: ISO SELECT and READ BINARY, and the refusals of the
-rest. Native commands (CLA 90) are all answered as unknown; selection of child and parent directories
-(P1 of 01 and 03) is left out.
+Here are power and the ISO commands; native commands are in ntag424_native.py, what stays without power in
+ntag424_memory.py. Selection of child and parent directories (P1 of 01 and 03) is left out.
 
 Source: NXP NT4H2421Gx data sheet rev 3.0, sections 8.2 (files), 9.3 (SDM), 10.9 (ISO commands).
 """
@@ -13,122 +12,123 @@ import random
 from typing import Final
 
 from simulators.cards.apdu_card import ApduCard, refuse
+from simulators.cards.ntag424_memory import (
+    CAPABILITY_FILE_NUMBER,
+    PROPRIETARY_FILE_NUMBER,
+    ChipFile,
+    Ntag424Memory,
+)
+from simulators.cards.ntag424_mirror import LinkMirror, ReadKind
+from simulators.cards.ntag424_native import NativeCommands
+from simulators.cards.ntag424_session import ChipSession
 from wire.application_id import NDEF_AID
 from wire.cards.apdu import CommandApdu, ResponseApdu
-from wire.cards.ndef import CAPABILITY_FILE_ID, NDEF_FILE_ID, dump_ndef_file, dump_uri_message
-from wire.cards.ntag424.keys import check_card_uid
-from wire.cards.ntag424.link import (
-    COUNTER_MAX,
-    MAC_BYTES,
-    PADDING_BYTES,
-    PICC_DATA_BYTES,
-    PiccData,
-    SunLink,
-    dump_sun_url,
-    seal_picc_data,
-    sun_mac,
-)
+from wire.cards.ndef import CAPABILITY_FILE_ID, NDEF_FILE_ID
+from wire.cards.ntag424.card_profile import NDEF_FILE_NUMBER
+from wire.cards.ntag424.commands import NATIVE_CLASS
+from wire.cards.ntag424.file_settings import FREE
+from wire.cards.ntag424.native_status import NativeStatus
 from wire.cards.status_words import StatusWord
-
-NDEF_FILE_BYTES: Final = 256
-CAPABILITY_FILE: Final = bytes.fromhex("001720010000FF0406E104010000000506E10500808283").ljust(32, b"\x00")
-"""Content of E103 as delivered (data sheet section 8.2.3.1): MLe 256, NDEF file E104 of 256 bytes."""
 
 _PICC_NAME: Final = bytes.fromhex("D2760000850100")
 _PICC_ID: Final = 0x3F00
 _APPLICATION_ID: Final = 0xE110
 _PROPRIETARY_FILE_ID: Final = 0xE105
-_FILE_IDS: Final = (CAPABILITY_FILE_ID, NDEF_FILE_ID, _PROPRIETARY_FILE_ID)
+_NUMBER_OF: Final = {
+    CAPABILITY_FILE_ID: CAPABILITY_FILE_NUMBER,
+    NDEF_FILE_ID: NDEF_FILE_NUMBER,
+    _PROPRIETARY_FILE_ID: PROPRIETARY_FILE_NUMBER,
+}
 _FILE_ID_BASE: Final = 0xE100
 """A short file id is the low five bits of the long one."""
 _NAME_BYTES_MAX: Final = 16
-_NATIVE_CLASS: Final = 0x90
-_ILLEGAL_COMMAND: Final = 0x911C
-_MAC_CHARS: Final = 2 * MAC_BYTES
-_PICC_DATA_CHARS: Final = 2 * PICC_DATA_BYTES
-_AFTER_PICC_DATA_CHARS: Final = len("&c=") + _MAC_CHARS
 
 
 class Ntag424Card(ApduCard):
-    """A link card; its counter rises when its link is read."""
+    """A chip and its memory; where its file mirrors, its counter rises when its link is read."""
 
     def __init__(
         self,
-        uid: bytes,
-        meta_key: bytes,
-        file_key: bytes,
-        url_base: str,
+        memory: Ntag424Memory,
         *,
         rng: random.Random,
-        counter: int = 0,
-        random_uid: bool = True,
         tear_at_apdu: int | None = None,
         tear_after_processing: bool = False,
     ) -> None:
         """Make a card that lies in no field.
 
         Args:
-            uid: its real seven bytes, which its keys were made from and its link hides.
-            meta_key: 16 bytes, the batch's.
-            file_key: 16 bytes, this card's own (`diversify_file_key`).
-            url_base: what the link begins with, such as `https://pay.example.com/t`.
-            rng: seeded; random UIDs and the padding of links come from it.
-            counter: SDMReadCtr, the value last shown.
-            random_uid: whether anticollision shows a fresh number instead of the real UID.
+            memory: what the chip keeps, of `deliver_chip` or `personalise_chip`; this card's own from now on.
+            rng: seeded; random UIDs, challenges and the padding of links come from it.
             tear_at_apdu, tear_after_processing: see `ApduCard`.
-
-        Raises:
-            IdError: the UID has not seven bytes.
-            EncodingError, CardError: the base gives no link that fits the card.
         """
         super().__init__(
-            uid=None if random_uid else check_card_uid(uid),
+            uid=None if memory.random_uid else memory.uid,
             rng=rng,
             tear_at_apdu=tear_at_apdu,
             tear_after_processing=tear_after_processing,
         )
-        self.real_uid = check_card_uid(uid)
-        self.counter = counter
-        self._meta_key = meta_key
-        self._file_key = file_key
-        self._url_base = url_base
-        self._random_uid = random_uid
-        self._template = _make_template(url_base)
+        self.memory = memory
+        self._session = ChipSession(memory, rng)
+        self._mirror = LinkMirror(memory, rng)
+        self._native = NativeCommands(memory, self._session, self._mirror)
         self._forget()
+
+    @property
+    def real_uid(self) -> bytes:
+        """The seven bytes the chip was made with."""
+        return self.memory.uid
+
+    @property
+    def counter(self) -> int:
+        """SDMReadCtr, the value last shown."""
+        return self.memory.sdm_counter
 
     def clone(self) -> Ntag424Card:
         """Copy the card as an attacker who read out its keys would: its counter stays behind from now on."""
-        return Ntag424Card(
-            self.real_uid,
-            self._meta_key,
-            self._file_key,
-            self._url_base,
-            rng=self._split_rng(),
-            counter=self.counter,
-            random_uid=self._random_uid,
-        )
+        return Ntag424Card(self.memory.copy(), rng=self._split_rng())
+
+    def power_on(self) -> None:
+        """Enter a field; what was configured about the UID counts from here on."""
+        self._fixed_uid = None if self.memory.random_uid else self.memory.uid
+        super().power_on()
 
     def _forget(self) -> None:
-        self._in_application = False
         self._file_id: int | None = None
-        self._shown_file: bytes | None = None
+        self._native.abort()
+        self._native.in_application = False
+        self._mirror.end_row()
+
+    def _reject_malformed(self) -> ResponseApdu:
+        self._native.abort()
+        return refuse(StatusWord.WRONG_LENGTH)
 
     def _answer(self, command: CommandApdu) -> ResponseApdu:
-        is_read = (command.cla, command.ins) == (0x00, 0xB0)
+        is_read = (command.cla, command.ins) in ((0x00, 0xB0), (NATIVE_CLASS, 0xAD))
         if not is_read:
             # Reads in a row see one and the same link; any other command ends the row (section 9.3.1).
-            self._shown_file = None
-        if command.cla == _NATIVE_CLASS:
-            return refuse(_ILLEGAL_COMMAND)
+            self._mirror.end_row()
+        if command.cla == NATIVE_CLASS:
+            return self._answer_native(command)
+        if self._native.is_waiting:
+            self._native.abort()
+            return refuse(StatusWord.CONDITIONS_NOT_SATISFIED)
         if command.cla != 0x00:
             return refuse(StatusWord.CLASS_UNKNOWN)
-        if is_read:
+        if command.ins == 0xB0:
             return self._read_binary(command)
         if command.ins == 0xA4:
             return self._select(command)
         if command.ins == 0xD6:
-            return self._update_binary()
+            return self._update_binary(command)
         return refuse(StatusWord.INSTRUCTION_UNKNOWN)
+
+    def _answer_native(self, command: CommandApdu) -> ResponseApdu:
+        if command.p1 or command.p2 or command.le is None:
+            self._native.abort()
+            return refuse(NativeStatus.LENGTH_ERROR)
+        data, status = self._native.carry_out(command.ins, command.data)
+        return ResponseApdu(data, status)
 
     def _select(self, command: CommandApdu) -> ResponseApdu:
         if command.p1 not in (0x00, 0x02, 0x04) or command.p2 not in (0x00, 0x0C):
@@ -151,23 +151,32 @@ class Ntag424Card(ApduCard):
     def _select_by_id(self, file_id: int, *, only_files: bool) -> ResponseApdu:
         if file_id in (_PICC_ID, _APPLICATION_ID) and not only_files:
             return self._enter(in_application=file_id == _APPLICATION_ID)
-        if not self._in_application or file_id not in _FILE_IDS:
+        if not self._native.in_application or file_id not in _NUMBER_OF:
             return refuse(StatusWord.FILE_NOT_FOUND)
         self._file_id = file_id
         return ResponseApdu(b"", StatusWord.SUCCESS)
 
     def _enter(self, *, in_application: bool) -> ResponseApdu:
-        self._in_application = in_application
+        self._session.forget()
+        self._native.in_application = in_application
         self._file_id = None
         return ResponseApdu(b"", StatusWord.SUCCESS)
 
-    def _update_binary(self) -> ResponseApdu:
-        # Personalised: every write needs a key, and this card lets nobody authenticate.
-        return refuse(
-            StatusWord.CONDITIONS_NOT_SATISFIED
-            if self._file_id is None
-            else StatusWord.SECURITY_STATUS_NOT_SATISFIED
-        )
+    def _update_binary(self, command: CommandApdu) -> ResponseApdu:
+        file = self._selected()
+        if file is None:
+            return refuse(StatusWord.CONDITIONS_NOT_SATISFIED)
+        access = file.settings.access
+        if self._session.secure is not None or FREE not in (access.write, access.read_write):
+            return refuse(StatusWord.SECURITY_STATUS_NOT_SATISFIED)
+        offset = command.p1 << 8 | command.p2
+        if not command.data:
+            return refuse(StatusWord.WRONG_LENGTH)
+        # Short file ids are for readers: nobody of ours writes by one.
+        if command.p1 & 0x80 or offset + len(command.data) > len(file.content):
+            return refuse(StatusWord.WRONG_P1_P2)
+        file.content[offset : offset + len(command.data)] = command.data
+        return ResponseApdu(b"", StatusWord.SUCCESS)
 
     def _read_binary(self, command: CommandApdu) -> ResponseApdu:
         if command.data or command.le is None:
@@ -185,49 +194,28 @@ class Ntag424Card(ApduCard):
             return StatusWord.WRONG_P1_P2
         if short_id == 0:
             return None
-        if not self._in_application or _FILE_ID_BASE | short_id not in _FILE_IDS:
+        if not self._native.in_application or _FILE_ID_BASE | short_id not in _NUMBER_OF:
             return StatusWord.FILE_NOT_FOUND
         self._file_id = _FILE_ID_BASE | short_id
         return None
 
     def _read_selected(self, offset: int, le: int) -> ResponseApdu:
-        if self._file_id is None:
+        file = self._selected()
+        if file is None:
             return refuse(StatusWord.CONDITIONS_NOT_SATISFIED)
-        if self._file_id == _PROPRIETARY_FILE_ID:
+        access = file.settings.access
+        if self._session.secure is not None or FREE not in (access.read, access.read_write):
             return refuse(StatusWord.SECURITY_STATUS_NOT_SATISFIED)
-        is_link = self._file_id == NDEF_FILE_ID
-        if offset >= (NDEF_FILE_BYTES if is_link else len(CAPABILITY_FILE)):
+        if offset >= len(file.content):
             return refuse(StatusWord.WRONG_P1_P2)
-        content = self._show_link() if is_link else self._show_capabilities()
+        content: bytes | None = bytes(file.content)
+        if file.settings.sdm is None:
+            self._mirror.end_row()
+        else:
+            content = self._mirror.show(ReadKind.ISO)
         if content is None:
             return refuse(StatusWord.SECURITY_STATUS_NOT_SATISFIED)
         return ResponseApdu(content[offset : offset + le], StatusWord.SUCCESS)
 
-    def _show_capabilities(self) -> bytes:
-        self._shown_file = None
-        return CAPABILITY_FILE
-
-    def _show_link(self) -> bytes | None:
-        """Return the NDEF file with its mirrors filled in; None once the counter is used up."""
-        if self._shown_file is None:
-            if self.counter >= COUNTER_MAX:
-                return None
-            self.counter += 1
-            self._shown_file = self._mirror()
-        return self._shown_file
-
-    def _mirror(self) -> bytes:
-        picc = PiccData(self.real_uid, self.counter)
-        picc_data = seal_picc_data(picc, self._rng.randbytes(PADDING_BYTES), self._meta_key)
-        mac = sun_mac(self._file_key, picc)
-        mac_offset = len(self._template) - _MAC_CHARS
-        picc_data_offset = len(self._template) - _AFTER_PICC_DATA_CHARS - _PICC_DATA_CHARS
-        file = bytearray(self._template.ljust(NDEF_FILE_BYTES, b"\x00"))
-        file[picc_data_offset : picc_data_offset + _PICC_DATA_CHARS] = picc_data.hex().upper().encode("ascii")
-        file[mac_offset : mac_offset + _MAC_CHARS] = mac.hex().upper().encode("ascii")
-        return bytes(file)
-
-
-def _make_template(url_base: str) -> bytes:
-    blank = SunLink(bytes(PICC_DATA_BYTES), bytes(MAC_BYTES))
-    return dump_ndef_file(dump_uri_message(dump_sun_url(url_base, blank)))
+    def _selected(self) -> ChipFile | None:
+        return None if self._file_id is None else self.memory.files[_NUMBER_OF[self._file_id]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulators.cards.ntag424_card import Ntag424Card
+from simulators.cards.ntag424_memory import Ntag424Memory, personalise_chip
 from simulators.cards.payment_card import PaymentCard
 from simulators.cards.uid_tag import UidTag
 from simulators.errors import NoSuchThing, SimulatorError
@@ -14,7 +15,7 @@ from simulators.seeds import draw_private_key, make_rng
 from simulators.world.file import THINGS_MAX, WorldFile
 from simulators.world.messages import CardKeysView, ThingView
 from wire import es256
-from wire.cards.ntag424.keys import diversify_file_key
+from wire.cards.ntag424.card_profile import derive_card_keys
 from wire.codes.luhn import luhn_digit
 
 CARD_KEY_BATCH: Final = 1
@@ -88,10 +89,14 @@ def make_applet_card(seed: int, name: str) -> PaymentCard:
 
 def make_ntag_card(seed: int, name: str, keys: CardKeys) -> Ntag424Card:
     """Make the NTAG 424 card of that name, with the batch's keys and a random UID in the field."""
-    uid = draw_uid_of(seed, name)
-    file_key = diversify_file_key(keys.file_master, uid)
-    rng = make_rng(seed, NTAG424_CARD, name)
-    return Ntag424Card(uid, keys.meta_key, file_key, LINK_BASE, random_uid=True, rng=rng)
+    memory = make_ntag_memory(draw_uid_of(seed, name), keys)
+    return Ntag424Card(memory, rng=make_rng(seed, NTAG424_CARD, name))
+
+
+def make_ntag_memory(uid: bytes, keys: CardKeys, *, counter: int = 0) -> Ntag424Memory:
+    """Return what a chip of the batch keeps once it was personalised."""
+    own = derive_card_keys(keys.meta_key, keys.file_master, uid)
+    return personalise_chip(uid, own, LINK_BASE, counter=counter)
 
 
 def make_uid_tag(seed: int, name: str) -> UidTag:

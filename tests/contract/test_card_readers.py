@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from simulators.cards.card import CardTorn, MemoryTag, SimulatedCard
 from simulators.cards.ntag424_card import Ntag424Card
+from simulators.cards.ntag424_memory import personalise_chip
 from simulators.cards.payment_card import PaymentCard
 from simulators.cards.uid_tag import UidTag
 from simulators.fields.card_worker import processor_of
@@ -35,6 +36,7 @@ from terminal.paths import make_device
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
 from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
 from terminal.supervision.supervisor import Supervisor
+from wire.cards.ntag424.card_profile import CardKeys
 from wire.cards.ntag424.link import SunLink, verify_sun_link
 from wire.cards.payment_terms import PaymentTerms
 from wire.messages.payments import NfcAppPresentation, NfcSdmPresentation
@@ -318,14 +320,9 @@ def _payment_card(seed: int = 1, **options: int) -> PaymentCard:
 
 
 def _link_card(tear_at_apdu: int | None = None) -> Ntag424Card:
-    return Ntag424Card(
-        bytes.fromhex("04112233445566"),
-        META_KEY,
-        FILE_KEY,
-        "https://pay.example.com/t",
-        rng=random.Random(2),
-        tear_at_apdu=tear_at_apdu,
-    )
+    keys = CardKeys(bytes(16), META_KEY, FILE_KEY, bytes(16), bytes(16))
+    memory = personalise_chip(bytes.fromhex("04112233445566"), keys, "https://pay.example.com/t")
+    return Ntag424Card(memory, rng=random.Random(2), tear_at_apdu=tear_at_apdu)
 
 
 def _make_reader(path: str) -> CardReader:

@@ -23,14 +23,13 @@ from simulators.faults.dice import Dice
 from simulators.faults.plan import FaultKind, FaultPlan
 from simulators.phones.phone import Phone
 from simulators.seeds import draw_private_key, make_rng
-from simulators.world.belongings import LINK_BASE, draw_token_pan
+from simulators.world.belongings import draw_token_pan, make_ntag_memory
 from terminal.errors import CardRemoved, ReaderUnavailable
 from terminal.presentations import Noticed, Presented, PresentedInVain
 from terminal.readers.card_meeting import meet_card
 from tests.simulation.tapping import CardInField
 from tests.simulation.till_node import Life
 from tests.simulation.town import EURO, TOWN_SEED, ThingFacts, Town
-from wire.cards.ntag424.keys import diversify_file_key
 from wire.codes.scanned import recognise
 from wire.errors import PaymentCodeError
 from wire.messages.payments import (
@@ -104,9 +103,8 @@ def make_things(town: Town, seed: int) -> list[Thing]:
 
 def _make_thing(town: Town, facts: ThingFacts, rng: random.Random) -> Thing:
     if facts.uid is not None:
-        keys = town.card_keys
-        file_key = diversify_file_key(keys.file_master, facts.uid)
-        return Thing(facts.name, facts, Ntag424Card(facts.uid, keys.meta_key, file_key, LINK_BASE, rng=rng))
+        memory = make_ntag_memory(facts.uid, town.card_keys)
+        return Thing(facts.name, facts, Ntag424Card(memory, rng=rng))
     if facts.kind is InstrumentKind.APPLET_CARD:
         return Thing(facts.name, facts, PaymentCard(facts.private_key, rng=rng))
     phone = Phone(facts.private_key, rng=rng, token_pan=draw_token_pan(TOWN_SEED, facts.name))

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulators.cards.card import CardTorn
-from simulators.cards.ntag424_card import CAPABILITY_FILE, NDEF_FILE_BYTES, Ntag424Card
+from simulators.cards.ntag424_card import Ntag424Card
+from simulators.cards.ntag424_memory import CAPABILITY_FILE, personalise_chip
 from wire.cards.apdu import parse_response
 from wire.cards.dialogue import hold_dialogue
 from wire.cards.ndef import parse_capability_container, parse_uri_message, read_ndef_message
+from wire.cards.ntag424.card_profile import NDEF_FILE_BYTES, derive_card_keys
 from wire.cards.ntag424.keys import diversify_file_key
 from wire.cards.ntag424.link import COUNTER_MAX, SunLink, SunTap, parse_sun_url, verify_sun_link
 from wire.cards.payment_terms import PaymentTerms
@@ -35,14 +37,9 @@ READ_ALL = "00b0000000"
 
 
 def _make_card(seed: int = 424, **settings: Any) -> Ntag424Card:
-    return Ntag424Card(
-        UID,
-        META_KEY,
-        diversify_file_key(FILE_MASTER, UID),
-        URL_BASE,
-        rng=random.Random(seed),
-        **settings,
-    )
+    tears = {name: settings.pop(name) for name in list(settings) if name.startswith("tear")}
+    memory = personalise_chip(UID, derive_card_keys(META_KEY, FILE_MASTER, UID), URL_BASE, **settings)
+    return Ntag424Card(memory, rng=random.Random(seed), **tears)
 
 
 def _talk(card: Ntag424Card, *commands_hex: str) -> list[bytes]:
@@ -186,7 +183,7 @@ def test_nothing_a_terminal_reads_holds_the_real_uid() -> None:
         ([SELECT_APP, SELECT_NDEF, SELECT_PICC, READ_ALL], "6985"),
         (["00c0000000"], "6d00"),
         (["80a8000000"], "6e00"),
-        (["9060000000"], "911c"),
+        (["9012000000"], "911c"),
         ([SELECT_APP, "00"], "6700"),
     ],
 )
@@ -225,7 +222,8 @@ def test_clone_shows_an_old_counter_once_the_card_was_used(terms: PaymentTerms) 
 
 
 def test_card_of_another_batch_does_not_verify(terms: PaymentTerms) -> None:
-    stranger = Ntag424Card(UID, META_KEY, bytes(16), URL_BASE, rng=random.Random(1))
+    keys = derive_card_keys(META_KEY, bytes(16), UID)
+    stranger = Ntag424Card(personalise_chip(UID, keys, URL_BASE), rng=random.Random(1))
     with pytest.raises(TokenError):
         _tap(stranger, terms)
 
@@ -249,12 +247,13 @@ def test_same_seed_gives_the_same_session() -> None:
 
 
 def test_card_is_not_made_from_what_does_not_fit() -> None:
+    keys = derive_card_keys(META_KEY, FILE_MASTER, UID)
     with pytest.raises(IdError):
-        Ntag424Card(UID[:6], META_KEY, META_KEY, URL_BASE, rng=random.Random(1))
+        personalise_chip(UID[:6], keys, URL_BASE)
     with pytest.raises(EncodingError):
-        Ntag424Card(UID, META_KEY, META_KEY, "http://pay.example.com/t", rng=random.Random(1))
+        personalise_chip(UID, keys, "http://pay.example.com/t")
     with pytest.raises((EncodingError, CardError)):
-        Ntag424Card(UID, META_KEY, META_KEY, "https://" + "a" * 240, rng=random.Random(1))
+        personalise_chip(UID, keys, "https://" + "a" * 240)
 
 
 @given(commands=st.lists(st.binary(max_size=270), max_size=8))

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from simulators.cards.ntag424_card import Ntag424Card
+from simulators.cards.ntag424_memory import personalise_chip
 from simulators.cards.offline_allowance import OfflineAllowance
 from simulators.cards.payment_card import PaymentCard
 from wire import es256
 from wire.cards.apdu import parse_command
 from wire.cards.dialogue import hold_dialogue
 from wire.cards.ndef import dump_uri_message
+from wire.cards.ntag424.card_profile import CardKeys
 from wire.cards.payment_application import GET_CREDENTIAL
 from wire.cards.payment_terms import QUALIFIERS_OFFLINE, PaymentTerms
 from wire.cards.presentation_dialogue import (
@@ -100,9 +102,9 @@ def test_read_presentation_ends_with_a_value_or_a_refusal_when_honest_cards_are_
 
 def _honest_cards(device_key: PrivateKey) -> list[PaymentCard | Ntag424Card]:
     rng = random.Random(7)
-    link_card = Ntag424Card(
-        bytes.fromhex("04782E21801D80"), bytes(16), bytes(16), "https://pay.example.com/t", rng=rng
-    )
+    keys = CardKeys(*[bytes(16)] * 5)
+    memory = personalise_chip(bytes.fromhex("04782E21801D80"), keys, "https://pay.example.com/t")
+    link_card = Ntag424Card(memory, rng=rng)
     return [PaymentCard(device_key, rng=rng), link_card]
 
 

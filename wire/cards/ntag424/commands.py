@@ -34,7 +34,6 @@ from wire.errors import CardError, EncodingError
 NATIVE_CLASS: Final = 0x90
 ADDITIONAL_FRAME: Final = 0xAF
 AUTHENTICATE_EV2_FIRST: Final = 0x71
-AUTHENTICATE_EV2_NON_FIRST: Final = 0x77
 CHANGE_FILE_SETTINGS: Final = 0x5F
 CHANGE_KEY: Final = 0xC4
 GET_CARD_UID: Final = 0x51
