@@ -7,6 +7,7 @@
     ├── AuthenticationFailed     signature, key, freshness; code says which
     ├── EnrolmentRefused         wrong, used or expired code; or a key already enrolled
     ├── PaymentRefused           a payment can't be changed like that; code says why, nothing changed
+    ├── CardRefused              a card can't be made, proven or wiped like that; code says why
     ├── NotFound                 no such thing, or not the caller's
     ├── SealBroken               a secret at rest does not open: wrong key, or tampered with
     ├── BackupRefused            a backup or restore was not done; code says why
@@ -67,6 +68,12 @@ class PaymentRefused(GatewayError):
     """A payment can't be captured, voided, confirmed or refunded like that; nothing was changed."""
 
     code = "payment_not_open"
+
+
+class CardRefused(GatewayError):
+    """A card can't be made, proven, mended or wiped like that; the gateway's books are as before."""
+
+    code = "card_session_over"
 
 
 class NotFound(GatewayError):

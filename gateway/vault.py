@@ -39,14 +39,19 @@ _KEY_HEX: Final = re.compile(rf"[0-9a-fA-F]{{{2 * KEY_BYTES}}}", re.ASCII)
 _MODE_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-def meta_key_purpose(batch_number: int) -> str:
-    """Return the purpose under which the meta key of a batch of NTAG 424 cards is sealed."""
-    return f"ntag424 meta key, batch {batch_number}"
+def meta_key_purpose(batch_number: int, key_version: int) -> str:
+    """Return the purpose under which a meta key of a batch of NTAG 424 cards is sealed."""
+    return f"ntag424 meta key, batch {batch_number}, version {key_version}"
 
 
-def file_master_purpose(batch_number: int) -> str:
-    """Return the purpose under which the file master key of a batch of NTAG 424 cards is sealed."""
-    return f"ntag424 file master key, batch {batch_number}"
+def file_master_purpose(batch_number: int, key_version: int) -> str:
+    """Return the purpose under which a file master key of a batch of NTAG 424 cards is sealed."""
+    return f"ntag424 file master key, batch {batch_number}, version {key_version}"
+
+
+def card_session_purpose(session_id: str, step: int) -> str:
+    """Return the purpose under which the state of a card session is sealed, at this step and no other."""
+    return f"card session {session_id}, step {step}"
 
 
 class Vault:

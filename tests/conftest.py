@@ -100,6 +100,7 @@ class Shop:
             limits=LIMITS,
             card_counter=0,
             card_key_batch=None,
+            card_key_version=None,
             created_ms=NOW_MS,
         )
 

@@ -238,20 +238,23 @@ def add_card_keys(
     batch: Annotated[int, typer.Option(help="Number of the batch.")],
     meta_key_file: Annotated[Path, typer.Option(metavar="FILE", help="32 hexadecimal digits.")],
     file_master_file: Annotated[Path, typer.Option(metavar="FILE", help="32 hexadecimal digits.")],
+    key_version: Annotated[
+        int, typer.Option(help="1 to 255; a higher one is what this batch's cards are brought to.")
+    ] = 1,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal and store the keys of a batch of NTAG 424 cards; files, so that no key is in a shell's history."""
+    """Seal and store keys of a batch of NTAG 424 cards; files, so that no key is in a shell's history."""
     meta_key = _read_key_file(meta_key_file, "--meta-key-file")
     file_master = _read_key_file(file_master_file, "--file-master-file")
     session = session_of(context)
     session.run(
         config,
         lambda office: office.holders.add_card_key_batch(
-            batch, meta_key, file_master, now_ms=session.now_ms()
+            batch, meta_key, file_master, key_version=key_version, now_ms=session.now_ms()
         ),
     )
-    show_record({"batch_number": batch}, as_json=as_json)
+    show_record({"batch_number": batch, "key_version": key_version}, as_json=as_json)
 
 
 def _set_wallet_status(

@@ -94,15 +94,19 @@ class Instrument:
     card_counter: int
     """Highest SUN counter accepted; 0 for keys, whose uses are recorded one by one."""
     card_key_batch: int | None
-    """Which CardKeyBatch an NTAG 424 card was personalised with."""
+    """Which batch an NTAG 424 card is of."""
+    card_key_version: int | None
+    """Which of its batch's keys it has; its key id comes from them and changes with them."""
     created_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class CardKeyBatch:
-    """Keys shared by a batch of NTAG 424 cards, encrypted at rest (gateway/vault.py)."""
+    """One version of the keys of a batch of NTAG 424 cards, encrypted at rest (gateway/vault.py)."""
 
     batch_number: int
+    key_version: int
+    """1 to 255, as every key on a card says; the highest one is what cards are brought to."""
     meta_key_sealed: bytes
     """Decrypts PICCData; cannot be per card, since the UID is inside the ciphertext."""
     file_master_sealed: bytes

@@ -32,6 +32,7 @@ from gateway.pins import SALT_BYTES, PinHasher, check_pin
 from gateway.storage.store import Store, WalletBalance
 from gateway.vault import Vault, file_master_purpose, meta_key_purpose
 from wire import es256
+from wire.cards.ntag424.card_profile import KEY_VERSION_MAX
 from wire.cards.ntag424.keys import card_key_id
 from wire.codes.numeric import make_numeric_code
 from wire.errors import MoneyError, WireError
@@ -67,6 +68,8 @@ class NewInstrument:
     uid: bytes | None = None
     """Seven bytes; of NTAG 424 cards, and only of these. It is not stored."""
     batch_number: int | None = None
+    key_version: int = 1
+    """Which of the batch's keys the card has."""
     label: str | None = None
     weakest_entry_mode: EntryMode | None = None
     per_payment_minor: int | None = None
@@ -170,6 +173,7 @@ class HolderService:
             limits=_limits_of(new, held.wallet.currency),
             card_counter=0,
             card_key_batch=new.batch_number,
+            card_key_version=None if new.batch_number is None else new.key_version,
             created_ms=now_ms,
         )
         await self._store.add_instrument(instrument)
@@ -180,24 +184,27 @@ class HolderService:
         await self._store.set_instrument_status(check_ulid(instrument_id), status)
 
     async def add_card_key_batch(
-        self, batch_number: int, meta_key: bytes, file_master: bytes, *, now_ms: int
+        self, batch_number: int, meta_key: bytes, file_master: bytes, *, key_version: int = 1, now_ms: int
     ) -> CardKeyBatch:
-        """Seal and store the keys of a batch of NTAG 424 cards.
+        """Seal and store keys of a batch of NTAG 424 cards; cards of its older keys go on paying.
 
         Raises:
             WireError: a key that has not 16 bytes, or two equal keys.
-            ConfigurationError: one batch too many. IdempotencyConflict: the batch number is taken.
+            ConfigurationError: one batch too many. IdempotencyConflict: the batch has this version already.
         """
         if not 0 <= batch_number <= BATCH_NUMBER_MAX:
             raise WireError(f"a batch number is 0 to {BATCH_NUMBER_MAX}")
+        if not 1 <= key_version <= KEY_VERSION_MAX:
+            raise WireError(f"a key version is 1 to {KEY_VERSION_MAX}")
         if len(meta_key) != CARD_KEY_BYTES or len(file_master) != CARD_KEY_BYTES:
             raise WireError(f"a card key has {CARD_KEY_BYTES} bytes")
         if meta_key == file_master:
             raise WireError("the meta key and the file master key must differ")
         batch = CardKeyBatch(
             batch_number=batch_number,
-            meta_key_sealed=self._vault.seal(meta_key, meta_key_purpose(batch_number)),
-            file_master_sealed=self._vault.seal(file_master, file_master_purpose(batch_number)),
+            key_version=key_version,
+            meta_key_sealed=self._vault.seal(meta_key, meta_key_purpose(batch_number, key_version)),
+            file_master_sealed=self._vault.seal(file_master, file_master_purpose(batch_number, key_version)),
             created_ms=now_ms,
         )
         await self._store.add_card_key_batch(batch)
@@ -261,12 +268,13 @@ class HolderService:
         if new.uid is None or new.batch_number is None:
             raise WireError("an NTAG 424 card has a UID and a batch")
         for batch in await self._store.list_card_key_batches():
-            if batch.batch_number == new.batch_number:
+            if (batch.batch_number, batch.key_version) == (new.batch_number, new.key_version):
                 return card_key_id(self._open_file_master(batch), new.uid)
         raise NotFound("there is no such batch of card keys")
 
     def _open_file_master(self, batch: CardKeyBatch) -> bytes:
-        return self._vault.open(batch.file_master_sealed, file_master_purpose(batch.batch_number))
+        purpose = file_master_purpose(batch.batch_number, batch.key_version)
+        return self._vault.open(batch.file_master_sealed, purpose)
 
 
 def _weakest_entry_mode_of(new: NewInstrument) -> EntryMode:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.holders.model import CardKeyBatch
 from gateway.storage.store import HolderStore
 from gateway.vault import Vault, file_master_purpose, meta_key_purpose
+from wire.cards.ntag424.card_profile import CardKeys, derive_card_keys
 from wire.cards.ntag424.keys import card_key_id, diversify_file_key
 from wire.cards.ntag424.link import SunLink, SunTap, verify_sun_link
 from wire.errors import TokenError
@@ -22,19 +23,50 @@ class CardTap:
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenBatch:
+class OpenCardKeys:
+    """One version of a batch's keys, in the clear; it never leaves the gateway's memory."""
+
     batch_number: int
+    key_version: int
     meta_key: bytes
     file_master: bytes
 
+    def keys_of(self, uid: bytes) -> CardKeys:
+        """Return the five keys of a card, by its real 7 bytes."""
+        return derive_card_keys(self.meta_key, self.file_master, uid)
+
+    def key_id_of(self, uid: bytes) -> bytes:
+        """Return the eight bytes by which the database knows this card while it has these keys."""
+        return card_key_id(self.file_master, uid)
+
+    def verify(self, link: SunLink) -> SunTap | None:
+        """Return whose tap a link is, or None if a card under other keys made it."""
+        try:
+            return verify_sun_link(
+                link,
+                meta_key=self.meta_key,
+                file_key_of=lambda uid: diversify_file_key(self.file_master, uid),
+            )
+        except TokenError:
+            return None
+
 
 class CardKeyRing:
-    """Tries the batches there are; a batch's keys never change, but batches are added."""
+    """Tries the keys there are; a batch's keys of a version never change, but versions are added."""
 
     def __init__(self, store: HolderStore, vault: Vault) -> None:
         self._store = store
         self._vault = vault
-        self._batches: tuple[_OpenBatch, ...] = ()
+        self._keys: tuple[OpenCardKeys, ...] = ()
+
+    async def open_all(self) -> tuple[OpenCardKeys, ...]:
+        """Return all keys, batches and versions falling.
+
+        Raises:
+            StoreUnavailable, GatewayBusy: retryable. SealBroken: the vault's key is another one.
+        """
+        await self._find_new_keys()
+        return self._keys
 
     async def verify_tap(self, link: SunLink) -> CardTap | None:
         """Return whose tap this is, or None if no batch's keys prove it.
@@ -42,43 +74,33 @@ class CardKeyRing:
         Raises:
             StoreUnavailable, GatewayBusy: retryable. SealBroken: the vault's key is another one.
         """
-        tried = self._batches
+        tried = self._keys
         tap = _find_tap(tried, link)
         if tap is None:
-            await self._find_new_batches()
-            if self._batches is not tried:
+            await self._find_new_keys()
+            if self._keys is not tried:
                 # Found just now, by this tap or by another one that asked at the same time.
-                tap = _find_tap(self._batches, link)
+                tap = _find_tap(self._keys, link)
         return tap
 
-    async def _find_new_batches(self) -> None:
+    async def _find_new_keys(self) -> None:
         stored = await self._store.list_card_key_batches()
-        if len(stored) > len(self._batches):
-            self._batches = tuple(map(self._open, stored))
+        if len(stored) > len(self._keys):
+            self._keys = tuple(map(self._open, stored))
 
-    def _open(self, batch: CardKeyBatch) -> _OpenBatch:
-        number = batch.batch_number
-        return _OpenBatch(
+    def _open(self, batch: CardKeyBatch) -> OpenCardKeys:
+        number, version = batch.batch_number, batch.key_version
+        return OpenCardKeys(
             batch_number=number,
-            meta_key=self._vault.open(batch.meta_key_sealed, meta_key_purpose(number)),
-            file_master=self._vault.open(batch.file_master_sealed, file_master_purpose(number)),
+            key_version=version,
+            meta_key=self._vault.open(batch.meta_key_sealed, meta_key_purpose(number, version)),
+            file_master=self._vault.open(batch.file_master_sealed, file_master_purpose(number, version)),
         )
 
 
-def _find_tap(batches: tuple[_OpenBatch, ...], link: SunLink) -> CardTap | None:
-    for batch in batches:
-        tap = _try_batch(batch, link)
+def _find_tap(tried: tuple[OpenCardKeys, ...], link: SunLink) -> CardTap | None:
+    for keys in tried:
+        tap = keys.verify(link)
         if tap is not None:
-            return CardTap(card_key_id(batch.file_master, tap.uid), tap.counter, batch.batch_number)
+            return CardTap(keys.key_id_of(tap.uid), tap.counter, keys.batch_number)
     return None
-
-
-def _try_batch(batch: _OpenBatch, link: SunLink) -> SunTap | None:
-    try:
-        return verify_sun_link(
-            link,
-            meta_key=batch.meta_key,
-            file_key_of=lambda uid: diversify_file_key(batch.file_master, uid),
-        )
-    except TokenError:
-        return None

@@ -149,7 +149,8 @@ class Verifier:
         if tap is None:
             return Refused("token_invalid")
         instrument = await self._instruments.find(tap.key_id)
-        # A card of one batch proves nothing about an instrument registered under another.
+        # A card of one batch proves nothing about an instrument registered under another; of which keys it is
+        # the key id says.
         if instrument is None or instrument.card_key_batch != tap.batch_number:
             return Refused("instrument_unknown")
         return Verified(instrument.instrument_id, CardCounter(tap.counter))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from gateway.cards.model import CardOrder, CardOrderState, CardSession
 from gateway.holders.model import (
     CardKeyBatch,
     IdentityLevel,
@@ -127,6 +128,7 @@ def read_instrument(row: Row) -> Instrument:
         limits=Limits(row["per_payment_minor"], row["per_day_minor"]),
         card_counter=row["card_counter"],
         card_key_batch=row["card_key_batch"],
+        card_key_version=row["card_key_version"],
         created_ms=row["created_ms"],
     )
 
@@ -176,7 +178,39 @@ def read_intent(row: Row) -> Intent:
 def read_card_key_batch(row: Row) -> CardKeyBatch:
     """Return the batch in a row of card_key_batches."""
     return CardKeyBatch(
-        row["batch_number"], row["meta_key_sealed"], row["file_master_sealed"], row["created_ms"]
+        batch_number=row["batch_number"],
+        key_version=row["key_version"],
+        meta_key_sealed=row["meta_key_sealed"],
+        file_master_sealed=row["file_master_sealed"],
+        created_ms=row["created_ms"],
+    )
+
+
+def read_card_order(row: Row) -> CardOrder:
+    """Return the order in a row of card_orders."""
+    return CardOrder(
+        order_id=row["order_id"],
+        wallet_id=row["wallet_id"],
+        batch_number=row["batch_number"],
+        label=row["label"],
+        state=CardOrderState(row["state"]),
+        card_key_id=row["card_key_id"],
+        instrument_id=row["instrument_id"],
+        created_ms=row["created_ms"],
+        expires_ms=row["expires_ms"],
+    )
+
+
+def read_card_session(row: Row) -> CardSession:
+    """Return the session in a row of card_sessions."""
+    return CardSession(
+        session_id=row["session_id"],
+        terminal_id=row["terminal_id"],
+        request_digest=row["request_digest"],
+        step=row["step"],
+        state_sealed=row["state_sealed"],
+        created_ms=row["created_ms"],
+        expires_ms=row["expires_ms"],
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.cards.model import CardOrder, CardSession
 from gateway.holders.model import (
     CardKeyBatch,
     Habit,
@@ -47,6 +48,8 @@ EVENTS_PER_CALL_MAX = 100
 PIN_TRIES_MAX = 3
 """Wrong PINs after which it is locked; the statements of booking know the number too."""
 HABIT_DAYS_MAX = 31
+CARD_SESSIONS_FORGOTTEN_MAX = 64
+"""How many conversations with cards that are over go when one begins."""
 NONCES_FORGOTTEN_MAX = 64
 """How many expired nonces go when one comes, so that their number stays bounded and no request pays much."""
 
@@ -185,10 +188,10 @@ class HolderStore(Protocol):
         """Suspend or reactivate; NotFound if there is none. Repeatable."""
 
     async def add_card_key_batch(self, batch: CardKeyBatch) -> None:
-        """Store the sealed keys of a batch; IdempotencyConflict if the number is taken."""
+        """Store sealed keys of a batch; IdempotencyConflict if it has this version already."""
 
     async def list_card_key_batches(self) -> list[CardKeyBatch]:
-        """Return all batches, newest first; at most 16 may exist."""
+        """Return all batches' keys, newest first; at most CARD_KEY_BATCHES_MAX may exist."""
 
     async def add_payment_code(
         self,
@@ -210,6 +213,66 @@ class HolderStore(Protocol):
 
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
         """Return whose an unexpired code is, used or not; None for every other code."""
+
+
+class CardStore(Protocol):
+    """Orders of cards, and conversations with them."""
+
+    async def add_card_order(self, order: CardOrder, code_hash: bytes) -> None:
+        """Store an open order under its code; NotFound without its wallet."""
+
+    async def find_card_order(self, code_hash: bytes) -> CardOrder | None:
+        """Return the order of a code, however far it is."""
+
+    async def find_card_orders_by_card(self, key_ids: Sequence[bytes]) -> list[CardOrder]:
+        """Return the orders begun with a card of one of these key ids, at most KEYS_PER_CALL_MAX of them."""
+
+    async def list_card_orders(self, after_id: str = "") -> list[CardOrder]:
+        """Return up to PAGE_ROWS_MAX orders in id order, after the given id."""
+
+    async def cancel_card_order(self, order_id: str) -> None:
+        """End an open order without a card; NotFound if there is none."""
+
+    async def claim_card_order(self, order_id: str, card_key_id: bytes, now_ms: int) -> bool:
+        """Begin an open order with this card; False if another card has it, or its time is over.
+
+        The same card may begin it again at any time.
+        """
+
+    async def finish_card_order(self, order_id: str, instrument: Instrument) -> Instrument:
+        """Store what an order's card became and end the order, in one transaction.
+
+        An order that is done already answers with what its card became then.
+
+        Raises:
+            CardRefused: `card_code_invalid`; it was cancelled, or begun with another card.
+            IdempotencyConflict: the card is an instrument already.
+        """
+
+    async def renew_card(
+        self, instrument_id: str, old_key_id: bytes, key_id: bytes, key_version: int, counter: int
+    ) -> bool:
+        """Note a card's keys and the counter it proved; False if it has others by now, or counted further.
+
+        Raises:
+            IdempotencyConflict: another instrument has the new key id.
+        """
+
+    async def find_instrument(self, instrument_id: str) -> Instrument | None:
+        """Return an instrument, whatever its status."""
+
+    async def add_card_session(self, session: CardSession) -> None:
+        """Store a conversation; of a terminal's, only the newest CARD_SESSIONS_PER_TERMINAL_MAX stay.
+
+        Raises:
+            IdempotencyConflict: the id is taken.
+        """
+
+    async def find_card_session(self, session_id: str, terminal_id: str, now_ms: int) -> CardSession | None:
+        """Return a terminal's conversation that is not over."""
+
+    async def advance_card_session(self, session: CardSession, state_sealed: bytes, now_ms: int) -> bool:
+        """Put a conversation one step further; False if somebody did so before, or it is over."""
 
 
 class PolicyStore(Protocol):
@@ -353,7 +416,9 @@ class OfflineStore(Protocol):
         """Return the last PAGE_ROWS_MAX records that left a loss, whoever bears it, newest first."""
 
 
-class Store(PaymentStore, MerchantStore, HolderStore, PolicyStore, IntentStore, OfflineStore, Protocol):
+class Store(
+    PaymentStore, MerchantStore, HolderStore, CardStore, PolicyStore, IntentStore, OfflineStore, Protocol
+):
     """The whole contract; tests/contract/ holds every implementation to one suite."""
 
     async def check_health(self) -> None:

@@ -265,7 +265,7 @@ async def test_tokens_without_a_nonce_do_not_meet(store: Store, shop: Shop) -> N
 @pytest.fixture
 async def card(store: Store, shop: Shop) -> Instrument:
     """An NTAG 424 card beside the phone."""
-    await store.add_card_key_batch(CardKeyBatch(7, b"sealed-meta", b"sealed-master", shop.now_ms))
+    await store.add_card_key_batch(CardKeyBatch(7, 1, b"sealed-meta", b"sealed-master", shop.now_ms))
     card = replace(
         shop.instrument,
         instrument_id="CARD1",
@@ -273,6 +273,7 @@ async def card(store: Store, shop: Shop) -> Instrument:
         key_id=b"card-key",
         public_key=None,
         card_key_batch=7,
+        card_key_version=1,
     )
     await store.add_instrument(card)
     return card
@@ -564,18 +565,18 @@ async def test_instrument_is_found_by_key_and_its_key_is_taken(store: Store, sho
 
 
 async def test_card_key_batches_are_listed_newest_first_and_bounded(store: Store, shop: Shop) -> None:
-    batches = [CardKeyBatch(number, b"meta", b"master", shop.now_ms) for number in range(1, 17)]
+    batches = [CardKeyBatch(number, 1, b"meta", b"master", shop.now_ms) for number in range(1, 17)]
     for batch in batches:
         await store.add_card_key_batch(batch)
     with pytest.raises(ConfigurationError):
-        await store.add_card_key_batch(CardKeyBatch(17, b"meta", b"master", shop.now_ms))
+        await store.add_card_key_batch(CardKeyBatch(17, 1, b"meta", b"master", shop.now_ms))
     assert await store.list_card_key_batches() == batches[::-1]
 
 
 async def test_card_key_batch_number_is_taken_once(store: Store, shop: Shop) -> None:
-    await store.add_card_key_batch(CardKeyBatch(1, b"meta", b"master", shop.now_ms))
+    await store.add_card_key_batch(CardKeyBatch(1, 1, b"meta", b"master", shop.now_ms))
     with pytest.raises(IdempotencyConflict):
-        await store.add_card_key_batch(CardKeyBatch(1, b"other", b"other", shop.now_ms))
+        await store.add_card_key_batch(CardKeyBatch(1, 1, b"other", b"other", shop.now_ms))
 
 
 async def test_fresh_code_withdraws_the_instruments_earlier_unused_one(store: Store, shop: Shop) -> None:

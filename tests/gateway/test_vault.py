@@ -50,8 +50,8 @@ def test_refuses_any_other_bytes(sealed: bytes) -> None:
 
 
 def test_refuses_another_purpose() -> None:
-    sealed = VAULT.seal(SECRET, meta_key_purpose(1))
-    for purpose in (file_master_purpose(1), meta_key_purpose(2), ""):
+    sealed = VAULT.seal(SECRET, meta_key_purpose(1, 1))
+    for purpose in (file_master_purpose(1, 1), meta_key_purpose(2, 1), ""):
         with pytest.raises(SealBroken):
             VAULT.open(sealed, purpose)
 

@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.ledger.book import LedgerBook
 from gateway.storage.store import (
+    CardStore,
     HolderStore,
     IntentStore,
     MerchantStore,
@@ -31,6 +32,7 @@ CONTRACTS: Final = (
     PaymentStore,
     MerchantStore,
     HolderStore,
+    CardStore,
     PolicyStore,
     IntentStore,
     OfflineStore,

@@ -44,6 +44,7 @@ TABLES: Final = (
     "limit_tiers",
     "card_key_batches",
     "instruments",
+    "card_orders",
     "payment_codes",
     "request_nonces",
     "token_uses",
@@ -59,8 +60,8 @@ TABLES: Final = (
     "intents",
 )
 """Parents before children. Left out is what a migration fills by itself, the chain's head, the status index
-given last (any that is free will do), and what terminals were still to be told, who ask again when they find
-another gateway."""
+given last (any that is free will do), what terminals were still to be told, who ask again when they find
+another gateway, and conversations with cards, which are begun again."""
 
 _PLACE_HEAD: Final = """
 UPDATE chain_head SET sequence = last.sequence, hash = last.hash

@@ -169,12 +169,14 @@ CREATE TABLE entry_modes (
 INSERT INTO entry_modes VALUES
     ('nfc_app', 0), ('qr_merchant', 1), ('qr_consumer', 2), ('nfc_sdm', 3), ('code_numeric', 4);
 
--- Keys shared by a batch of NTAG 424 cards, sealed by gateway/vault.py.
+-- Keys shared by a batch of NTAG 424 cards, sealed by gateway/vault.py; a batch may be given newer ones.
 CREATE TABLE card_key_batches (
-    batch_number bigint PRIMARY KEY,
+    batch_number bigint NOT NULL,
+    key_version bigint NOT NULL CHECK (key_version BETWEEN 1 AND 255),
     meta_key_sealed bytea NOT NULL,
     file_master_sealed bytea NOT NULL,
-    created_ms bigint NOT NULL
+    created_ms bigint NOT NULL,
+    PRIMARY KEY (batch_number, key_version)
 );
 
 CREATE TABLE instruments (
@@ -191,14 +193,49 @@ CREATE TABLE instruments (
     -- More than this needs the holder's confirmation; NULL: only the wallet's tier says so.
     confirm_above_minor bigint CHECK (confirm_above_minor >= 0),
     card_counter bigint NOT NULL CHECK (card_counter >= 0),
-    card_key_batch bigint REFERENCES card_key_batches (batch_number),
+    card_key_batch bigint,
+    card_key_version bigint,
     created_ms bigint NOT NULL,
+    FOREIGN KEY (card_key_batch, card_key_version) REFERENCES card_key_batches (batch_number, key_version),
     CHECK ((kind = 'ntag424_card') = (public_key IS NULL)),
-    CHECK ((kind = 'ntag424_card') = (card_key_batch IS NOT NULL))
+    CHECK ((kind = 'ntag424_card') = (card_key_batch IS NOT NULL)),
+    CHECK ((card_key_batch IS NULL) = (card_key_version IS NULL))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE INDEX instruments_of_wallet ON instruments (wallet_id);
 CREATE INDEX instruments_suspended ON instruments (instrument_id) WHERE status = 'suspended';
+
+-- Cards to be made for wallets. card_key_id is the card an order was begun with, as in instruments.
+CREATE TABLE card_orders (
+    order_id text COLLATE "C" PRIMARY KEY,
+    code_hash bytea NOT NULL UNIQUE,
+    wallet_id text COLLATE "C" NOT NULL REFERENCES wallets (wallet_id),
+    batch_number bigint NOT NULL,
+    label text,
+    state text COLLATE "C" NOT NULL CHECK (state IN ('open', 'done', 'cancelled')),
+    card_key_id bytea CHECK (length(card_key_id) = 8),
+    instrument_id text COLLATE "C" REFERENCES instruments (instrument_id),
+    created_ms bigint NOT NULL,
+    expires_ms bigint NOT NULL,
+    CHECK ((state = 'done') = (instrument_id IS NOT NULL)),
+    CHECK (state <> 'done' OR card_key_id IS NOT NULL)
+);
+
+CREATE INDEX card_orders_by_card ON card_orders (card_key_id) WHERE card_key_id IS NOT NULL;
+
+-- Conversations with cards that terminals carry, sealed by gateway/vault.py; each is over within minutes.
+CREATE TABLE card_sessions (
+    session_id text COLLATE "C" PRIMARY KEY,
+    terminal_id text COLLATE "C" NOT NULL REFERENCES terminals (terminal_id),
+    request_digest bytea NOT NULL CHECK (length(request_digest) = 32),
+    step bigint NOT NULL CHECK (step >= 0),
+    state_sealed bytea NOT NULL,
+    created_ms bigint NOT NULL,
+    expires_ms bigint NOT NULL
+);
+
+CREATE INDEX card_sessions_of_terminal ON card_sessions (terminal_id, created_ms);
+CREATE INDEX card_sessions_over ON card_sessions (expires_ms);
 
 -- Numeric codes, hashed; used_by is the payment id of the attempt that took it.
 CREATE TABLE payment_codes (

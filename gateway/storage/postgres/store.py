@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.cards.model import CardOrder, CardSession
 from gateway.errors import NotFound
 from gateway.holders.funding import check_funded, funding_of
 from gateway.holders.model import (
@@ -24,7 +25,7 @@ from gateway.payments.life import PaymentChange
 from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 from gateway.storage.policies import PolicyQueries, Values
-from gateway.storage.postgres import booking, directory, life, offline
+from gateway.storage.postgres import booking, cards, directory, life, offline
 from gateway.storage.postgres.batches import QUEUE_MAX, Batches
 from gateway.storage.postgres.database import (
     PATIENCE,
@@ -218,6 +219,59 @@ class PostgresStore(PolicyQueries):
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
         async with self._database.connection() as connection:
             return await directory.find_payment_code(connection, code_hash, now_ms)
+
+    # Cards
+
+    async def add_card_order(self, order: CardOrder, code_hash: bytes) -> None:
+        async with self._database.transaction() as connection:
+            await cards.add_card_order(connection, order, code_hash)
+
+    async def find_card_order(self, code_hash: bytes) -> CardOrder | None:
+        async with self._database.connection() as connection:
+            return await cards.find_card_order(connection, code_hash)
+
+    async def find_card_orders_by_card(self, key_ids: Sequence[bytes]) -> list[CardOrder]:
+        assert len(key_ids) <= KEYS_PER_CALL_MAX, "a call has a bound"
+        async with self._database.connection() as connection:
+            return await cards.find_card_orders_by_card(connection, key_ids)
+
+    async def list_card_orders(self, after_id: str = "") -> list[CardOrder]:
+        async with self._database.connection() as connection:
+            return await cards.list_card_orders(connection, after_id)
+
+    async def cancel_card_order(self, order_id: str) -> None:
+        async with self._database.transaction() as connection:
+            await cards.cancel_card_order(connection, order_id)
+
+    async def claim_card_order(self, order_id: str, card_key_id: bytes, now_ms: int) -> bool:
+        async with self._database.transaction() as connection:
+            return await cards.claim_card_order(connection, order_id, card_key_id, now_ms)
+
+    async def finish_card_order(self, order_id: str, instrument: Instrument) -> Instrument:
+        async with self._database.transaction() as connection:
+            return await cards.finish_card_order(connection, order_id, instrument)
+
+    async def renew_card(
+        self, instrument_id: str, old_key_id: bytes, key_id: bytes, key_version: int, counter: int
+    ) -> bool:
+        async with self._database.transaction() as connection:
+            return await cards.renew_card(connection, instrument_id, old_key_id, key_id, key_version, counter)
+
+    async def find_instrument(self, instrument_id: str) -> Instrument | None:
+        async with self._database.connection() as connection:
+            return await cards.find_instrument(connection, instrument_id)
+
+    async def add_card_session(self, session: CardSession) -> None:
+        async with self._database.transaction() as connection:
+            await cards.add_card_session(connection, session)
+
+    async def find_card_session(self, session_id: str, terminal_id: str, now_ms: int) -> CardSession | None:
+        async with self._database.connection() as connection:
+            return await cards.find_card_session(connection, session_id, terminal_id, now_ms)
+
+    async def advance_card_session(self, session: CardSession, state_sealed: bytes, now_ms: int) -> bool:
+        async with self._database.transaction() as connection:
+            return await cards.advance_card_session(connection, session, state_sealed, now_ms)
 
     # Payments without a connection
 

@@ -211,6 +211,7 @@ def add_instrument(connection: sqlite3.Connection, instrument: Instrument) -> No
         "per_day_minor": instrument.limits.per_day_minor,
         "card_counter": instrument.card_counter,
         "card_key_batch": instrument.card_key_batch,
+        "card_key_version": instrument.card_key_version,
         "created_ms": instrument.created_ms,
     }
     insert(connection, SQL["add_instrument"], values)
@@ -244,6 +245,7 @@ def add_card_key_batch(connection: sqlite3.Connection, batch: CardKeyBatch) -> N
     """Store the sealed keys of a batch; ConfigurationError if there are CARD_KEY_BATCHES_MAX already."""
     values = {
         "batch_number": batch.batch_number,
+        "key_version": batch.key_version,
         "meta_key_sealed": batch.meta_key_sealed,
         "file_master_sealed": batch.file_master_sealed,
         "created_ms": batch.created_ms,

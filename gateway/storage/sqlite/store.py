@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.cards.model import CardOrder, CardSession
 from gateway.holders.model import (
     CardKeyBatch,
     Instrument,
@@ -25,7 +26,7 @@ from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 from gateway.storage.policies import PolicyQueries, Values
 from gateway.storage.records import Row
-from gateway.storage.sqlite import directory, ledger, life, offline, payments, policy
+from gateway.storage.sqlite import cards, directory, ledger, life, offline, payments, policy
 from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.readers import Readers
@@ -191,6 +192,51 @@ class SqliteStore(PolicyQueries):
 
     async def find_payment_code(self, code_hash: bytes, now_ms: int) -> Instrument | None:
         return await self._readers.read(lambda c: directory.find_payment_code(c, code_hash, now_ms))
+
+    # Cards
+
+    async def add_card_order(self, order: CardOrder, code_hash: bytes) -> None:
+        await self._writer.submit(lambda c: cards.add_card_order(c, order, code_hash))
+
+    async def find_card_order(self, code_hash: bytes) -> CardOrder | None:
+        return await self._readers.read(lambda c: cards.find_card_order(c, code_hash))
+
+    async def find_card_orders_by_card(self, key_ids: Sequence[bytes]) -> list[CardOrder]:
+        assert len(key_ids) <= KEYS_PER_CALL_MAX, "a call has a bound"
+        return await self._readers.read(lambda c: cards.find_card_orders_by_card(c, key_ids))
+
+    async def list_card_orders(self, after_id: str = "") -> list[CardOrder]:
+        return await self._readers.read(lambda c: cards.list_card_orders(c, after_id))
+
+    async def cancel_card_order(self, order_id: str) -> None:
+        await self._writer.submit(lambda c: cards.cancel_card_order(c, order_id))
+
+    async def claim_card_order(self, order_id: str, card_key_id: bytes, now_ms: int) -> bool:
+        return await self._writer.submit(lambda c: cards.claim_card_order(c, order_id, card_key_id, now_ms))
+
+    async def finish_card_order(self, order_id: str, instrument: Instrument) -> Instrument:
+        return await self._writer.submit(lambda c: cards.finish_card_order(c, order_id, instrument))
+
+    async def renew_card(
+        self, instrument_id: str, old_key_id: bytes, key_id: bytes, key_version: int, counter: int
+    ) -> bool:
+        return await self._writer.submit(
+            lambda c: cards.renew_card(c, instrument_id, old_key_id, key_id, key_version, counter)
+        )
+
+    async def find_instrument(self, instrument_id: str) -> Instrument | None:
+        return await self._readers.read(lambda c: cards.find_instrument(c, instrument_id))
+
+    async def add_card_session(self, session: CardSession) -> None:
+        await self._writer.submit(lambda c: cards.add_card_session(c, session))
+
+    async def find_card_session(self, session_id: str, terminal_id: str, now_ms: int) -> CardSession | None:
+        return await self._readers.read(lambda c: cards.find_card_session(c, session_id, terminal_id, now_ms))
+
+    async def advance_card_session(self, session: CardSession, state_sealed: bytes, now_ms: int) -> bool:
+        return await self._writer.submit(
+            lambda c: cards.advance_card_session(c, session, state_sealed, now_ms)
+        )
 
     # Payments without a connection
 

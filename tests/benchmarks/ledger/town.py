@@ -133,6 +133,7 @@ class Town:
                 limits=LIMITS,
                 card_counter=0,
                 card_key_batch=None,
+                card_key_version=None,
                 created_ms=OPENED_MS,
             )
 

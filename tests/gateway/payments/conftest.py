@@ -118,8 +118,9 @@ class CheckoutCounter:
         meta_key, file_master = bytes((number,)) * 16, bytes((number + 100,)) * 16
         batch = CardKeyBatch(
             batch_number=number,
-            meta_key_sealed=self.vault.seal(meta_key, meta_key_purpose(number)),
-            file_master_sealed=self.vault.seal(file_master, file_master_purpose(number)),
+            key_version=1,
+            meta_key_sealed=self.vault.seal(meta_key, meta_key_purpose(number, 1)),
+            file_master_sealed=self.vault.seal(file_master, file_master_purpose(number, 1)),
             created_ms=self.shop.now_ms,
         )
         await self.store.add_card_key_batch(batch)
@@ -134,6 +135,7 @@ class CheckoutCounter:
             key_id=card_key_id(file_master, uid),
             public_key=None,
             card_key_batch=batch,
+            card_key_version=1,
         )
         await self.store.add_instrument(card)
         return card

@@ -162,6 +162,7 @@ class World:
             limits=Limits(*limits),
             card_counter=0,
             card_key_batch=CARD_KEY_BATCH if is_card else None,
+            card_key_version=1 if is_card else None,
             created_ms=self.created_ms,
         )
         await store.add_instrument(record)
@@ -353,7 +354,7 @@ class World:
 
 async def add_card_keys(store: Any, now_ms: int) -> None:
     """Store the one batch of card keys that all cards of all worlds name."""
-    await store.add_card_key_batch(CardKeyBatch(CARD_KEY_BATCH, b"sealed", b"sealed", now_ms))
+    await store.add_card_key_batch(CardKeyBatch(CARD_KEY_BATCH, 1, b"sealed", b"sealed", now_ms))
 
 
 async def counters_of(store: Any, account_id: bytes) -> tuple[int, int, int, int]:

@@ -23,6 +23,7 @@ TOPICS = {
     "offline": "offline.py",
     "policy": "policy.py",
     "directory": "directory.py",
+    "cards": "cards.py",
     "audit": "audit_source.py",
 }
 

@@ -80,10 +80,11 @@ WHERE account_id = (SELECT account_id FROM wallets WHERE wallet_id = :wallet_id)
 -- name: add_instrument
 INSERT INTO instruments (
     instrument_id, wallet_id, kind, label, status, key_id, public_key, weakest_entry_mode,
-    per_payment_minor, per_day_minor, card_counter, card_key_batch, created_ms
+    per_payment_minor, per_day_minor, card_counter, card_key_batch, card_key_version, created_ms
 ) VALUES (
     :instrument_id, :wallet_id, :kind, :label, :status, :key_id, :public_key, :weakest_entry_mode,
-    :per_payment_minor, :per_day_minor, :card_counter, :card_key_batch, :created_ms
+    :per_payment_minor, :per_day_minor, :card_counter, :card_key_batch, :card_key_version,
+    :created_ms
 )
 
 -- name: find_instrument_by_key
@@ -105,12 +106,12 @@ UPDATE instruments SET status = :status WHERE instrument_id = :instrument_id
 LOCK TABLE card_key_batches IN SHARE ROW EXCLUSIVE MODE
 
 -- name: add_card_key_batch
-INSERT INTO card_key_batches (batch_number, meta_key_sealed, file_master_sealed, created_ms)
-SELECT :batch_number::bigint, :meta_key_sealed::bytea, :file_master_sealed::bytea, :created_ms::bigint
+INSERT INTO card_key_batches (batch_number, key_version, meta_key_sealed, file_master_sealed, created_ms)
+SELECT :batch_number::bigint, :key_version::bigint, :meta_key_sealed::bytea, :file_master_sealed::bytea, :created_ms::bigint
 WHERE (SELECT count(*) FROM card_key_batches) < :batches_max
 
 -- name: list_card_key_batches
-SELECT * FROM card_key_batches ORDER BY batch_number DESC
+SELECT * FROM card_key_batches ORDER BY batch_number DESC, key_version DESC
 
 -- name: use_nonce
 INSERT INTO request_nonces (key_id, nonce, expires_ms) VALUES (:key_id, :nonce, :expires_ms)

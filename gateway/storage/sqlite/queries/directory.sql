@@ -74,10 +74,11 @@ WHERE account_id = (SELECT account_id FROM wallets WHERE wallet_id = :wallet_id)
 -- name: add_instrument
 INSERT INTO instruments (
     instrument_id, wallet_id, kind, label, status, key_id, public_key, weakest_entry_mode,
-    per_payment_minor, per_day_minor, card_counter, card_key_batch, created_ms
+    per_payment_minor, per_day_minor, card_counter, card_key_batch, card_key_version, created_ms
 ) VALUES (
     :instrument_id, :wallet_id, :kind, :label, :status, :key_id, :public_key, :weakest_entry_mode,
-    :per_payment_minor, :per_day_minor, :card_counter, :card_key_batch, :created_ms
+    :per_payment_minor, :per_day_minor, :card_counter, :card_key_batch, :card_key_version,
+    :created_ms
 )
 
 -- name: find_instrument_by_key
@@ -94,12 +95,12 @@ SELECT * FROM instruments WHERE instrument_id > :after_id ORDER BY instrument_id
 UPDATE instruments SET status = :status WHERE instrument_id = :instrument_id
 
 -- name: add_card_key_batch
-INSERT INTO card_key_batches (batch_number, meta_key_sealed, file_master_sealed, created_ms)
-SELECT :batch_number, :meta_key_sealed, :file_master_sealed, :created_ms
+INSERT INTO card_key_batches (batch_number, key_version, meta_key_sealed, file_master_sealed, created_ms)
+SELECT :batch_number, :key_version, :meta_key_sealed, :file_master_sealed, :created_ms
 WHERE (SELECT count(*) FROM card_key_batches) < :batches_max
 
 -- name: list_card_key_batches
-SELECT * FROM card_key_batches ORDER BY batch_number DESC
+SELECT * FROM card_key_batches ORDER BY batch_number DESC, key_version DESC
 
 -- name: use_nonce
 INSERT INTO request_nonces (key_id, nonce, expires_ms) VALUES (:key_id, :nonce, :expires_ms)

@@ -267,7 +267,7 @@ async def test_weakest_entry_mode_that_was_raised_meanwhile_declines(
 async def test_card_counter_that_rose_meanwhile_declines(
     store: PostgresStore, shop: Shop, hand: Hand
 ) -> None:
-    await store.add_card_key_batch(CardKeyBatch(7, b"sealed-meta", b"sealed-master", shop.now_ms))
+    await store.add_card_key_batch(CardKeyBatch(7, 1, b"sealed-meta", b"sealed-master", shop.now_ms))
     card = replace(
         shop.instrument,
         instrument_id="CARD1",
@@ -275,6 +275,7 @@ async def test_card_counter_that_rose_meanwhile_declines(
         key_id=b"card-key",
         public_key=None,
         card_key_batch=7,
+        card_key_version=1,
     )
     await store.add_instrument(card)
     booking = shop.booking(1, verdict=Verified("CARD1", CardCounter(5)), entry_mode=EntryMode.NFC_SDM)

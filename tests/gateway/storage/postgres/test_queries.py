@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import Shop
 
 FOLDER = Path(str(resources.files("gateway.storage.postgres")))
-TOPICS = ("audit", "directory", "ledger", "life", "offline", "payments", "policy")
+TOPICS = ("audit", "cards", "directory", "ledger", "life", "offline", "payments", "policy")
 ROWS = 20_000
 # As the tables stand after a while: nothing in them is of the test's shop.
 FILL = f"""
@@ -33,7 +33,7 @@ INSERT INTO wallets (wallet_id, holder_name, account_id, identity_level, pin_has
 SELECT 'FILL' || n, '', decode(md5(n::text), 'hex'), 'basic', NULL, 0, 0
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO instruments SELECT 'FILL' || n, 'FILL' || n, 'phone_key', '', 'active', int8send(n),
-    decode(repeat('00', 33), 'hex'), 'code_numeric', 1, 1, NULL, 0, NULL, 0
+    decode(repeat('00', 33), 'hex'), 'code_numeric', 1, 1, NULL, 0, NULL, NULL, 0
     FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO merchants SELECT 'FILL' || n, '', 0, 0, decode(md5(n::text), 'hex'), 'active', 0, 0
     FROM generate_series(1, {ROWS}) AS n;
