@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from gateway.cards.sessions import CardSessionService
 from gateway.config import GatewayConfig
 from gateway.entropy import Entropy
 from gateway.errors import ConfigurationError
@@ -179,6 +180,9 @@ def make_desk(
         ),
         events=TerminalEventService(office.store),
         offline=OfflineService(office.store, office.vault, config.offline, entropy),
+        cards=CardSessionService(
+            office.store, office.vault, office.cards, entropy, link_base=config.cards.link_base
+        ),
         bell=bell,
         merchants=office.merchants,
         holders=office.holders,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.console.cards import card_commands
 from gateway.console.holders import card_key_commands, instrument_commands, wallet_commands
 from gateway.console.ledger import audit, backup, move, restore
 from gateway.console.merchants import location_commands, merchant_commands, terminal_commands
@@ -36,6 +37,7 @@ app.add_typer(terminal_commands, name="terminal")
 app.add_typer(wallet_commands, name="wallet")
 app.add_typer(instrument_commands, name="instrument")
 app.add_typer(card_key_commands, name="card-keys")
+app.add_typer(card_commands, name="card")
 app.add_typer(staff_commands, name="staff")
 app.add_typer(tier_commands, name="tier")
 app.add_typer(limit_commands, name="limit")

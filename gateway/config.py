@@ -13,6 +13,8 @@ import msgspec
 
 from gateway.errors import ConfigurationError
 from gateway.storage.place import URL_VARIABLE, is_database_url
+from wire.cards.ntag424.card_profile import make_link_file
+from wire.errors import WireError
 from wire.http_signatures import CREATED_WINDOW_MS
 from wire.messages.base import BODY_BYTES_MAX
 
@@ -145,6 +147,13 @@ class OfflineSettings(Section, frozen=True):
     """Raised by one to change the issuer's key; credentials of the one before it are still believed."""
 
 
+class CardSettings(Section, frozen=True):
+    """Cards that are made here (docs/operations.md)."""
+
+    link_base: Annotated[str, msgspec.Meta(min_length=10, max_length=64)] = "https://pay.example.com/t"
+    """What the link on a card begins with, for whoever holds it to a phone of their own."""
+
+
 class LoggingSettings(Section, frozen=True):
     """Where log lines go is standard error; this is how they look."""
 
@@ -164,6 +173,7 @@ class GatewayConfig(Section, frozen=True):
     codes: CodeSettings = CodeSettings()
     risk: RiskSettings = RiskSettings()
     offline: OfflineSettings = OfflineSettings()
+    cards: CardSettings = CardSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @property
@@ -221,6 +231,12 @@ def parse_config(raw: bytes, *, source: str) -> GatewayConfig:
         config = msgspec.convert(tables, GatewayConfig)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{source}: {error}") from None
+    try:
+        make_link_file(config.cards.link_base)
+    except WireError:
+        raise ConfigurationError(
+            f"{source}: cards.link_base must be https://HOST/PATH, short and without a query"
+        ) from None
     if config.listen.public_url is not None:
         _check_public_url(config.listen.public_url, source)
     return config

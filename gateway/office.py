@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
+from gateway.cards.orders import CardOrderService
 from gateway.config import GatewayConfig
 from gateway.entropy import Entropy
 from gateway.errors import ConfigurationError
@@ -28,6 +29,7 @@ class Office:
     holders: HolderService
     pins: PinHasher
     staff: StaffService
+    cards: CardOrderService
 
 
 def prepare_storage(
@@ -90,4 +92,5 @@ async def make_office(
         holders=holders,
         pins=pins,
         staff=StaffService(store, pins, entropy),
+        cards=CardOrderService(store, vault, entropy),
     )

@@ -285,11 +285,25 @@ def _weakest_entry_mode_of(new: NewInstrument) -> EntryMode:
     return chosen
 
 
-def _limits_of(new: NewInstrument, currency: str) -> Limits:
+def default_limits_of(kind: InstrumentKind, currency: str) -> Limits:
+    """Return the limits of an instrument about which the operator said nothing."""
     scale = 10 ** find_currency(currency).exponent
-    per_payment_default, per_day_default = (units * scale for units in _DEFAULT_MAJOR_UNITS[new.kind])
-    per_payment = per_payment_default if new.per_payment_minor is None else new.per_payment_minor
-    per_day = max(per_day_default, per_payment) if new.per_day_minor is None else new.per_day_minor
+    per_payment_minor, per_day_minor = (units * scale for units in _DEFAULT_MAJOR_UNITS[kind])
+    return Limits(per_payment_minor=per_payment_minor, per_day_minor=per_day_minor)
+
+
+def label_of_card(key_id: bytes) -> str:
+    """Return what a receipt shows of a card without a label of its own.
+
+    Digits of the key id, not of the UID: enough to tell two cards apart, nothing to copy.
+    """
+    return f"Card ·· {int.from_bytes(key_id[-2:], 'big') % 10_000:04d}"
+
+
+def _limits_of(new: NewInstrument, currency: str) -> Limits:
+    default = default_limits_of(new.kind, currency)
+    per_payment = default.per_payment_minor if new.per_payment_minor is None else new.per_payment_minor
+    per_day = max(default.per_day_minor, per_payment) if new.per_day_minor is None else new.per_day_minor
     if not 0 < per_payment <= per_day <= AMOUNT_MINOR_MAX:
         raise MoneyError("a limit is above nothing, and the one per day not below the one per payment")
     return Limits(per_payment_minor=per_payment, per_day_minor=per_day)
@@ -298,6 +312,5 @@ def _limits_of(new: NewInstrument, currency: str) -> Limits:
 def _label_of(new: NewInstrument, key_id: bytes) -> str:
     if new.label is not None:
         return check_name(new.label, "a label", chars_max=LABEL_CHARS_MAX)
-    noun = "Phone" if new.kind is InstrumentKind.PHONE_KEY else "Card"
-    # Digits of the key id, not of the UID: enough to tell two cards apart, nothing to copy.
-    return f"{noun} ·· {int.from_bytes(key_id[-2:], 'big') % 10_000:04d}"
+    card = label_of_card(key_id)
+    return card.replace("Card", "Phone", 1) if new.kind is InstrumentKind.PHONE_KEY else card

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.cards.sessions import CardSessionService
 from gateway.entropy import Entropy
 from gateway.holders.service import HolderService
 from gateway.http.admission import Admission
@@ -33,6 +34,7 @@ class Desk:
     intents: IntentService
     events: TerminalEventService
     offline: OfflineService
+    cards: CardSessionService
     bell: TerminalBell
     merchants: MerchantService
     holders: HolderService

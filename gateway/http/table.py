@@ -9,6 +9,7 @@ from gateway.http.answers import Answer
 from gateway.http.calls import SignedCall
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
+from gateway.http.resources.cards import CardResource
 from gateway.http.resources.confirmations import ConfirmationResource
 from gateway.http.resources.events import EventResource
 from gateway.http.resources.health import HealthResource
@@ -18,6 +19,7 @@ from gateway.http.resources.offline import OfflineResource
 from gateway.http.resources.payments import PaymentResource
 from gateway.http.resources.terminals import TerminalResource
 from gateway.http.resources.wallet import WalletResource
+from wire.messages.cards import CARD_SESSIONS_TARGET
 from wire.messages.offline import BATCHES_TARGET, CREDENTIALS_TARGET, ISSUER_TARGET, STATUS_LIST_TARGET
 
 Handler = Callable[[SignedCall, Mapping[str, str], Exchange], Awaitable[Answer]]
@@ -45,7 +47,7 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
     lives, events = LifeResource(desk), EventResource(desk)
     wallet, confirmations = WalletResource(desk), ConfirmationResource(desk)
     intents, offline = IntentResource(desk), OfflineResource(desk)
-    health = HealthResource(desk)
+    cards, health = CardResource(desk), HealthResource(desk)
     return (
         Route("POST", "/v1/payments", payments.decide, has_body=True, is_admitted=True),
         Route("GET", "/v1/payments", payments.find_by_attempt),
@@ -70,6 +72,8 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
         Route("POST", "/v1/intents/{intent_id}/payments", intents.pay, has_body=True),
         Route("GET", "/v1/counters/{terminal_id}", intents.view_counter),
         Route("POST", "/v1/counters/{terminal_id}/payments", intents.pay_counter, has_body=True),
+        Route("POST", CARD_SESSIONS_TARGET, cards.begin, has_body=True),
+        Route("POST", f"{CARD_SESSIONS_TARGET}/{{session_id}}/answers", cards.take_answer, has_body=True),
         Route("GET", "/health/live", health.live, answers_head=True),
         Route("GET", "/health/ready", health.ready, answers_head=True),
     )

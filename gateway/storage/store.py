@@ -224,6 +224,9 @@ class CardStore(Protocol):
     async def find_card_order(self, code_hash: bytes) -> CardOrder | None:
         """Return the order of a code, however far it is."""
 
+    async def find_card_order_by_id(self, order_id: str) -> CardOrder | None:
+        """Return an order, however far it is."""
+
     async def find_card_orders_by_card(self, key_ids: Sequence[bytes]) -> list[CardOrder]:
         """Return the orders begun with a card of one of these key ids, at most KEYS_PER_CALL_MAX of them."""
 

@@ -37,6 +37,12 @@ async def find_card_order(connection: Connection, code_hash: bytes) -> CardOrder
     return None if row is None else read_card_order(row)
 
 
+async def find_card_order_by_id(connection: Connection, order_id: str) -> CardOrder | None:
+    """Return an order, however far it is."""
+    row = await fetch_row(connection, SQL["find_card_order_by_id"], {"order_id": order_id})
+    return None if row is None else read_card_order(row)
+
+
 async def find_card_orders_by_card(connection: Connection, key_ids: Sequence[bytes]) -> list[CardOrder]:
     """Return the orders that were begun with a card of one of these key ids."""
     rows = await fetch(connection, SQL["find_card_orders_by_card"], {"card_key_ids": list(key_ids)})
@@ -63,7 +69,7 @@ async def claim_card_order(connection: Connection, order_id: str, card_key_id: b
 
 async def finish_card_order(connection: Connection, order_id: str, instrument: Instrument) -> Instrument:
     """Store the instrument that an order's card became, and end the order."""
-    order = await fetch_row(connection, SQL["find_card_order_by_id"], {"order_id": order_id})
+    order = await fetch_row(connection, SQL["lock_card_order"], {"order_id": order_id})
     if order is not None and order["instrument_id"] is not None:
         return await _find_instrument(connection, order["instrument_id"])
     await directory.add_instrument(connection, instrument)
@@ -120,7 +126,8 @@ async def add_card_session(connection: Connection, session: CardSession) -> None
     await insert(connection, SQL["add_card_session"], values)
     ended = {
         "terminal_id": session.terminal_id,
-        "sessions_max": CARD_SESSIONS_PER_TERMINAL_MAX,
+        "session_id": session.session_id,
+        "sessions_max": CARD_SESSIONS_PER_TERMINAL_MAX - 1,
         "rows_max": CARD_SESSIONS_FORGOTTEN_MAX,
     }
     await execute(connection, SQL["end_oldest_card_sessions"], ended)

@@ -230,6 +230,10 @@ class PostgresStore(PolicyQueries):
         async with self._database.connection() as connection:
             return await cards.find_card_order(connection, code_hash)
 
+    async def find_card_order_by_id(self, order_id: str) -> CardOrder | None:
+        async with self._database.connection() as connection:
+            return await cards.find_card_order_by_id(connection, order_id)
+
     async def find_card_orders_by_card(self, key_ids: Sequence[bytes]) -> list[CardOrder]:
         assert len(key_ids) <= KEYS_PER_CALL_MAX, "a call has a bound"
         async with self._database.connection() as connection:

@@ -37,6 +37,12 @@ def find_card_order(connection: sqlite3.Connection, code_hash: bytes) -> CardOrd
     return None if row is None else read_card_order(row)
 
 
+def find_card_order_by_id(connection: sqlite3.Connection, order_id: str) -> CardOrder | None:
+    """Return an order, however far it is."""
+    row = connection.execute(SQL["find_card_order_by_id"], {"order_id": order_id}).fetchone()
+    return None if row is None else read_card_order(row)
+
+
 def find_card_orders_by_card(connection: sqlite3.Connection, key_ids: Sequence[bytes]) -> list[CardOrder]:
     """Return the orders that were begun with a card of one of these key ids."""
     rows = list_named_rows(connection, SQL["find_card_orders_by_card"], [(key_id,) for key_id in key_ids])
@@ -118,7 +124,8 @@ def add_card_session(connection: sqlite3.Connection, session: CardSession) -> No
     insert(connection, SQL["add_card_session"], values)
     ended = {
         "terminal_id": session.terminal_id,
-        "sessions_max": CARD_SESSIONS_PER_TERMINAL_MAX,
+        "session_id": session.session_id,
+        "sessions_max": CARD_SESSIONS_PER_TERMINAL_MAX - 1,
         "rows_max": CARD_SESSIONS_FORGOTTEN_MAX,
     }
     connection.execute(SQL["end_oldest_card_sessions"], ended)

@@ -201,6 +201,9 @@ class SqliteStore(PolicyQueries):
     async def find_card_order(self, code_hash: bytes) -> CardOrder | None:
         return await self._readers.read(lambda c: cards.find_card_order(c, code_hash))
 
+    async def find_card_order_by_id(self, order_id: str) -> CardOrder | None:
+        return await self._readers.read(lambda c: cards.find_card_order_by_id(c, order_id))
+
     async def find_card_orders_by_card(self, key_ids: Sequence[bytes]) -> list[CardOrder]:
         assert len(key_ids) <= KEYS_PER_CALL_MAX, "a call has a bound"
         return await self._readers.read(lambda c: cards.find_card_orders_by_card(c, key_ids))

@@ -116,6 +116,28 @@ def test_instruments_of_each_kind_are_registered(run: Run, tmp_path: Path) -> No
     assert run("instrument", "activate", card["instrument_id"])["status"] == "active"
 
 
+def test_cards_are_ordered_listed_and_cancelled(run: Run, fail: Run, tmp_path: Path) -> None:
+    wallet = run("wallet", "add", "--holder", "Ana")["wallet_id"]
+    status, err = fail("card", "order", "--wallet", wallet)
+    assert (status, "card-keys add" in err) == (1, True)
+    for version in (1, 2):
+        for name in ("meta", "master"):
+            (tmp_path / name).write_text(f"{version}{'0' if name == 'meta' else '1'}" * 16)
+        added = run(
+            *("card-keys", "add", "--batch", "1", "--key-version", str(version)),
+            *("--meta-key-file", str(tmp_path / "meta")),
+            *("--file-master-file", str(tmp_path / "master")),
+        )
+        assert added == {"batch_number": 1, "key_version": version}
+    ordered = run("card", "order", "--wallet", wallet, "--label", "Ana's card")
+    assert len(ordered.pop("code")) == 14
+    assert (ordered["batch_number"], ordered["state"], ordered["begun"]) == (1, "open", False)
+    assert run("card", "list") == {"card_orders": [ordered]}
+    run("card", "cancel", ordered["order_id"])
+    assert run("card", "list") == {"card_orders": [ordered | {"state": "cancelled"}]}
+    assert fail("card", "cancel", ordered["order_id"])[0] == 1
+
+
 def test_the_audit_is_ok_on_fresh_books_and_names_a_break(
     run: Run, fail: Run, toml: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,5 +241,6 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         "wallet",
         "instrument",
         "card-keys",
+        "card",
     ]:
         assert name in out

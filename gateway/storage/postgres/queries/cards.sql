@@ -11,6 +11,9 @@ INSERT INTO card_orders (
 SELECT * FROM card_orders WHERE code_hash = :code_hash
 
 -- name: find_card_order_by_id
+SELECT * FROM card_orders WHERE order_id = :order_id
+
+-- name: lock_card_order
 SELECT * FROM card_orders WHERE order_id = :order_id FOR UPDATE
 
 -- name: list_card_orders
@@ -50,7 +53,7 @@ DELETE FROM card_sessions WHERE session_id IN (
 
 -- name: end_oldest_card_sessions
 DELETE FROM card_sessions WHERE session_id IN (
-    SELECT session_id FROM card_sessions WHERE terminal_id = :terminal_id
+    SELECT session_id FROM card_sessions WHERE terminal_id = :terminal_id AND session_id <> :session_id
     ORDER BY created_ms DESC, session_id DESC LIMIT :rows_max OFFSET :sessions_max
 )
 

@@ -50,7 +50,7 @@ DELETE FROM card_sessions WHERE session_id IN (
 
 -- name: end_oldest_card_sessions
 DELETE FROM card_sessions WHERE session_id IN (
-    SELECT session_id FROM card_sessions WHERE terminal_id = :terminal_id
+    SELECT session_id FROM card_sessions WHERE terminal_id = :terminal_id AND session_id <> :session_id
     ORDER BY created_ms DESC, session_id DESC LIMIT :rows_max OFFSET :sessions_max
 )
 
