@@ -186,6 +186,7 @@ def make_desk(
         bell=bell,
         merchants=office.merchants,
         holders=office.holders,
+        staff=office.staff,
         authenticator=Authenticator(
             office.store, nonces, sessions, public_url=public_url, window_ms=window_ms
         ),

@@ -13,6 +13,7 @@ from gateway.errors import ConfigurationError
 from gateway.holders.service import HolderService
 from gateway.merchants.service import MerchantService
 from gateway.merchants.staff import StaffService
+from gateway.payments.card_keys import CardKeyRing
 from gateway.pins import PinHasher
 from gateway.storage.opening import bring_up_to_date, has_database, open_store
 from gateway.storage.store import Store
@@ -91,6 +92,6 @@ async def make_office(
         merchants=MerchantService(store, vault, entropy),
         holders=holders,
         pins=pins,
-        staff=StaffService(store, pins, entropy),
+        staff=StaffService(store, pins, CardKeyRing(store, vault), entropy),
         cards=CardOrderService(store, vault, entropy),
     )

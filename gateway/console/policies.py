@@ -9,13 +9,19 @@ import typer
 from gateway.console.output import Record, show_record, show_table
 from gateway.console.session import DEFAULT_CONFIG, AfterOption, ConfigOption, JsonOption, session_of
 from gateway.holders.model import IdentityLevel, LimitTier
-from gateway.merchants.model import StaffRole, StaffStatus
+from gateway.merchants.model import StaffStatus
+from wire.messages.staff import StaffRight, StaffRole
 from wire.money import find_currency, parse_money
 
 if TYPE_CHECKING:
-    from gateway.merchants.model import StaffMember
+    from gateway.merchants.model import StaffMember, StaffTagRecord
+    from gateway.office import Office
 
-staff_commands = typer.Typer(help="Staff: who refunds, and proves it by a PIN.", no_args_is_help=True)
+staff_commands = typer.Typer(help="Staff: who may do what at a till, by PIN or tag.", no_args_is_help=True)
+tag_commands = typer.Typer(
+    help="Staff tags: NTAG 424 DNA cards that stand for somebody.", no_args_is_help=True
+)
+staff_commands.add_typer(tag_commands, name="tag")
 tier_commands = typer.Typer(help="Limit tiers by currency and identity level.", no_args_is_help=True)
 limit_commands = typer.Typer(help="Single limits of tills, merchants and cards.", no_args_is_help=True)
 
@@ -36,7 +42,7 @@ def add_staff(
     context: typer.Context,
     merchant: Annotated[str, typer.Option("--merchant", help="Merchant id.", metavar="ID")],
     name: Annotated[str, typer.Option(help="Name.")],
-    role: Annotated[StaffRole, typer.Option(help="A manager may refund.")] = StaffRole.CASHIER,
+    role: Annotated[StaffRole, typer.Option(help="Its rights: `staff rights`.")] = StaffRole.CASHIER,
     pin: PinOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
@@ -82,6 +88,82 @@ def let_staff_leave(
     """Take all rights from somebody who has left."""
     session_of(context).run(config, lambda office: office.staff.set_status(staff_id, StaffStatus.LEFT))
     typer.echo("left")
+
+
+@staff_commands.command("rights")
+def set_rights(
+    context: typer.Context,
+    merchant: Annotated[str, typer.Option("--merchant", help="Merchant id.", metavar="ID")],
+    role: Annotated[StaffRole | None, typer.Argument(help="Whose rights; left out: show all.")] = None,
+    rights: Annotated[
+        str | None, typer.Argument(help="Comma between: " + ", ".join(StaffRight) + "; or none, or default.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or write down what a role may do. Once written down, voids are answered for too."""
+
+    async def work(office: Office) -> list[Record]:
+        if role is not None and rights == "default":
+            await office.store.forget_staff_rights(merchant, role)
+        elif role is not None and rights is not None:
+            await office.staff.set_rights(merchant, role, _parse_rights(rights))
+        shown = [one for one in StaffRole if role in (None, one)]
+        return [
+            {"role": one.value, "rights": " ".join(await office.staff.list_rights(merchant, one))}
+            for one in shown
+        ]
+
+    show_table("rights", session_of(context).run(config, work), as_json=as_json)
+
+
+@tag_commands.command("add")
+def add_staff_tag(
+    context: typer.Context,
+    staff_id: Annotated[str, typer.Argument(help="Staff id.", metavar="ID")],
+    uid: Annotated[
+        bytes,
+        typer.Option(parser=bytes.fromhex, metavar="HEX", help="The card's 7-byte UID; it is not stored."),
+    ],
+    batch: Annotated[int, typer.Option(help="The card's batch of keys.")],
+    key_version: Annotated[int, typer.Option(help="Of the batch's keys.")] = 1,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let an NTAG 424 DNA card stand for somebody. Plain tags can be copied and are refused at tills."""
+    session = session_of(context)
+    tag = session.run(
+        config,
+        lambda office: office.staff.add_tag(
+            staff_id, batch, uid, key_version=key_version, now_ms=session.now_ms()
+        ),
+    )
+    show_record(_tag_record(tag), as_json=as_json)
+
+
+@tag_commands.command("list")
+def list_staff_tags(
+    context: typer.Context,
+    staff_id: Annotated[str, typer.Argument(help="Staff id.", metavar="ID")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show somebody's tags."""
+    tags = session_of(context).run(config, lambda office: office.store.list_staff_tags(staff_id))
+    show_table("tags", [_tag_record(tag) for tag in tags], as_json=as_json)
+
+
+@tag_commands.command("remove")
+def remove_staff_tag(
+    context: typer.Context,
+    key_id: Annotated[
+        bytes, typer.Argument(parser=bytes.fromhex, metavar="HEX", help="Key id, as `tag list` shows it.")
+    ],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Forget a tag, from the next tap on: it was lost, or goes to somebody else."""
+    session_of(context).run(config, lambda office: office.staff.remove_tag(key_id))
+    typer.echo("removed")
 
 
 @tier_commands.command("set")
@@ -153,6 +235,22 @@ def set_confirm_above(
     """Ask the holder of a card or phone above an amount, whatever the tier says."""
     session_of(context).run(config, lambda office: office.store.set_confirm_above(instrument_id, minor))
     typer.echo("set")
+
+
+def _parse_rights(text: str) -> list[StaffRight]:
+    try:
+        return [] if text == "none" else [StaffRight(name.strip()) for name in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"a right is one of {', '.join(StaffRight)}", param_hint="RIGHTS") from None
+
+
+def _tag_record(tag: StaffTagRecord) -> Record:
+    return {
+        "key_id": tag.key_id.hex(),
+        "staff_id": tag.staff_id,
+        "card_key_batch": tag.card_key_batch,
+        "card_key_version": tag.card_key_version,
+    }
 
 
 def _staff_record(member: StaffMember) -> Record:

@@ -15,6 +15,7 @@ from gateway.http.exchange import RequestIds
 from gateway.http.sessions import TerminalSessions
 from gateway.logs import RequestLog
 from gateway.merchants.service import MerchantService
+from gateway.merchants.staff import StaffService
 from gateway.offline.service import OfflineService
 from gateway.payments.bell import TerminalBell
 from gateway.payments.events import TerminalEventService
@@ -38,6 +39,7 @@ class Desk:
     bell: TerminalBell
     merchants: MerchantService
     holders: HolderService
+    staff: StaffService
     authenticator: Authenticator
     sessions: TerminalSessions
     intake: Intake

@@ -17,10 +17,12 @@ from gateway.http.resources.intents import IntentResource
 from gateway.http.resources.lives import LifeResource
 from gateway.http.resources.offline import OfflineResource
 from gateway.http.resources.payments import PaymentResource
+from gateway.http.resources.staff import StaffResource
 from gateway.http.resources.terminals import TerminalResource
 from gateway.http.resources.wallet import WalletResource
 from wire.messages.cards import CARD_SESSIONS_TARGET
 from wire.messages.offline import BATCHES_TARGET, CREDENTIALS_TARGET, ISSUER_TARGET, STATUS_LIST_TARGET
+from wire.messages.staff import SIGN_IN_TARGET, STAFF_TARGET
 
 Handler = Callable[[SignedCall, Mapping[str, str], Exchange], Awaitable[Answer]]
 
@@ -47,7 +49,8 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
     lives, events = LifeResource(desk), EventResource(desk)
     wallet, confirmations = WalletResource(desk), ConfirmationResource(desk)
     intents, offline = IntentResource(desk), OfflineResource(desk)
-    cards, health = CardResource(desk), HealthResource(desk)
+    cards, staff = CardResource(desk), StaffResource(desk)
+    health = HealthResource(desk)
     return (
         Route("POST", "/v1/payments", payments.decide, has_body=True, is_admitted=True),
         Route("GET", "/v1/payments", payments.find_by_attempt),
@@ -60,6 +63,8 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
         Route("GET", "/v1/terminals/events", events.list),
         Route("POST", "/v1/terminals/enrol", terminals.enrol, has_body=True),
         Route("POST", "/v1/terminals/sessions", terminals.open_session, has_body=True),
+        Route("GET", STAFF_TARGET, staff.list),
+        Route("POST", SIGN_IN_TARGET, staff.sign_in, has_body=True),
         Route("POST", "/v1/wallet/payment-codes", wallet.create_payment_code, has_body=True),
         Route("POST", CREDENTIALS_TARGET, offline.issue_credential, has_body=True),
         Route("GET", ISSUER_TARGET, offline.find_issuer),

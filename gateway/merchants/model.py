@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wire.messages.staff import StaffRight, StaffRole
+
 
 class MerchantStatus(StrEnum):
     """Whether a merchant may take payments."""
@@ -70,15 +72,6 @@ class EnrolledTerminal:
     location: Location
 
 
-class StaffRole(StrEnum):
-    """What a member of staff may do at a till."""
-
-    CASHIER = "cashier"
-    """Sells."""
-    MANAGER = "manager"
-    """Also refunds."""
-
-
 class StaffStatus(StrEnum):
     """Whether somebody still works here."""
 
@@ -100,6 +93,26 @@ class StaffMember:
     """Wrong ones since the last right one."""
     status: StaffStatus
     created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaffTagRecord:
+    """An NTAG 424 card that stands for a member of staff; it pays nothing."""
+
+    key_id: bytes
+    staff_id: str
+    card_key_batch: int
+    card_key_version: int
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaffRights:
+    """What a merchant has written down for a role, instead of the defaults of wire/messages/staff.py."""
+
+    merchant_id: str
+    role: StaffRole
+    rights: tuple[StaffRight, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.errors import NotFound
 from gateway.holders.model import CardKeyBatch
 from gateway.storage.store import HolderStore
 from gateway.vault import Vault, file_master_purpose, meta_key_purpose
@@ -82,6 +83,17 @@ class CardKeyRing:
                 # Found just now, by this tap or by another one that asked at the same time.
                 tap = _find_tap(self._keys, link)
         return tap
+
+    async def find_key_id(self, batch_number: int, key_version: int, uid: bytes) -> bytes:
+        """Return the key id of a card by its UID of 7 bytes, which is stored nowhere.
+
+        Raises:
+            WireError: no UID. NotFound: no such version of a batch of card keys.
+        """
+        for keys in await self.open_all():
+            if (keys.batch_number, keys.key_version) == (batch_number, key_version):
+                return keys.key_id_of(uid)
+        raise NotFound("there is no such batch of card keys")
 
     async def _find_new_keys(self) -> None:
         stored = await self._store.list_card_key_batches()

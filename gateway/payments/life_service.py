@@ -11,7 +11,7 @@ from gateway.config import DeadlineSettings
 from gateway.entropy import Entropy, draw_ulid
 from gateway.errors import IdempotencyConflict, NotFound, PaymentRefused
 from gateway.holders.model import Instrument, InstrumentStatus
-from gateway.merchants.model import EnrolledTerminal, StaffRole
+from gateway.merchants.model import EnrolledTerminal
 from gateway.merchants.staff import StaffService
 from gateway.payments.answers import answer_of, refund_answer_of
 from gateway.payments.bell import TerminalBell
@@ -30,7 +30,9 @@ from wire.messages.payments import (
     RefundAnswer,
     RefundRequest,
     ReversalRequest,
+    VoidRequest,
 )
+from wire.messages.staff import StaffRight
 from wire.messages.wallet import HolderDecision, WaitingPayment
 
 REVERSAL_TRIES_MAX = 3
@@ -71,13 +73,22 @@ class PaymentLifeService:
         )
         return await self._change(change, now_ms)
 
-    async def void(self, payment_id: str, terminal: EnrolledTerminal, *, now_ms: int) -> PaymentAnswer:
+    async def void(
+        self, payment_id: str, request: VoidRequest, terminal: EnrolledTerminal, *, now_ms: int
+    ) -> PaymentAnswer:
         """Let go of a payment that is not charged yet.
 
         Raises:
-            NotFound: no such payment of this merchant. PaymentRefused: it is charged or over.
+            NotFound: no such payment of this merchant.
+            PaymentRefused: it is charged or over; the proof; `staff_proof_needed` where there is none and the
+                merchant has written down who may do what.
         """
         await self._find(payment_id, terminal)
+        merchant_id = terminal.merchant.merchant_id
+        if request.staff is not None:
+            await self._staff.prove(request.staff, merchant_id, StaffRight.VOID, entry_id=request.void_id)
+        elif await self._staff.are_rights_written(merchant_id):
+            raise PaymentRefused(code="staff_proof_needed")
         return await self._change(Void(payment_id, _id_of(terminal)), now_ms)
 
     async def confirm_by_pin(
@@ -139,15 +150,15 @@ class PaymentLifeService:
     async def refund(
         self, payment_id: str, request: RefundRequest, terminal: EnrolledTerminal, *, now_ms: int
     ) -> RefundAnswer:
-        """Give back money up to a total, for which a manager answers with a PIN.
+        """Give back money up to a total, for which somebody who may refund answers.
 
         Raises:
             NotFound: no such payment of this merchant.
-            PaymentRefused: the PIN, the right, the terminal's limit of the day, or more than was charged.
+            PaymentRefused: the proof, the right, the terminal's limit of the day, or more than was charged.
         """
         await self._find(payment_id, terminal)
         member = await self._staff.prove(
-            request.staff, terminal.merchant.merchant_id, StaffRole.MANAGER, entry_id=request.refund_id
+            request.staff, terminal.merchant.merchant_id, StaffRight.REFUND, entry_id=request.refund_id
         )
         change = Refund(
             payment_id=payment_id,

@@ -1,51 +1,25 @@
-"""What is allowed to whom, and what tills ask for by code: one statement each, the same for every store.
+"""Limits and PINs, and what tills ask for by code: one statement each, the same for every store.
 
 A store says how a statement of its queries/policy.sql is run; what it means is here, once.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from gateway.errors import IdempotencyConflict
 from gateway.holders.model import Habit, IdentityLevel, LimitTier, PinTry
-from gateway.merchants.model import Intent, StaffMember, StaffStatus
+from gateway.merchants.model import Intent
 from gateway.payments.model import PaymentRecord
-from gateway.storage.records import Row, read_intent, read_limit_tier, read_payment, read_staff
+from gateway.storage.records import read_intent, read_limit_tier, read_payment
+from gateway.storage.statements import StatementRunner, Values
 from gateway.storage.store import HABIT_DAYS_MAX, PAGE_ROWS_MAX, PIN_TRIES_MAX
 
-Values = Mapping[str, Any]
 
-
-class PolicyQueries(ABC):
-    """The methods of PolicyStore and IntentStore, over four ways to run a statement."""
-
-    @abstractmethod
-    async def _set(self, name: str, /, **values: Any) -> None:
-        """Change one row durably; NotFound if there is none."""
-
-    @abstractmethod
-    async def _add(self, name: str, values: Values, /) -> bool:
-        """Add a row durably; False if the statement left what was there.
-
-        Raises:
-            IdempotencyConflict: its id is taken. NotFound: what it belongs to does not exist.
-        """
-
-    @abstractmethod
-    async def _take(self, name: str, /, **values: Any) -> Row | None:
-        """Change one row durably and return it; None if none is as it must be."""
-
-    @abstractmethod
-    async def _list(self, name: str, /, **values: Any) -> Sequence[Row]:
-        """Read rows."""
-
-    @abstractmethod
-    async def _list_habit(self, instrument_id: str, days: Sequence[int], /) -> Sequence[Row]:
-        """Read what an instrument spent on these days."""
+class PolicyQueries(StatementRunner):
+    """The methods of PolicyStore and IntentStore."""
 
     # What is allowed to whom
 
@@ -77,32 +51,6 @@ class PolicyQueries(ABC):
             "take_pin_try", payment_id=payment_id, entry_mark=entry_mark, tries_max=PIN_TRIES_MAX
         )
         return None if row is None else PinTry(row["pin_hash"], row["pin_tries"])
-
-    async def add_staff(self, member: StaffMember) -> None:
-        await self._add("add_staff", values_of_staff(member))
-
-    async def list_staff(self, after_id: str = "") -> list[StaffMember]:
-        rows = await self._list("list_staff", after_id=after_id, rows_max=PAGE_ROWS_MAX)
-        return [read_staff(row) for row in rows]
-
-    async def set_staff_pin(self, staff_id: str, pin_hash: str) -> None:
-        await self._set("set_staff_pin", staff_id=staff_id, pin_hash=pin_hash)
-
-    async def set_staff_status(self, staff_id: str, status: StaffStatus) -> None:
-        await self._set("set_staff_status", staff_id=staff_id, status=status.value)
-
-    async def take_staff_try(self, staff_id: str, entry_mark: bytes) -> StaffMember | None:
-        row = await self._take(
-            "take_staff_try", staff_id=staff_id, entry_mark=entry_mark, tries_max=PIN_TRIES_MAX
-        )
-        return None if row is None else read_staff(row)
-
-    async def find_staff(self, staff_id: str) -> StaffMember | None:
-        rows = await self._list("find_staff", staff_id=staff_id)
-        return read_staff(rows[0]) if rows else None
-
-    async def reset_staff_tries(self, staff_id: str) -> None:
-        await self._set("reset_staff_tries", staff_id=staff_id)
 
     async def read_habit(self, instrument_id: str, days: Sequence[int]) -> Habit:
         assert len(days) <= HABIT_DAYS_MAX, "a habit is looked for on so many days"
@@ -146,19 +94,6 @@ def values_of_tier(tier: LimitTier) -> dict[str, Any]:
         "pin_max_minor": tier.pin_max_minor,
         "per_payment_minor": tier.per_payment_minor,
         "per_day_minor": tier.per_day_minor,
-    }
-
-
-def values_of_staff(member: StaffMember) -> Values:
-    """Return a row of staff."""
-    return {
-        "staff_id": member.staff_id,
-        "merchant_id": member.merchant_id,
-        "name": member.name,
-        "role": member.role.value,
-        "pin_hash": member.pin_hash,
-        "status": member.status.value,
-        "created_ms": member.created_ms,
     }
 
 

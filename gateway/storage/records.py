@@ -24,8 +24,9 @@ from gateway.merchants.model import (
     Merchant,
     MerchantStatus,
     StaffMember,
-    StaffRole,
+    StaffRights,
     StaffStatus,
+    StaffTagRecord,
     Terminal,
     TerminalStatus,
 )
@@ -34,6 +35,7 @@ from gateway.payments.model import STATE_WHEN_DECIDED, Life, PaymentRecord
 from gateway.payments.settlement import receipt_number_text
 from gateway.storage.store import WalletBalance
 from wire.messages.payments import CaptureMode, ConfirmationWay, EntryMode, PaymentState
+from wire.messages.staff import StaffRight, StaffRole
 
 
 class Row(Protocol):
@@ -145,6 +147,19 @@ def read_staff(row: Row) -> StaffMember:
         status=StaffStatus(row["status"]),
         created_ms=row["created_ms"],
     )
+
+
+def read_staff_tag(row: Row) -> StaffTagRecord:
+    """Return the tag in a row of staff_tags."""
+    return StaffTagRecord(
+        row["key_id"], row["staff_id"], row["card_key_batch"], row["card_key_version"], row["created_ms"]
+    )
+
+
+def read_staff_rights(row: Row) -> StaffRights:
+    """Return the rights in a row of staff_rights."""
+    rights = tuple(StaffRight(right) for right in row["rights"].split())
+    return StaffRights(row["merchant_id"], StaffRole(row["role"]), rights)
 
 
 def read_limit_tier(row: Row) -> LimitTier:

@@ -31,13 +31,16 @@ from gateway.merchants.model import (
     Location,
     Merchant,
     StaffMember,
+    StaffRights,
     StaffStatus,
+    StaffTagRecord,
     Terminal,
 )
 from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, SealedPayment, SettledRecord
 from gateway.payments.life import PaymentChange
 from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
+from wire.messages.staff import StaffRole
 
 KEYS_PER_CALL_MAX = 256
 PAGE_ROWS_MAX = 500
@@ -279,7 +282,7 @@ class CardStore(Protocol):
 
 
 class PolicyStore(Protocol):
-    """What is allowed to whom: tiers, limits, PINs and staff."""
+    """What is allowed to whom: tiers, limits and PINs."""
 
     async def set_tip_margin(self, merchant_id: str, basis_points: int) -> None:
         """Allow tips of up to so many hundredths of a percent of the goods; NotFound if there is none."""
@@ -309,6 +312,13 @@ class PolicyStore(Protocol):
         PIN_TRIES_MAX times and is locked.
         """
 
+    async def read_habit(self, instrument_id: str, days: Sequence[int]) -> Habit:
+        """Return what an instrument paid on these days of UTC, at most HABIT_DAYS_MAX."""
+
+
+class StaffStore(Protocol):
+    """Who works at a merchant's tills, what proves it, and what they may do."""
+
     async def add_staff(self, member: StaffMember) -> None:
         """Store a member of staff."""
 
@@ -333,8 +343,40 @@ class PolicyStore(Protocol):
     async def reset_staff_tries(self, staff_id: str) -> None:
         """Forget wrong tries, since the right PIN was given."""
 
-    async def read_habit(self, instrument_id: str, days: Sequence[int]) -> Habit:
-        """Return what an instrument paid on these days of UTC, at most HABIT_DAYS_MAX."""
+    async def list_merchant_staff(self, merchant_id: str, after_id: str = "") -> list[StaffMember]:
+        """Return a merchant's active members of staff in id order, after an id.
+
+        At most STAFF_PER_PAGE_MAX and one more, by which it is seen that more come.
+        """
+
+    async def add_staff_tag(self, tag: StaffTagRecord) -> None:
+        """Store a tag of somebody's.
+
+        Raises:
+            NotFound: no such member of staff, or batch of card keys.
+            IdempotencyConflict: the card is an instrument that pays, or somebody's tag already.
+        """
+
+    async def remove_staff_tag(self, key_id: bytes) -> None:
+        """Forget a tag; NotFound if there is none."""
+
+    async def list_staff_tags(self, staff_id: str) -> list[StaffTagRecord]:
+        """Return somebody's tags, at most PAGE_ROWS_MAX."""
+
+    async def take_staff_tag(self, key_id: bytes, counter: int, entry_mark: bytes) -> StaffMember | None:
+        """Use up a tap of a tag, and return whose it is; None for an unknown tag or an old or used tap.
+
+        The tap that was used last, given again for the same entry, is answered again.
+        """
+
+    async def set_staff_rights(self, rights: StaffRights) -> None:
+        """Write down what a role may do at a merchant's; NotFound without the merchant. Repeatable."""
+
+    async def forget_staff_rights(self, merchant_id: str, role: StaffRole) -> None:
+        """Go back to the defaults of a role; NotFound if nothing was written down."""
+
+    async def list_staff_rights(self, merchant_id: str) -> list[StaffRights]:
+        """Return what a merchant has written down, at most one for each role."""
 
 
 class IntentStore(Protocol):
@@ -420,7 +462,15 @@ class OfflineStore(Protocol):
 
 
 class Store(
-    PaymentStore, MerchantStore, HolderStore, CardStore, PolicyStore, IntentStore, OfflineStore, Protocol
+    PaymentStore,
+    MerchantStore,
+    HolderStore,
+    CardStore,
+    PolicyStore,
+    StaffStore,
+    IntentStore,
+    OfflineStore,
+    Protocol,
 ):
     """The whole contract; tests/contract/ holds every implementation to one suite."""
 

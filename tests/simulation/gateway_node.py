@@ -16,6 +16,7 @@ from gateway.http.dispatch import Dispatcher
 from gateway.merchants.service import MerchantService
 from gateway.merchants.staff import StaffService
 from gateway.office import Office
+from gateway.payments.card_keys import CardKeyRing
 from gateway.payments.repair import RepairWorker
 from gateway.pins import PinHasher
 from gateway.vault import Vault
@@ -170,7 +171,7 @@ class GatewayNode:
             merchants=MerchantService(store, vault, rng.randbytes),
             holders=HolderService(store, vault, rng.randbytes),
             pins=pins,
-            staff=StaffService(store, pins, rng.randbytes),
+            staff=StaffService(store, pins, CardKeyRing(store, vault), rng.randbytes),
         )
         desk = make_desk(
             self._config, self._office, public_url=GATEWAY_URL, now_ms=self._now_ms, entropy=rng.randbytes

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.merchants.model import StaffRole
 from gateway.merchants.staff import StaffService
 from gateway.payments import decide, life, life_service, settlement
 from gateway.payments.life_service import PaymentLifeService
@@ -32,6 +31,7 @@ from tests.simulation.mutants import (
     without_guard,
 )
 from wire.messages.payments import CaptureMode, ConfirmationWay, PaymentAnswer, PaymentState
+from wire.messages.staff import StaffRight
 
 _Decision = life._Decision
 SEEDS_MAX = 150
@@ -129,8 +129,8 @@ def forget_refund_limits(patch: Patch) -> None:
 def let_cashiers_refund(patch: Patch) -> None:
     prove = StaffService.prove
 
-    async def lax(self: Any, proof: Any, merchant_id: str, needed: StaffRole, *, entry_id: str) -> Any:
-        return await prove(self, proof, merchant_id, StaffRole.CASHIER, entry_id=entry_id)
+    async def lax(self: Any, proof: Any, merchant_id: str, needed: StaffRight, *, entry_id: str) -> Any:
+        return await prove(self, proof, merchant_id, StaffRight.SELL, entry_id=entry_id)
 
     patch.setattr(StaffService, "prove", lax)
 

@@ -19,6 +19,7 @@ from gateway.ledger.model import AccountKind
 from gateway.merchants.model import StaffRole
 from gateway.merchants.staff import StaffService
 from gateway.office import Office, open_office, prepare_storage
+from gateway.payments.card_keys import CardKeyRing
 from gateway.pins import PinHasher
 from gateway.vault import load_vault_key
 from simulators.auditor.model.attempts import Merchant
@@ -156,7 +157,9 @@ async def _build(folder: Path) -> Town:
 
 async def _open_shops(office: Office, rng: random.Random, now_ms: int) -> list[TillFacts]:
     tills = []
-    staff = StaffService(office.store, PinHasher(**CHEAP_PINS), rng.randbytes)
+    staff = StaffService(
+        office.store, PinHasher(**CHEAP_PINS), CardKeyRing(office.store, office.vault), rng.randbytes
+    )
     for name, fee, till_count in SHOPS:
         merchant = await office.merchants.add_merchant(name, "EUR", fee, now_ms=now_ms)
         location = await office.merchants.add_location(merchant.merchant_id, "Square", now_ms=now_ms)

@@ -24,6 +24,8 @@ AmountMinor = Annotated[int, msgspec.Meta(ge=1, le=999_999_999_999)]
 AmountOrNothing = Annotated[int, msgspec.Meta(ge=0, le=999_999_999_999)]
 Pin = Annotated[str, msgspec.Meta(pattern="^[0-9]{4,12}$", max_length=12)]
 UnixMs = Annotated[int, msgspec.Meta(ge=0, le=(1 << 48) - 1)]
+PiccDataHex = Annotated[str, msgspec.Meta(pattern="^[0-9A-F]{32}$", max_length=32)]
+SunMacHex = Annotated[str, msgspec.Meta(pattern="^[0-9A-F]{16}$", max_length=16)]
 TokenBytes = Annotated[bytes, msgspec.Meta(min_length=1, max_length=1024)]
 
 
@@ -95,8 +97,8 @@ class QrConsumerPresentation(Message, frozen=True, tag_field="entry_mode", tag="
 class NfcSdmPresentation(Message, frozen=True, tag_field="entry_mode", tag="nfc_sdm"):
     """The two dynamic parameters of an NTAG 424 DNA link, as upper-case hexadecimal text."""
 
-    picc_data_hex: Annotated[str, msgspec.Meta(pattern="^[0-9A-F]{32}$", max_length=32)]
-    mac_hex: Annotated[str, msgspec.Meta(pattern="^[0-9A-F]{16}$", max_length=16)]
+    picc_data_hex: PiccDataHex
+    mac_hex: SunMacHex
 
 
 class CodeNumericPresentation(Message, frozen=True, tag_field="entry_mode", tag="code_numeric"):
@@ -258,6 +260,26 @@ class PaymentAnswer(Message, frozen=True):
     """Once charged."""
 
 
+class StaffTag(Message, frozen=True):
+    """The one-time link of a staff tag (NTAG 424 DNA), read just now; good for one thing."""
+
+    picc_data_hex: PiccDataHex
+    mac_hex: SunMacHex
+
+
+class StaffProof(Message, frozen=True):
+    """Who at the shop answers for this: by PIN, or by a tag of theirs. Judged and never stored."""
+
+    staff_id: UlidText | None = None
+    pin: Pin | None = None
+    tag: StaffTag | None = None
+
+    def __post_init__(self) -> None:
+        given = (self.staff_id is not None, self.pin is not None, self.tag is not None)
+        if given not in ((True, True, False), (False, False, True)):
+            raise ValueError("a proof is staff_id and pin, or tag")
+
+
 class CaptureRequest(Message, frozen=True):
     """Charge a hold: goods up to the hold without the tip's part, and a tip up to that part."""
 
@@ -272,19 +294,14 @@ class VoidRequest(Message, frozen=True):
     """Let go of a payment that is not charged yet; asking again changes nothing."""
 
     void_id: UlidText
+    staff: StaffProof | None = None
+    """Who lets go of it; asked for where the merchant has written down who may (`staff rights`)."""
 
 
 class ConfirmRequest(Message, frozen=True):
     """The holder's PIN, entered at the till for a payment that requires confirmation."""
 
     confirmation_id: UlidText
-    pin: Pin
-
-
-class StaffProof(Message, frozen=True):
-    """Who at the shop answers for this; the PIN is judged and never stored."""
-
-    staff_id: UlidText
     pin: Pin
 
 

@@ -23,6 +23,8 @@ from wire.messages.payments import (
     UlidText,
     UnixMs,
 )
+from wire.messages.shifts import ShiftMark
+from wire.messages.staff import SignedInStaff, StaffState, TagRead
 
 RESULTS_SHOWN_MAX: Final = 20
 PAYMENTS_SHOWN_MAX: Final = 40
@@ -285,6 +287,13 @@ class DaemonEventKind(StrEnum):
     OFFLINE_RESULT = "offline_result"
     COUNTER_PAYMENT = "counter_payment"
     """Somebody paid at the counter's sticker, without a sale."""
+    STAFF_SIGNED_IN = "staff_signed_in"
+    STAFF_SIGNED_OUT = "staff_signed_out"
+    """By themselves, by somebody else's sign-in, or because nothing was done for long."""
+    STAFF_TAG_READ = "staff_tag_read"
+    """A staff tag that was waited for was read, refused, or did not come."""
+    SHIFT_OPENED = "shift_opened"
+    SHIFT_CLOSED = "shift_closed"
 
 
 class DaemonEvent(Message, frozen=True):
@@ -296,6 +305,10 @@ class DaemonEvent(Message, frozen=True):
     progress: OfflineDrained | None = None
     result: OfflineResult | None = None
     payment: PaymentAnswer | None = None
+    staff: SignedInStaff | None = None
+    """Who signed in, or who did before."""
+    tag_read: TagRead | None = None
+    shift: ShiftMark | None = None
 
 
 class ReaderState(StrEnum):
@@ -348,3 +361,6 @@ class DaemonView(Message, frozen=True):
     """The oldest of the attempts without an outcome."""
     offline: OfflineView | None = None
     """None where payments without a connection are not switched on; its `results` are told by themselves."""
+    staff: StaffState | None = None
+    shift: ShiftMark | None = None
+    """The shift that is open at this till."""

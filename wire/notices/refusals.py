@@ -13,6 +13,16 @@ _ROWS: Final = (
         "该卡只有可被复制的编号，不能用于付款。",
     ),
     (
+        "staff_tag_uid_only",
+        "This tag has only a number, which anybody can copy. Use a signed staff tag or the PIN.",
+        "该卡只有可被复制的编号，请使用员工专用卡或密码。",
+    ),
+    (
+        "staff_tag_not_staff",
+        "This is no staff tag. Use one, or the PIN.",
+        "这不是员工卡，请使用员工卡或密码。",
+    ),
+    (
         "card_not_supported",
         "This card does not belong to the wallet. Try another.",
         "该卡不属于本钱包，请换一张。",

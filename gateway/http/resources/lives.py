@@ -39,8 +39,8 @@ class LifeResource:
 
     async def void(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Let go of what is not charged yet."""
-        _, terminal, now_ms = await self._read(call, noted, VoidRequest, "void_id")
-        payment = await self._desk.lives.void(_id_in(parameters), terminal, now_ms=now_ms)
+        request, terminal, now_ms = await self._read(call, noted, VoidRequest, "void_id")
+        payment = await self._desk.lives.void(_id_in(parameters), request, terminal, now_ms=now_ms)
         return answer_payment(payment, noted)
 
     async def confirm(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
@@ -50,7 +50,7 @@ class LifeResource:
         return answer_payment(payment, noted)
 
     async def refund(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
-        """Give back money up to a total; signed by the terminal's own key, answered for by a manager."""
+        """Give back money up to a total; signed by the terminal's own key, answered for by staff."""
         request, terminal, now_ms = await self._read(call, noted, RefundRequest, "refund_id", own_key=True)
         refund = await self._desk.lives.refund(_id_in(parameters), request, terminal, now_ms=now_ms)
         noted.code = "refunded"

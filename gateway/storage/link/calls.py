@@ -23,6 +23,7 @@ from gateway.storage.store import (
     OfflineStore,
     PaymentStore,
     PolicyStore,
+    StaffStore,
     Store,
 )
 
@@ -34,6 +35,7 @@ CONTRACTS: Final = (
     HolderStore,
     CardStore,
     PolicyStore,
+    StaffStore,
     IntentStore,
     OfflineStore,
     Store,

@@ -221,7 +221,8 @@ async def add_instrument(connection: Connection, instrument: Instrument) -> None
         "card_key_version": instrument.card_key_version,
         "created_ms": instrument.created_ms,
     }
-    await insert(connection, SQL["add_instrument"], values)
+    if await insert(connection, SQL["add_instrument"], values) == 0:
+        raise IdempotencyConflict("this card is somebody's staff tag")
 
 
 async def find_instrument_by_key(connection: Connection, key_id: bytes) -> Instrument | None:

@@ -24,7 +24,8 @@ from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, Seal
 from gateway.payments.life import PaymentChange
 from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
-from gateway.storage.policies import PolicyQueries, Values
+from gateway.storage.people import PeopleQueries
+from gateway.storage.policies import PolicyQueries
 from gateway.storage.postgres import booking, cards, directory, life, offline
 from gateway.storage.postgres.batches import QUEUE_MAX, Batches
 from gateway.storage.postgres.database import (
@@ -39,11 +40,12 @@ from gateway.storage.postgres.database import (
 from gateway.storage.postgres.migrate import migrate_database
 from gateway.storage.postgres.queries import load_queries
 from gateway.storage.records import Row, read_payment
+from gateway.storage.statements import Values
 from gateway.storage.store import KEYS_PER_CALL_MAX, WalletBalance
 
 SQL = load_queries("payments")
 LEDGER_SQL = load_queries("ledger")
-POLICY_SQL = load_queries("policy")
+POLICY_SQL = {**load_queries("policy"), **load_queries("people")}
 
 
 async def open_postgres_store(
@@ -64,7 +66,7 @@ async def open_postgres_store(
     return PostgresStore(database, Batches(url, patience, queue_max=queue_max))
 
 
-class PostgresStore(PolicyQueries):
+class PostgresStore(PolicyQueries, PeopleQueries):
     """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
 
     Bound to the event loop it was opened in. Any number of stores may use one database at the same time.
@@ -315,7 +317,7 @@ class PostgresStore(PolicyQueries):
         async with self._database.connection() as connection:
             return await offline.list_losses(connection)
 
-    # What PolicyQueries runs its statements by
+    # How PolicyQueries and PeopleQueries run their statements
 
     async def _set(self, name: str, /, **values: Any) -> None:
         async with self._database.transaction() as connection:

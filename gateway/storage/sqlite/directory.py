@@ -214,7 +214,8 @@ def add_instrument(connection: sqlite3.Connection, instrument: Instrument) -> No
         "card_key_version": instrument.card_key_version,
         "created_ms": instrument.created_ms,
     }
-    insert(connection, SQL["add_instrument"], values)
+    if insert(connection, SQL["add_instrument"], values) == 0:
+        raise IdempotencyConflict("this card is somebody's staff tag")
 
 
 def find_instrument_by_key(connection: sqlite3.Connection, key_id: bytes) -> Instrument | None:

@@ -1,4 +1,7 @@
-"""Runs the statements of queries/policy.sql (gateway/storage/policies.py says what they mean)."""
+"""Runs the statements of queries/policy.sql and people.sql.
+
+What they mean say gateway/storage/policies.py and people.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from gateway.errors import NotFound
 from gateway.storage.sqlite.database import insert
 from gateway.storage.sqlite.queries import list_named_rows, load_queries
 
-SQL = load_queries("policy")
+SQL = {**load_queries("policy"), **load_queries("people")}
 
 
 def change_one(connection: sqlite3.Connection, name: str, values: Mapping[str, Any]) -> None:

@@ -24,13 +24,15 @@ from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, Seal
 from gateway.payments.life import PaymentChange
 from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
-from gateway.storage.policies import PolicyQueries, Values
+from gateway.storage.people import PeopleQueries
+from gateway.storage.policies import PolicyQueries
 from gateway.storage.records import Row
 from gateway.storage.sqlite import cards, directory, ledger, life, offline, payments, policy
 from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.readers import Readers
 from gateway.storage.sqlite.writer import QUEUE_MAX, Writer
+from gateway.storage.statements import Values
 from gateway.storage.store import KEYS_PER_CALL_MAX, WalletBalance
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ async def open_sqlite_store(path: Path | str, *, queue_max: int = QUEUE_MAX) -> 
     return await SqliteStore.open(path, queue_max=queue_max)
 
 
-class SqliteStore(PolicyQueries):
+class SqliteStore(PolicyQueries, PeopleQueries):
     """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
 
     Bound to the event loop it was opened in. Other processes may use the same file at the same time.
@@ -273,7 +275,7 @@ class SqliteStore(PolicyQueries):
     async def list_offline_losses(self) -> list[SettledRecord]:
         return await self._readers.read(offline.list_losses)
 
-    # What PolicyQueries runs its statements by
+    # How PolicyQueries and PeopleQueries run their statements
 
     async def _set(self, name: str, /, **values: Any) -> None:
         await self._writer.submit(lambda c: policy.change_one(c, name, values))

@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.errors import WireError
-from wire.messages import enrolment, intents, offline, payments, problem, terminals, till, wallet
+from wire.messages import (
+    enrolment,
+    intents,
+    offline,
+    payments,
+    problem,
+    shifts,
+    staff,
+    terminals,
+    till,
+    wallet,
+)
 from wire.messages.base import BODY_BYTES_MAX, Message, dump_message, parse_message
 from wire.messages.payments import (
     CodeNumericPresentation,
@@ -79,6 +90,21 @@ _CONFIRMATION = payments.Confirmation(
     holder_text={"en": "Confirm."},
 )
 _STAFF = payments.StaffProof(staff_id=_ULID, pin="2580")
+_TAG = payments.StaffTag(picc_data_hex="AB" * 16, mac_hex="CD" * 8)
+_MEMBER = staff.StaffEntry(staff_id=_ULID, name="米拉", role=staff.StaffRole.CASHIER)
+_SIGNED_IN = staff.SignedInStaff(
+    staff_id=_ULID,
+    name="米拉",
+    role=staff.StaffRole.CASHIER,
+    rights=[staff.StaffRight.SELL],
+    signed_in_ms=1_784_000_000_000,
+    idle_ends_ms=1_784_000_900_000,
+)
+_WORD = staff.StaffWord(tag_read_id=_ULID)
+_BY = shifts.StaffName(staff_id=_ULID, name="米拉")
+_BY_MODE = shifts.EntryModeTotal(entry_mode=EntryMode.NFC_APP, payment_count=2, charged_minor=2_500)
+_TOTALS = shifts.ShiftTotals(payment_count=2, charged_minor=2_500, by_entry_mode=[_BY_MODE])
+_MARK = shifts.ShiftMark(shift_id=_ULID, opened_ms=1_784_000_000_000)
 _WAITING = wallet.WaitingPayment(
     payment_id=_ULID,
     merchant_id="MERCHANT0000001",
@@ -185,7 +211,28 @@ EXAMPLES: list[Message] = [
     _ORDER,
     _CONFIRMATION,
     payments.CaptureRequest(capture_id=_ULID, amount_minor=1_000, tip_minor=100),
-    payments.VoidRequest(void_id=_ULID),
+    payments.VoidRequest(void_id=_ULID, staff=_STAFF),
+    _TAG,
+    payments.StaffProof(tag=_TAG),
+    _MEMBER,
+    staff.StaffPage(members=[_MEMBER], is_last=True),
+    staff.SignInRequest(sign_in_id=_ULID, staff=_STAFF),
+    staff.SignInAnswer(member=_MEMBER, rights=[staff.StaffRight.SELL]),
+    _WORD,
+    staff.VoidOrder(void_id=_ULID, staff=_WORD),
+    staff.RefundOrder(refund_id=_ULID, total_minor=500, staff=_WORD),
+    _SIGNED_IN,
+    staff.StaffState(is_required=True, signed_in=_SIGNED_IN),
+    staff.StaffView(is_required=True, members=[_MEMBER]),
+    staff.TagRead(tag_read_id=_ULID, state="waiting", expires_ms=1_784_000_000_000),
+    shifts.ShiftOpening(shift_id=_ULID, staff_id=_ULID),
+    shifts.ShiftClosing(shift_id=_ULID, age_ms=5_000),
+    _BY,
+    _BY_MODE,
+    _TOTALS,
+    _MARK,
+    shifts.ShiftAnswer(shift_id=_ULID, currency="EUR", opened_ms=1, totals=_TOTALS, opened_by=_BY),
+    shifts.ShiftView(shift_id=_ULID, currency="EUR", opened_ms=1, totals=_TOTALS, is_provisional=True),
     payments.ConfirmRequest(confirmation_id=_ULID, pin="2580"),
     _STAFF,
     payments.RefundRequest(refund_id=_ULID, total_minor=500, staff=_STAFF, reason="cold tea"),
@@ -331,7 +378,7 @@ def message(request: pytest.FixtureRequest) -> Message:
 def test_every_kind_of_message_has_an_example() -> None:
     modules = {
         module.__name__
-        for module in (payments, enrolment, wallet, intents, terminals, offline, problem, till)
+        for module in (payments, enrolment, wallet, intents, terminals, offline, problem, till, staff, shifts)
     }
     kinds = {kind for kind in _kinds() if kind.__module__ in modules}
     assert {type(example) for example in EXAMPLES} == kinds

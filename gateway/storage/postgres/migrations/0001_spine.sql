@@ -131,6 +131,17 @@ CREATE TABLE staff (
     created_ms bigint NOT NULL
 );
 
+CREATE INDEX staff_of_merchant ON staff (merchant_id, staff_id);
+
+-- What a merchant has written down that a role may do, instead of the defaults (wire/messages/staff.py); names of
+-- rights, separated by blanks.
+CREATE TABLE staff_rights (
+    merchant_id text COLLATE "C" NOT NULL REFERENCES merchants (merchant_id),
+    role text COLLATE "C" NOT NULL CHECK (role IN ('cashier', 'manager')),
+    rights text COLLATE "C" NOT NULL,
+    PRIMARY KEY (merchant_id, role)
+);
+
 -- The paying side ----------------------------------------------------------------------------------------
 
 -- A wallet's currency and whether it is frozen stand at its account.
@@ -235,6 +246,21 @@ CREATE TABLE card_sessions (
 
 CREATE INDEX card_sessions_of_terminal ON card_sessions (terminal_id, created_ms);
 CREATE INDEX card_sessions_over ON card_sessions (expires_ms);
+
+-- NTAG 424 cards that stand for members of staff. One that pays is never among them, nor the other way round.
+CREATE TABLE staff_tags (
+    key_id bytea PRIMARY KEY CHECK (length(key_id) = 8),
+    staff_id text COLLATE "C" NOT NULL REFERENCES staff (staff_id),
+    card_key_batch bigint NOT NULL,
+    card_key_version bigint NOT NULL,
+    card_counter bigint NOT NULL CHECK (card_counter >= 0),
+    -- The mark of what the last tap was used for.
+    last_entry bytea,
+    created_ms bigint NOT NULL,
+    FOREIGN KEY (card_key_batch, card_key_version) REFERENCES card_key_batches (batch_number, key_version)
+);
+
+CREATE INDEX staff_tags_of_staff ON staff_tags (staff_id);
 
 -- Numeric codes, hashed; used_by is the payment id of the attempt that took it.
 CREATE TABLE payment_codes (

@@ -81,11 +81,12 @@ WHERE account_id = (SELECT account_id FROM wallets WHERE wallet_id = :wallet_id)
 INSERT INTO instruments (
     instrument_id, wallet_id, kind, label, status, key_id, public_key, weakest_entry_mode,
     per_payment_minor, per_day_minor, card_counter, card_key_batch, card_key_version, created_ms
-) VALUES (
-    :instrument_id, :wallet_id, :kind, :label, :status, :key_id, :public_key, :weakest_entry_mode,
-    :per_payment_minor, :per_day_minor, :card_counter, :card_key_batch, :card_key_version,
-    :created_ms
 )
+SELECT :instrument_id::text, :wallet_id::text, :kind::text, :label::text, :status::text, :key_id::bytea,
+    :public_key::bytea, :weakest_entry_mode::text, :per_payment_minor::bigint, :per_day_minor::bigint,
+    :card_counter::bigint, :card_key_batch::bigint, :card_key_version::bigint,
+    :created_ms::bigint
+WHERE NOT EXISTS (SELECT 1 FROM staff_tags AS t WHERE t.key_id = :key_id::bytea)
 
 -- name: find_instrument_by_key
 SELECT * FROM instruments WHERE key_id = :key_id

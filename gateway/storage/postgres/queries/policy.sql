@@ -1,4 +1,4 @@
--- What is allowed to whom: tiers, limits, PINs, staff; and what tills ask for by code. Why lookups stand apart
+-- What is allowed to whom: tiers, limits, PINs; and what tills ask for by code. Why lookups stand apart
 -- with OFFSET 0: migrations/0002_booking.sql.
 
 -- name: set_tip_margin
@@ -39,32 +39,6 @@ WHERE wallet_id = (
     )
     AND pin_hash IS NOT NULL AND (pin_tries < :tries_max OR pin_entry IS NOT DISTINCT FROM :entry_mark::bytea)
 RETURNING pin_hash, pin_tries
-
--- name: add_staff
-INSERT INTO staff (staff_id, merchant_id, name, role, pin_hash, status, created_ms)
-VALUES (:staff_id, :merchant_id, :name, :role, :pin_hash, :status, :created_ms)
-
--- name: list_staff
-SELECT * FROM staff WHERE staff_id > :after_id ORDER BY staff_id LIMIT :rows_max
-
--- name: set_staff_pin
-UPDATE staff SET pin_hash = :pin_hash, pin_tries = 0, pin_entry = NULL WHERE staff_id = :staff_id
-
--- name: set_staff_status
-UPDATE staff SET status = :status WHERE staff_id = :staff_id
-
--- name: take_staff_try
-UPDATE staff
-SET pin_tries = pin_tries + CASE WHEN pin_entry IS NOT DISTINCT FROM :entry_mark::bytea THEN 0 ELSE 1 END,
-    pin_entry = :entry_mark::bytea
-WHERE staff_id = :staff_id AND status = 'active' AND (pin_tries < :tries_max OR pin_entry IS NOT DISTINCT FROM :entry_mark::bytea)
-RETURNING *
-
--- name: find_staff
-SELECT * FROM staff WHERE staff_id = :staff_id
-
--- name: reset_staff_tries
-UPDATE staff SET pin_tries = 0, pin_entry = NULL WHERE staff_id = :staff_id
 
 -- name: add_intent
 INSERT INTO intents (

@@ -115,6 +115,17 @@ CREATE TABLE staff (
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX staff_of_merchant ON staff (merchant_id, staff_id);
+
+-- What a merchant has written down that a role may do, instead of the defaults (wire/messages/staff.py); names of
+-- rights, separated by blanks.
+CREATE TABLE staff_rights (
+    merchant_id TEXT NOT NULL REFERENCES merchants (merchant_id),
+    role TEXT NOT NULL CHECK (role IN ('cashier', 'manager')),
+    rights TEXT NOT NULL,
+    PRIMARY KEY (merchant_id, role)
+) STRICT, WITHOUT ROWID;
+
 -- The paying side ----------------------------------------------------------------------------------------
 
 -- A wallet's currency and whether it is frozen stand at its account.
@@ -219,6 +230,21 @@ CREATE TABLE card_sessions (
 
 CREATE INDEX card_sessions_of_terminal ON card_sessions (terminal_id, created_ms);
 CREATE INDEX card_sessions_over ON card_sessions (expires_ms);
+
+-- NTAG 424 cards that stand for members of staff. One that pays is never among them, nor the other way round.
+CREATE TABLE staff_tags (
+    key_id BLOB PRIMARY KEY CHECK (length(key_id) = 8),
+    staff_id TEXT NOT NULL REFERENCES staff (staff_id),
+    card_key_batch INTEGER NOT NULL,
+    card_key_version INTEGER NOT NULL,
+    card_counter INTEGER NOT NULL CHECK (card_counter >= 0),
+    -- The mark of what the last tap was used for.
+    last_entry BLOB,
+    created_ms INTEGER NOT NULL,
+    FOREIGN KEY (card_key_batch, card_key_version) REFERENCES card_key_batches (batch_number, key_version)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX staff_tags_of_staff ON staff_tags (staff_id);
 
 -- Numeric codes, hashed; used_by is the payment id of the attempt that took it.
 CREATE TABLE payment_codes (

@@ -75,11 +75,11 @@ WHERE account_id = (SELECT account_id FROM wallets WHERE wallet_id = :wallet_id)
 INSERT INTO instruments (
     instrument_id, wallet_id, kind, label, status, key_id, public_key, weakest_entry_mode,
     per_payment_minor, per_day_minor, card_counter, card_key_batch, card_key_version, created_ms
-) VALUES (
-    :instrument_id, :wallet_id, :kind, :label, :status, :key_id, :public_key, :weakest_entry_mode,
+)
+SELECT :instrument_id, :wallet_id, :kind, :label, :status, :key_id, :public_key, :weakest_entry_mode,
     :per_payment_minor, :per_day_minor, :card_counter, :card_key_batch, :card_key_version,
     :created_ms
-)
+WHERE NOT EXISTS (SELECT 1 FROM staff_tags AS t WHERE t.key_id = :key_id)
 
 -- name: find_instrument_by_key
 SELECT * FROM instruments WHERE key_id = :key_id
