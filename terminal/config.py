@@ -114,6 +114,13 @@ class PrinterSettings(Section, frozen=True):
     """As terminal/receipts/printer.py knows it: /dev/usb/lp0, `serial:…` or `tcp:HOST:PORT`."""
 
 
+class StaffSettings(Section, frozen=True):
+    """The people at this till's screens."""
+
+    idle_ms: Annotated[int, msgspec.Meta(ge=10_000, le=86_400_000)] = 900_000
+    """Who does nothing at the till for so long is signed out."""
+
+
 class LoggingSettings(Section, frozen=True):
     """Where the daemon's log lines go is standard error; this is how they look."""
 
@@ -138,6 +145,7 @@ class TerminalConfig(Section, frozen=True):
     unknown: UnknownSettings = UnknownSettings()
     offline: OfflineSettings = OfflineSettings()
     printer: PrinterSettings | None = None
+    staff: StaffSettings = StaffSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @property

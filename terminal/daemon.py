@@ -31,6 +31,11 @@ from terminal.offline.desk import OfflineDesk
 from terminal.offline.gateway import OfflineGatewayClient
 from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
 from terminal.payment_desk import PaymentDesk
+from terminal.people.desk import StaffDesk
+from terminal.people.gateway import StaffGateway
+from terminal.people.offline_pins import OfflinePins
+from terminal.people.roster import Roster
+from terminal.people.tag_reads import TagReads
 from terminal.presentations import PresentationEvent, TermsSource
 from terminal.receipt_desk import ReceiptDesk
 from terminal.sale.desk import SaleDesk
@@ -38,6 +43,7 @@ from terminal.sale.events import EventBoard
 from terminal.sale.ports import SalePorts
 from terminal.sale.resolver import AttemptResolver, UnknownTimes
 from terminal.sale.till_codes import TillCodes
+from terminal.till_api.people_routes import PeopleApi
 from terminal.till_api.routes import TillApi, make_till_app
 from wire import es256
 from wire.ids import ENTROPY_BYTES, make_ulid
@@ -144,12 +150,17 @@ async def run_daemon(
         readers.start()
         payments = PaymentDesk(gateway, journal, now_ms=surroundings.now_ms)
         makers = parts.receipts.makers
-        api = TillApi(desk, parts.board, makers, lambda: parts.describe(readers), payments, parts.offline)
+        people = parts.open_people(desk)
+        stack.callback(people.staff.stop)
+        api = TillApi(
+            desk, parts.board, makers, lambda: parts.describe(readers), payments, people, parts.offline
+        )
         url = await _listen(config, api, stack)
         stack.callback(parts.board.close)
         resolver = parts.make_resolver(desk)
         follower = parts.make_follower(resolver)
         _start_task(parts.codes.run(), stack)
+        _start_task(parts.roster.run(), stack)
         for work in (resolver.run(), follower.run(), parts.probe_forever(), gateway.keep_session()):
             _start_task(work, stack)
         stack.push_async_callback(desk.stop)
@@ -248,6 +259,9 @@ class _Parts:
             entropy=surroundings.entropy,
         )
         self.receipts = ReceiptDesk(config.language, config.printer)
+        self._staff: StaffDesk | None = None
+        self._staff_gateway = StaffGateway(gateway)
+        self.roster = Roster(self._staff_gateway, disk)
 
     def deliver(self, event: PresentationEvent) -> None:
         """Take what a device's thread has; before the desk is open there is no sale to take it to."""
@@ -301,6 +315,22 @@ class _Parts:
         self._desk = SaleDesk(ports, deadline_ms=self._config.sale.deadline_ms)
         return self._desk
 
+    def open_people(self, desk: SaleDesk) -> PeopleApi:
+        """Open what the people at this till are asked and told."""
+        around = self._surroundings
+        tags = TagReads(desk, self.board.publish, now_ms=around.now_ms, entropy=around.entropy)
+        self._staff = StaffDesk(
+            self._staff_gateway,
+            self.roster,
+            tags,
+            OfflinePins(around.entropy),
+            self.board.publish,
+            idle_ms=self._config.staff.idle_ms,
+            now_ms=around.now_ms,
+            entropy=around.entropy,
+        )
+        return PeopleApi(self._staff, tags)
+
     def make_resolver(self, desk: SaleDesk) -> AttemptResolver:
         """Make what asks about attempts whose outcome is unknown."""
         self._resolver = AttemptResolver(
@@ -348,6 +378,7 @@ class _Parts:
             readers=readers.views(),
             unresolved=[] if self._resolver is None else self._resolver.describe(),
             offline=None if self.offline is None else self.offline.describe(with_results=False),
+            staff=None if self._staff is None else self._staff.state,
         )
 
     def _tell_counter_payment(self, answer: PaymentAnswer) -> None:

@@ -7,13 +7,13 @@ import queue
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from terminal.errors import SaleRefused
 from terminal.journal_records import AttemptRecord
-from terminal.presentations import PresentationEvent
+from terminal.presentations import PresentationEvent, TermsSource
 from terminal.sale.attempt import ask_blocking
 from terminal.sale.ports import SaleFacts, SalePorts
 from terminal.sale.session import SaleSession
@@ -28,6 +28,20 @@ PRESENTATIONS_WAITING_MAX: Final = 64
 STOP_GRACE_MS: Final = 3_000
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class ReaderLoan(Protocol):
+    """Somebody who uses the readers while no sale does (terminal/people/tag_reads.py)."""
+
+    @property
+    def terms(self) -> TermsSource:
+        """What the readers are armed with."""
+
+    def present(self, event: PresentationEvent) -> None:
+        """Take what a reader tells."""
+
+    def give_back(self) -> None:
+        """Let go of the readers: call `take_readers_back`."""
 
 
 class SaleDesk:
@@ -47,6 +61,8 @@ class SaleDesk:
         self._loop = asyncio.get_running_loop()
         self._is_stopping = False
         self._on_order: Callable[[], None] = lambda: None
+        self._loan: ReaderLoan | None = None
+        self._orders: OrderedDict[str, int] = OrderedDict()
         for record in ports.journal.unresolved():
             if record.sale_id:
                 self._sales[record.sale_id] = SaleSession.restore(record, ports)
@@ -63,9 +79,38 @@ class SaleDesk:
         if self._open is not None and self._open.is_open:
             raise SaleRefused(code="sale_in_progress")
         session = SaleSession(self._make_facts(request), self._ports)
+        if self._loan is not None:
+            self._loan.give_back()
         self._keep(session)
+        self._orders[session.view.order_id] = _order_minor(request)
+        while len(self._orders) > SALES_KEPT_MAX:
+            self._orders.popitem(last=False)
         session.open()
         return session.view
+
+    def lend_readers(self, loan: ReaderLoan) -> None:
+        """Arm the readers for something else than a sale, until it gives them back or a sale starts.
+
+        Raises:
+            SaleRefused: `sale_in_progress`; also where they are lent already. `not_ready` while it stops.
+        """
+        if self._is_stopping:
+            raise SaleRefused(code="not_ready")
+        if self._loan is not None or (self._open is not None and self._open.is_open):
+            raise SaleRefused(code="sale_in_progress")
+        self._loan = loan
+        self._ports.readers.arm(loan.terms)
+
+    def take_readers_back(self, loan: ReaderLoan) -> None:
+        """Disarm the readers that were lent."""
+        if self._loan is loan:
+            self._loan = None
+            self._ports.readers.disarm()
+
+    def is_another_amount(self, request: SaleRequest) -> bool:
+        """Say whether the order of a request was asked for another amount here before."""
+        before_minor = self._orders.get(request.order_id or "")
+        return before_minor is not None and before_minor != _order_minor(request)
 
     def find_sale(self, sale_id: str) -> SaleView:
         """Return a sale as it stands.
@@ -163,8 +208,10 @@ class SaleDesk:
             session.settle_late(answer)
 
     def present(self, event: PresentationEvent) -> None:
-        """Hand what a reader tells to the open sale; without one it is ignored."""
-        if self._open is not None:
+        """Hand what a reader tells to whom the readers are lent, or to the open sale; else it is ignored."""
+        if self._loan is not None:
+            self._loan.present(event)
+        elif self._open is not None:
             self._open.present(event)
 
     def present_from_thread(self, event: PresentationEvent) -> None:
@@ -183,6 +230,8 @@ class SaleDesk:
     async def stop(self) -> None:
         """Start nothing more and end the open sale; an attempt on its way gets STOP_GRACE_MS."""
         self._is_stopping = True
+        if self._loan is not None:
+            self._loan.give_back()
         if self._open is not None:
             await self._open.stop(STOP_GRACE_MS)
         for session in self._sales.values():
@@ -237,3 +286,9 @@ class SaleDesk:
             return self._sales[sale_id]
         except KeyError:
             raise SaleRefused(code="not_found") from None
+
+
+def _order_minor(request: SaleRequest) -> int:
+    return (
+        request.amount_minor - request.tip_max_minor if request.order is None else request.order.amount_minor
+    )

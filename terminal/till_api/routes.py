@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from terminal.errors import SaleRefused
 from terminal.offline.desk import OfflineDesk
 from terminal.payment_desk import PaymentDesk
 from terminal.sale.desk import SaleDesk
 from terminal.sale.events import EventBoard
+from terminal.till_api.callers import is_person, note_caller
 from terminal.till_api.event_stream import stream_events
 from terminal.till_api.guards import (
-    JSON_CONTENT_TYPE,
     require_access_key,
     require_json,
     require_own_host,
     translate_errors,
 )
-from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
-from wire.messages.payments import CaptureRequest, PaymentAnswer, RefundRequest, VoidRequest
+from terminal.till_api.people_routes import PeopleApi
+from terminal.till_api.replies import json_reply
+from wire.messages.base import BODY_BYTES_MAX, parse_message
+from wire.messages.payments import CaptureRequest, PaymentAnswer, RefundRequest, StaffProof, VoidRequest
+from wire.messages.staff import RefundOrder, StaffRight, StaffWord, VoidOrder
 from wire.messages.till import DaemonView, OfflinePayment, PinEntry, SaleRequest, SaleView
 
 PNG_CONTENT_TYPE: Final = "image/png"
@@ -49,40 +54,43 @@ class TillApi:
     receipts: ReceiptMakers
     describe_daemon: Callable[[], DaemonView]
     payments: PaymentDesk
+    people: PeopleApi
     offline: OfflineDesk | None = None
 
     async def start_sale(self, request: web.Request) -> web.Response:
         """POST /v1/sales."""
         sale = parse_message(await request.read(), SaleRequest)
+        if is_person(request) and self.desk.is_another_amount(sale):
+            self.people.staff.require(StaffRight.CHANGE_AMOUNT)
         view = self.desk.start_sale(sale)
-        response = _json(view, status=201)
+        response = json_reply(view, status=201)
         response.headers["Location"] = f"/v1/sales/{view.sale_id}"
         return response
 
     async def show_sale(self, request: web.Request) -> web.Response:
         """GET /v1/sales/{sale_id}."""
-        return _json(self._find(request))
+        return json_reply(self._find(request))
 
     async def cancel_sale(self, request: web.Request) -> web.Response:
         """DELETE /v1/sales/{sale_id}."""
-        return _json(await self.desk.give_up_sale(request.match_info["sale_id"]))
+        return json_reply(await self.desk.give_up_sale(request.match_info["sale_id"]))
 
     async def enter_pin(self, request: web.Request) -> web.Response:
         """POST /v1/sales/{sale_id}/pin."""
         entry = parse_message(await request.read(), PinEntry)
-        return _json(await self.desk.enter_pin(request.match_info["sale_id"], entry.pin))
+        return json_reply(await self.desk.enter_pin(request.match_info["sale_id"], entry.pin))
 
     async def reverse_sale(self, request: web.Request) -> web.Response:
         """POST /v1/sales/{sale_id}/reverse: the customer left, or paid otherwise."""
-        return _json(await self.desk.reverse_sale(request.match_info["sale_id"]))
+        return json_reply(await self.desk.reverse_sale(request.match_info["sale_id"]))
 
     async def keep_sale(self, request: web.Request) -> web.Response:
         """POST /v1/sales/{sale_id}/keep: the goods were handed over."""
-        return _json(await self.desk.keep_sale(request.match_info["sale_id"]))
+        return json_reply(await self.desk.keep_sale(request.match_info["sale_id"]))
 
     async def list_attempts(self, _: web.Request) -> web.Response:
         """GET /v1/attempts: those without an outcome."""
-        return _json(self.describe_daemon().unresolved)
+        return json_reply(self.describe_daemon().unresolved)
 
     async def reverse_attempt(self, request: web.Request) -> web.Response:
         """POST /v1/attempts/{attempt_id}/reverse: as for a sale, also for one of an earlier run."""
@@ -108,30 +116,37 @@ class TillApi:
 
     async def list_payments(self, _: web.Request) -> web.Response:
         """GET /v1/payments: the last ones, the newest first."""
-        return _json(self.payments.list())
+        return json_reply(self.payments.list())
 
     async def capture(self, request: web.Request) -> web.Response:
         """POST /v1/payments/{payment_id}/capture."""
         order = parse_message(await request.read(), CaptureRequest)
-        return _json(await self.payments.capture(request.match_info["payment_id"], order))
+        return json_reply(await self.payments.capture(request.match_info["payment_id"], order))
 
     async def void(self, request: web.Request) -> web.Response:
         """POST /v1/payments/{payment_id}/void."""
-        order = parse_message(await request.read(), VoidRequest)
-        return _json(await self.payments.void(request.match_info["payment_id"], order))
+        asked = parse_message(await request.read(), VoidOrder)
+        staff = self._proof_of(request, asked.staff, asked.void_id)
+        order = VoidRequest(void_id=asked.void_id, staff=staff)
+        return json_reply(await self.payments.void(request.match_info["payment_id"], order))
 
     async def refund(self, request: web.Request) -> web.Response:
         """POST /v1/payments/{payment_id}/refund."""
-        order = parse_message(await request.read(), RefundRequest)
-        return _json(await self.payments.refund(request.match_info["payment_id"], order))
+        asked = parse_message(await request.read(), RefundOrder)
+        staff = self._proof_of(request, asked.staff, asked.refund_id)
+        assert staff is not None, "a refund is asked for with somebody's word"
+        order = RefundRequest(
+            refund_id=asked.refund_id, total_minor=asked.total_minor, staff=staff, reason=asked.reason
+        )
+        return json_reply(await self.payments.refund(request.match_info["payment_id"], order))
 
     async def show_offline(self, _: web.Request) -> web.Response:
         """GET /v1/offline."""
-        return _json(self._open_offline().describe())
+        return json_reply(self._open_offline().describe())
 
     async def drain_offline(self, _: web.Request) -> web.Response:
         """POST /v1/offline/drain; its progress is told by events."""
-        return _json(await self._open_offline().drain())
+        return json_reply(await self._open_offline().drain())
 
     def _open_offline(self) -> OfflineDesk:
         if self.offline is None:
@@ -144,11 +159,54 @@ class TillApi:
 
     async def show_daemon(self, _: web.Request) -> web.Response:
         """GET /v1/daemon."""
-        return _json(self.describe_daemon())
+        return json_reply(self.describe_daemon())
 
     async def show_readers(self, _: web.Request) -> web.Response:
         """GET /v1/readers."""
-        return _json(self.describe_daemon().readers)
+        return json_reply(self.describe_daemon().readers)
+
+    def _proof_of(self, request: web.Request, word: StaffWord | None, purpose_id: str) -> StaffProof | None:
+        """Return who answers for money given back; a person is asked again, whoever is signed in."""
+        if is_person(request):
+            self.people.staff.require_proof(word)
+        return None if word is None else self.people.staff.prove(word, purpose_id)
+
+    def _needing(self, right: StaffRight, handler: Handler) -> Handler:
+        """Return a handler that a person may use only with a right."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if is_person(request):
+                self.people.staff.require(right)
+            return await handler(request)
+
+        return guarded
+
+    @property
+    def routes(self) -> list[web.RouteDef]:
+        """Every address, with the right that a person needs for it."""
+        sell = partial(self._needing, StaffRight.SELL)
+        return [
+            web.post("/v1/sales", sell(self.start_sale)),
+            web.get("/v1/sales/{sale_id}", self.show_sale),
+            web.delete("/v1/sales/{sale_id}", sell(self.cancel_sale)),
+            web.get("/v1/sales/{sale_id}/receipt", self.show_receipt),
+            web.post("/v1/sales/{sale_id}/pin", sell(self.enter_pin)),
+            web.post("/v1/sales/{sale_id}/reverse", sell(self.reverse_sale)),
+            web.post("/v1/sales/{sale_id}/keep", sell(self.keep_sale)),
+            web.get("/v1/attempts", self.list_attempts),
+            web.post("/v1/attempts/{attempt_id}/reverse", sell(self.reverse_attempt)),
+            web.post("/v1/attempts/{attempt_id}/keep", sell(self.keep_attempt)),
+            web.get("/v1/payments", self.list_payments),
+            web.post("/v1/payments/{payment_id}/capture", sell(self.capture)),
+            web.post("/v1/payments/{payment_id}/void", self.void),
+            web.post("/v1/payments/{payment_id}/refund", self.refund),
+            web.get("/v1/offline", self.show_offline),
+            web.post("/v1/offline/drain", self._needing(StaffRight.DRAIN, self.drain_offline)),
+            web.get("/v1/events", self.watch),
+            web.get("/v1/daemon", self.show_daemon),
+            web.get("/v1/readers", self.show_readers),
+            *self.people.routes,
+        ]
 
     def _find(self, request: web.Request) -> SaleView:
         return self.desk.find_sale(request.match_info["sale_id"])
@@ -168,38 +226,13 @@ def make_till_app(api: TillApi, *, host: str, access_key: str | None) -> web.App
             require_own_host(host),
             require_access_key(access_key),
             require_json(),
+            note_caller(),
         ],
     )
-    app.add_routes(
-        [
-            web.post("/v1/sales", api.start_sale),
-            web.get("/v1/sales/{sale_id}", api.show_sale),
-            web.delete("/v1/sales/{sale_id}", api.cancel_sale),
-            web.get("/v1/sales/{sale_id}/receipt", api.show_receipt),
-            web.post("/v1/sales/{sale_id}/pin", api.enter_pin),
-            web.post("/v1/sales/{sale_id}/reverse", api.reverse_sale),
-            web.post("/v1/sales/{sale_id}/keep", api.keep_sale),
-            web.get("/v1/attempts", api.list_attempts),
-            web.post("/v1/attempts/{attempt_id}/reverse", api.reverse_attempt),
-            web.post("/v1/attempts/{attempt_id}/keep", api.keep_attempt),
-            web.get("/v1/payments", api.list_payments),
-            web.post("/v1/payments/{payment_id}/capture", api.capture),
-            web.post("/v1/payments/{payment_id}/void", api.void),
-            web.post("/v1/payments/{payment_id}/refund", api.refund),
-            web.get("/v1/offline", api.show_offline),
-            web.post("/v1/offline/drain", api.drain_offline),
-            web.get("/v1/events", api.watch),
-            web.get("/v1/daemon", api.show_daemon),
-            web.get("/v1/readers", api.show_readers),
-        ]
-    )
+    app.add_routes(api.routes)
     return app
 
 
 def _wants_png(request: web.Request) -> bool:
     accepted = [part.split(";")[0].strip() for part in request.headers.get("Accept", "").split(",")]
     return PNG_CONTENT_TYPE in accepted and "text/plain" not in accepted
-
-
-def _json(message: object, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=dump_message(message), content_type=JSON_CONTENT_TYPE)

@@ -72,6 +72,7 @@ from wire.messages.payments import (
 )
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
 from wire.messages.sessions import SessionAnswer, SessionRequest
+from wire.messages.staff import SignInAnswer, SignInRequest, StaffEntry, StaffPage, StaffRight
 from wire.messages.terminals import TerminalEvents, TerminalNotice
 from wire.messages.till import (
     DaemonEvent,
@@ -281,6 +282,10 @@ class GatewayStandIn:
         self.sessions: dict[bytes, bytes] = {}
         self.session_lifetime_ms = 3_600_000
         self.opens_sessions = True
+        self.staff: dict[str, tuple[StaffEntry, str, list[StaffRight]]] = {}
+        """Who works here, by id, with PIN and rights."""
+        self.tags: dict[str, str] = {}
+        """Staff ids by the first parameter of a tag's link; each is good once."""
         self.is_down = False
         """Whether every connection is reset before anything is read."""
         self.answer_offline: Callable[[web.Request, bytes], web.StreamResponse] | None = None
@@ -312,6 +317,8 @@ class GatewayStandIn:
                 web.post("/v1/terminals/enrol", self._enrol),
                 web.post("/v1/terminals/sessions", self._open_session),
                 web.post("/v1/intents", self._offer),
+                web.get("/v1/staff", self._list_staff),
+                web.post("/v1/staff/sign-in", self._sign_in),
                 web.get("/health/live", self._live),
                 web.route("*", "/v1/offline/{what}", self._offline),
             ]
@@ -544,6 +551,26 @@ class GatewayStandIn:
         self.booked[intent.intent_id] = (b"", answer)
         await self.tell(answer)
         return answer
+
+    async def _list_staff(self, request: web.Request) -> web.StreamResponse:
+        await self._receive(request)
+        members = [member for member, _, _ in self.staff.values()]
+        return make_json(StaffPage(members=members, is_last=True), 200)
+
+    async def _sign_in(self, request: web.Request) -> web.StreamResponse:
+        entry = parse_message(await self._receive(request), SignInRequest)
+        if request.headers["Idempotency-Key"] != entry.sign_in_id:
+            self.complaints.append("the idempotency key is not the sign-in id")
+        if entry.staff.tag is not None:
+            staff_id = self.tags.pop(entry.staff.tag.picc_data_hex, "")
+            if not staff_id:
+                return make_problem("staff_tag_invalid", 403)
+        else:
+            staff_id = entry.staff.staff_id or ""
+            if staff_id not in self.staff or self.staff[staff_id][1] != entry.staff.pin:
+                return make_problem("staff_not_allowed", 403)
+        member, _, rights = self.staff[staff_id]
+        return make_json(SignInAnswer(member=member, rights=rights), 200)
 
     async def _offline(self, request: web.Request) -> web.StreamResponse:
         body = await self._receive(request)

@@ -1,0 +1,84 @@
+"""Who may sign in at this till, as the gateway last said; kept on disk: shops open without a network too.
+
+Names and roles only: what proves who somebody is never stands here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+
+from terminal.disk import Disk
+from terminal.errors import GatewayRefused, GatewayUnreachable
+from terminal.people.gateway import StaffGateway
+from terminal.sale.attempt import RunBlocking
+from wire.messages.base import dump_message
+from wire.messages.staff import StaffEntry
+
+ROSTER_FILE: Final = "staff.json"
+REFRESH_MS: Final = 300_000
+"""How often the list is asked for: so long somebody who has left may go on, if they are signed in."""
+RETRY_MS: Final = 5_000
+"""Until the next try while nothing was ever learnt, or the last try failed."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Roster:
+    """The list, and what keeps it fresh."""
+
+    def __init__(
+        self, gateway: StaffGateway, disk: Disk, *, run_blocking: RunBlocking = asyncio.to_thread
+    ) -> None:
+        """Take what an earlier run left; a file that makes no sense is as good as none."""
+        self._gateway = gateway
+        self._disk = disk
+        self._run_blocking = run_blocking
+        self._on_change: Callable[[], None] = lambda: None
+        self.members: list[StaffEntry] | None = None
+        """None: never learnt."""
+        with suppress(OSError, msgspec.MsgspecError):
+            raw = disk.read(ROSTER_FILE)
+            if raw:
+                self.members = msgspec.json.decode(raw, type=list[StaffEntry])
+
+    @property
+    def is_required(self) -> bool:
+        """Whether persons have to sign in here. While it was never learnt they have to, and can't."""
+        return self.members is None or bool(self.members)
+
+    def tell_changes_to(self, on_change: Callable[[], None]) -> None:
+        """Have this called after every change of the list."""
+        self._on_change = on_change
+
+    def find(self, staff_id: str) -> StaffEntry | None:
+        """Return a member of staff; None for who is not on the list."""
+        return next((one for one in self.members or () if one.staff_id == staff_id), None)
+
+    async def run(self) -> None:
+        """Keep the list fresh for as long as this runs."""
+        while True:
+            is_fresh = await self.refresh()
+            await asyncio.sleep((REFRESH_MS if is_fresh else RETRY_MS) / 1000)
+
+    async def refresh(self) -> bool:
+        """Ask for the list once; False where the gateway did not give it."""
+        try:
+            members = await self._gateway.list_staff()
+        except (GatewayUnreachable, GatewayRefused) as error:
+            log.info("staff_not_listed", reason=error.code)
+            return False
+        if members != self.members:
+            self.members = members
+            try:
+                await self._run_blocking(partial(self._disk.write, ROSTER_FILE, dump_message(members)))
+            except OSError as error:
+                log.error("staff_not_stored", reason=type(error).__name__)
+            self._on_change()
+        return True
