@@ -32,6 +32,7 @@ from gateway.http.nonces import NonceWindow
 from gateway.http.routes import make_application
 from gateway.http.sessions import TerminalSessions
 from gateway.logs import open_request_log
+from gateway.merchants.shifts import ShiftService
 from gateway.office import Office, open_office
 from gateway.offline.service import OfflineService
 from gateway.payments.bell import TerminalBell
@@ -187,6 +188,7 @@ def make_desk(
         merchants=office.merchants,
         holders=office.holders,
         staff=office.staff,
+        shifts=ShiftService(office.store),
         authenticator=Authenticator(
             office.store, nonces, sessions, public_url=public_url, window_ms=window_ms
         ),

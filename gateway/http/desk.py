@@ -15,6 +15,7 @@ from gateway.http.exchange import RequestIds
 from gateway.http.sessions import TerminalSessions
 from gateway.logs import RequestLog
 from gateway.merchants.service import MerchantService
+from gateway.merchants.shifts import ShiftService
 from gateway.merchants.staff import StaffService
 from gateway.offline.service import OfflineService
 from gateway.payments.bell import TerminalBell
@@ -40,6 +41,7 @@ class Desk:
     merchants: MerchantService
     holders: HolderService
     staff: StaffService
+    shifts: ShiftService
     authenticator: Authenticator
     sessions: TerminalSessions
     intake: Intake

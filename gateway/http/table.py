@@ -17,11 +17,13 @@ from gateway.http.resources.intents import IntentResource
 from gateway.http.resources.lives import LifeResource
 from gateway.http.resources.offline import OfflineResource
 from gateway.http.resources.payments import PaymentResource
+from gateway.http.resources.shifts import ShiftResource
 from gateway.http.resources.staff import StaffResource
 from gateway.http.resources.terminals import TerminalResource
 from gateway.http.resources.wallet import WalletResource
 from wire.messages.cards import CARD_SESSIONS_TARGET
 from wire.messages.offline import BATCHES_TARGET, CREDENTIALS_TARGET, ISSUER_TARGET, STATUS_LIST_TARGET
+from wire.messages.shifts import OPEN_SHIFT_TARGET, SHIFTS_TARGET
 from wire.messages.staff import SIGN_IN_TARGET, STAFF_TARGET
 
 Handler = Callable[[SignedCall, Mapping[str, str], Exchange], Awaitable[Answer]]
@@ -49,7 +51,7 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
     lives, events = LifeResource(desk), EventResource(desk)
     wallet, confirmations = WalletResource(desk), ConfirmationResource(desk)
     intents, offline = IntentResource(desk), OfflineResource(desk)
-    cards, staff = CardResource(desk), StaffResource(desk)
+    cards, staff, shifts = CardResource(desk), StaffResource(desk), ShiftResource(desk)
     health = HealthResource(desk)
     return (
         Route("POST", "/v1/payments", payments.decide, has_body=True, is_admitted=True),
@@ -65,6 +67,10 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
         Route("POST", "/v1/terminals/sessions", terminals.open_session, has_body=True),
         Route("GET", STAFF_TARGET, staff.list),
         Route("POST", SIGN_IN_TARGET, staff.sign_in, has_body=True),
+        Route("POST", SHIFTS_TARGET, shifts.open, has_body=True),
+        Route("GET", OPEN_SHIFT_TARGET, shifts.find_open),
+        Route("GET", f"{SHIFTS_TARGET}/{{shift_id}}", shifts.find),
+        Route("POST", f"{SHIFTS_TARGET}/{{shift_id}}/close", shifts.close, has_body=True),
         Route("POST", "/v1/wallet/payment-codes", wallet.create_payment_code, has_body=True),
         Route("POST", CREDENTIALS_TARGET, offline.issue_credential, has_body=True),
         Route("GET", ISSUER_TARGET, offline.find_issuer),

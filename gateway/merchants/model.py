@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wire.messages.payments import EntryMode
 from wire.messages.staff import StaffRight, StaffRole
 
 
@@ -113,6 +114,54 @@ class StaffRights:
     merchant_id: str
     role: StaffRole
     rights: tuple[StaffRight, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StaffRef:
+    """Whose doing something was."""
+
+    staff_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """From when to when a till was worked at; the end is not part of it."""
+
+    shift_id: str
+    terminal_id: str
+    opened_ms: int
+    opened_by: StaffRef | None
+    closed_ms: int | None
+    closed_by: StaffRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryModeSum:
+    """What was charged by one way of presenting."""
+
+    entry_mode: EntryMode
+    payment_count: int
+    charged_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftSums:
+    """What happened at a terminal within a time; wire.messages.shifts.ShiftTotals says what each is."""
+
+    payment_count: int = 0
+    charged_minor: int = 0
+    tip_minor: int = 0
+    fee_minor: int = 0
+    refund_count: int = 0
+    refunded_minor: int = 0
+    reversed_count: int = 0
+    reversed_minor: int = 0
+    voided_count: int = 0
+    declined_count: int = 0
+    offline_count: int = 0
+    offline_minor: int = 0
+    by_entry_mode: tuple[EntryModeSum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from gateway.merchants.model import (
     Intent,
     Location,
     Merchant,
+    Shift,
+    ShiftSums,
     StaffMember,
     StaffRights,
     StaffStatus,
@@ -379,6 +381,36 @@ class StaffStore(Protocol):
         """Return what a merchant has written down, at most one for each role."""
 
 
+class ShiftStore(Protocol):
+    """Shifts of terminals, and what their totals are reckoned from."""
+
+    async def open_shift(
+        self, shift_id: str, terminal_id: str, opened_ms: int, opened_by: str | None, now_ms: int
+    ) -> Shift | None:
+        """Open a shift unless one is open at this terminal, and return the one with this id.
+
+        It begins no earlier than the last one ended. One that nobody closed within SHIFT_MS_MAX ends before.
+        The same again changes nothing. None: another shift is open, or another terminal has this id.
+        """
+
+    async def close_shift(
+        self, shift_id: str, terminal_id: str, closed_ms: int, closed_by: str | None
+    ) -> Shift | None:
+        """End a shift of this terminal, SHIFT_MS_MAX after its beginning at the latest; None if it has none.
+
+        The same again changes nothing.
+        """
+
+    async def find_shift(self, terminal_id: str, shift_id: str) -> Shift | None:
+        """Return a shift of this terminal, or None."""
+
+    async def find_open_shift(self, terminal_id: str) -> Shift | None:
+        """Return the shift that is open at this terminal, or None."""
+
+    async def reckon_shift(self, terminal_id: str, from_ms: int, to_ms: int) -> ShiftSums:
+        """Return what happened at a terminal from a time on and before another, at most SHIFT_MS_MAX on."""
+
+
 class IntentStore(Protocol):
     """What tills ask for by code, and what holders are asked to agree to."""
 
@@ -468,6 +500,7 @@ class Store(
     CardStore,
     PolicyStore,
     StaffStore,
+    ShiftStore,
     IntentStore,
     OfflineStore,
     Protocol,

@@ -23,6 +23,7 @@ from gateway.storage.store import (
     OfflineStore,
     PaymentStore,
     PolicyStore,
+    ShiftStore,
     StaffStore,
     Store,
 )
@@ -36,6 +37,7 @@ CONTRACTS: Final = (
     CardStore,
     PolicyStore,
     StaffStore,
+    ShiftStore,
     IntentStore,
     OfflineStore,
     Store,

@@ -60,6 +60,7 @@ TABLES: Final = (
     "offline_records",
     "offline_alarms",
     "intents",
+    "shifts",
 )
 """Parents before children. Left out is what a migration fills by itself, the chain's head, the status index
 given last (any that is free will do), what terminals were still to be told, who ask again when they find

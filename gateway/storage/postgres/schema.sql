@@ -364,6 +364,9 @@ CREATE TABLE payments (
         ELSE false END)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
+-- What a till did on a day of UTC, for the totals of its shifts.
+CREATE INDEX payments_of_day ON payments ((decided_ms / 86400000), terminal_id);
+
 -- One row for every payment that holds money until its deadline; whoever ends or moves it changes this row.
 CREATE TABLE open_payments (
     payment_id text COLLATE "C" PRIMARY KEY,
@@ -391,9 +394,13 @@ CREATE TABLE payment_steps (
     group_sequence bigint UNIQUE,
     due_ms bigint,
     at_ms bigint NOT NULL,
+    -- Where the payment was made, whoever did this.
+    terminal_id text COLLATE "C" NOT NULL,
     PRIMARY KEY (payment_id, step_index),
     CHECK ((state IN ('requires_confirmation', 'authorised')) = (due_ms IS NOT NULL))
 );
+
+CREATE INDEX payment_steps_of_day ON payment_steps ((at_ms / 86400000), terminal_id);
 
 -- Money given back, each up to a total that no second refund can reach.
 CREATE TABLE refunds (
@@ -548,6 +555,21 @@ CREATE TABLE terminal_events (
 );
 
 CREATE INDEX terminal_events_of_terminal ON terminal_events (terminal_id, sequence);
+
+-- From when to when a till was worked at. One is open at a till at a time, and none begins before the last one ended.
+CREATE TABLE shifts (
+    shift_id text COLLATE "C" PRIMARY KEY,
+    terminal_id text COLLATE "C" NOT NULL REFERENCES terminals (terminal_id),
+    opened_ms bigint NOT NULL,
+    opened_by text COLLATE "C" REFERENCES staff (staff_id),
+    closed_ms bigint,
+    closed_by text COLLATE "C" REFERENCES staff (staff_id),
+    CHECK (closed_ms >= opened_ms),
+    CHECK (closed_ms IS NOT NULL OR closed_by IS NULL)
+);
+
+CREATE UNIQUE INDEX shifts_open ON shifts (terminal_id) WHERE closed_ms IS NULL;
+CREATE INDEX shifts_of_terminal ON shifts (terminal_id, closed_ms);
 
 -- Written to by a health check, because only a write shows that a write works.
 CREATE TABLE health (

@@ -40,12 +40,13 @@ from gateway.storage.postgres.database import (
 from gateway.storage.postgres.migrate import migrate_database
 from gateway.storage.postgres.queries import load_queries
 from gateway.storage.records import Row, read_payment
+from gateway.storage.shifts import ShiftQueries
 from gateway.storage.statements import Values
 from gateway.storage.store import KEYS_PER_CALL_MAX, WalletBalance
 
 SQL = load_queries("payments")
 LEDGER_SQL = load_queries("ledger")
-POLICY_SQL = {**load_queries("policy"), **load_queries("people")}
+POLICY_SQL = {**load_queries("policy"), **load_queries("people"), **load_queries("shifts")}
 
 
 async def open_postgres_store(
@@ -66,7 +67,7 @@ async def open_postgres_store(
     return PostgresStore(database, Batches(url, patience, queue_max=queue_max))
 
 
-class PostgresStore(PolicyQueries, PeopleQueries):
+class PostgresStore(PolicyQueries, PeopleQueries, ShiftQueries):
     """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
 
     Bound to the event loop it was opened in. Any number of stores may use one database at the same time.
@@ -317,7 +318,7 @@ class PostgresStore(PolicyQueries, PeopleQueries):
         async with self._database.connection() as connection:
             return await offline.list_losses(connection)
 
-    # How PolicyQueries and PeopleQueries run their statements
+    # How the queries it inherits run their statements
 
     async def _set(self, name: str, /, **values: Any) -> None:
         async with self._database.transaction() as connection:

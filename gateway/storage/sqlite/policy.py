@@ -1,6 +1,6 @@
-"""Runs the statements of queries/policy.sql and people.sql.
+"""Runs the statements of queries/policy.sql, people.sql and shifts.sql.
 
-What they mean say gateway/storage/policies.py and people.py.
+What they mean say gateway/storage/policies.py, people.py and shifts.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gateway.errors import NotFound
 from gateway.storage.sqlite.database import insert
 from gateway.storage.sqlite.queries import list_named_rows, load_queries
 
-SQL = {**load_queries("policy"), **load_queries("people")}
+SQL = {**load_queries("policy"), **load_queries("people"), **load_queries("shifts")}
 
 
 def change_one(connection: sqlite3.Connection, name: str, values: Mapping[str, Any]) -> None:

@@ -354,6 +354,9 @@ CREATE TABLE payments (
         ELSE 0 END)
 ) STRICT, WITHOUT ROWID;
 
+-- What a till did on a day of UTC, for the totals of its shifts.
+CREATE INDEX payments_of_day ON payments (decided_ms / 86400000, terminal_id);
+
 -- One row for every payment that holds money until its deadline; whoever ends or moves it changes this row.
 CREATE TABLE open_payments (
     payment_id TEXT PRIMARY KEY,
@@ -381,9 +384,13 @@ CREATE TABLE payment_steps (
     group_sequence INTEGER UNIQUE,
     due_ms INTEGER,
     at_ms INTEGER NOT NULL,
+    -- Where the payment was made, whoever did this.
+    terminal_id TEXT NOT NULL,
     PRIMARY KEY (payment_id, step_index),
     CHECK ((state IN ('requires_confirmation', 'authorised')) = (due_ms IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX payment_steps_of_day ON payment_steps (at_ms / 86400000, terminal_id);
 
 -- Money given back, each up to a total that no second refund can reach.
 CREATE TABLE refunds (
@@ -536,6 +543,21 @@ CREATE TABLE terminal_events (
 ) STRICT;
 
 CREATE INDEX terminal_events_of_terminal ON terminal_events (terminal_id, sequence);
+
+-- From when to when a till was worked at. One is open at a till at a time, and none begins before the last one ended.
+CREATE TABLE shifts (
+    shift_id TEXT PRIMARY KEY,
+    terminal_id TEXT NOT NULL REFERENCES terminals (terminal_id),
+    opened_ms INTEGER NOT NULL,
+    opened_by TEXT REFERENCES staff (staff_id),
+    closed_ms INTEGER,
+    closed_by TEXT REFERENCES staff (staff_id),
+    CHECK (closed_ms >= opened_ms),
+    CHECK (closed_ms IS NOT NULL OR closed_by IS NULL)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX shifts_open ON shifts (terminal_id) WHERE closed_ms IS NULL;
+CREATE INDEX shifts_of_terminal ON shifts (terminal_id, closed_ms);
 
 -- Written to by a health check, because only a write shows that a write works.
 CREATE TABLE health (

@@ -27,6 +27,7 @@ from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
 from gateway.storage.people import PeopleQueries
 from gateway.storage.policies import PolicyQueries
 from gateway.storage.records import Row
+from gateway.storage.shifts import ShiftQueries
 from gateway.storage.sqlite import cards, directory, ledger, life, offline, payments, policy
 from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
@@ -48,7 +49,7 @@ async def open_sqlite_store(path: Path | str, *, queue_max: int = QUEUE_MAX) -> 
     return await SqliteStore.open(path, queue_max=queue_max)
 
 
-class SqliteStore(PolicyQueries, PeopleQueries):
+class SqliteStore(PolicyQueries, PeopleQueries, ShiftQueries):
     """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
 
     Bound to the event loop it was opened in. Other processes may use the same file at the same time.
@@ -275,7 +276,7 @@ class SqliteStore(PolicyQueries, PeopleQueries):
     async def list_offline_losses(self) -> list[SettledRecord]:
         return await self._readers.read(offline.list_losses)
 
-    # How PolicyQueries and PeopleQueries run their statements
+    # How the queries it inherits run their statements
 
     async def _set(self, name: str, /, **values: Any) -> None:
         await self._writer.submit(lambda c: policy.change_one(c, name, values))

@@ -71,10 +71,12 @@ def add_step(
 ) -> str:
     """A step without a group."""
     fee = 18 if charged else 0
+    order_minor, day_minor = released
     return (
         "INSERT INTO payment_steps (payment_id, step_index, step, state, charged_minor, tip_minor, fee_minor,"
-        " order_released_minor, day_released_minor, at_ms) VALUES"
-        f" ('{payment_id}', 1, '{step}', '{state}', {charged}, 0, {fee}, {released[0]}, {released[1]}, 5)"
+        " order_released_minor, day_released_minor, at_ms, terminal_id) VALUES"
+        f" ('{payment_id}', 1, '{step}', '{state}', {charged}, 0, {fee}, {order_minor}, {day_minor}, 5,"
+        " 'TERMNA01')"
     )
 
 

@@ -23,6 +23,7 @@ TOPICS = {
     "offline": "offline.py",
     "policy": "policy.py",
     "people": "policy.py",
+    "shifts": "policy.py",
     "directory": "directory.py",
     "cards": "cards.py",
     "audit": "audit_source.py",
@@ -34,7 +35,7 @@ def strings_of(module: str) -> set[str]:
     shared = {
         "life.py": ["life_rows.py"],
         "offline.py": ["offline_rows.py"],
-        "policy.py": ["policies.py", "people.py"],
+        "policy.py": ["policies.py", "people.py", "shifts.py"],
     }.get(module, [])
     modules = [FOLDER / module, *(FOLDER.parent / name for name in shared)]
     return {

@@ -36,10 +36,12 @@ WHERE payment_id = :payment_id AND state = :state_before
 -- name: add_step
 INSERT INTO payment_steps (
     payment_id, step_index, step, state, code, request_id, charged_minor, tip_minor, fee_minor,
-    order_released_minor, day_released_minor, receipt_number, group_sequence, due_ms, at_ms
+    order_released_minor, day_released_minor, receipt_number, group_sequence, due_ms, at_ms,
+    terminal_id
 ) VALUES (
     :payment_id, :step_index, :step, :state, :code, :request_id, :charged_minor, :tip_minor, :fee_minor,
-    :order_released_minor, :day_released_minor, :receipt_number, :group_sequence, :due_ms, :at_ms
+    :order_released_minor, :day_released_minor, :receipt_number, :group_sequence, :due_ms, :at_ms,
+    :terminal_id
 )
 
 -- name: release_order

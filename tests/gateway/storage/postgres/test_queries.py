@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from tests.conftest import Shop
 
 FOLDER = Path(str(resources.files("gateway.storage.postgres")))
-TOPICS = ("audit", "cards", "directory", "ledger", "life", "offline", "payments", "people", "policy")
+TOPICS = (
+    "audit",
+    "cards",
+    "directory",
+    "ledger",
+    "life",
+    "offline",
+    "payments",
+    "people",
+    "policy",
+    "shifts",
+)
 ROWS = 20_000
 # As the tables stand after a while: nothing in them is of the test's shop.
 FILL = f"""
@@ -62,7 +73,7 @@ READS_PER_ROUND_MAX = 40
 
 def strings_of_the_package() -> set[str]:
     # The shared ones name their statements for both stores.
-    shared = ("life_rows.py", "offline_rows.py", "policies.py", "people.py")
+    shared = ("life_rows.py", "offline_rows.py", "policies.py", "people.py", "shifts.py")
     paths = [*FOLDER.glob("*.py"), *(FOLDER.parent / name for name in shared)]
     trees = [ast.parse(path.read_text("utf-8")) for path in paths]
     return {
