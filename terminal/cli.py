@@ -1,4 +1,4 @@
-"""`tapscan-terminal`: enrol, run, sale, readers, journal.
+"""`tapscan-terminal`: enrol, run, sale, readers, journal, payments, shift, offline.
 
 Each command imports what it needs when it runs, so that `--help` and the completion of a shell are quick.
 """
@@ -15,6 +15,7 @@ import typer
 
 from terminal.errors import GatewayRefused, TerminalError
 from terminal.payment_commands import app as payments_app
+from terminal.shift_commands import app as shift_app
 
 if TYPE_CHECKING:
     from terminal.config import TerminalConfig
@@ -41,6 +42,7 @@ app = typer.Typer(
 journal = typer.Typer(help="Payment attempts on disk: list, reverse, keep.", rich_markup_mode=None)
 app.add_typer(journal, name="journal")
 app.add_typer(payments_app, name="payments")
+app.add_typer(shift_app, name="shift")
 offline = typer.Typer(help="Payments accepted without a connection.", rich_markup_mode=None)
 app.add_typer(offline, name="offline")
 

@@ -31,11 +31,7 @@ from terminal.offline.desk import OfflineDesk
 from terminal.offline.gateway import OfflineGatewayClient
 from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
 from terminal.payment_desk import PaymentDesk
-from terminal.people.desk import StaffDesk
-from terminal.people.gateway import StaffGateway
-from terminal.people.offline_pins import OfflinePins
-from terminal.people.roster import Roster
-from terminal.people.tag_reads import TagReads
+from terminal.people.opening import People, PeopleSurroundings, open_people
 from terminal.presentations import PresentationEvent, TermsSource
 from terminal.receipt_desk import ReceiptDesk
 from terminal.sale.desk import SaleDesk
@@ -49,7 +45,7 @@ from wire import es256
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.enrolment import EnrolmentAnswer
 from wire.messages.payments import PaymentAnswer
-from wire.messages.till import DaemonEvent, DaemonEventKind, DaemonView, ReaderView, SaleEvent
+from wire.messages.till import DaemonEvent, DaemonEventKind, DaemonView, OfflineView, ReaderView, SaleEvent
 
 PROBE_INTERVAL_MS: Final = 15_000
 HTTP_STOP_GRACE_S: Final = 2.0
@@ -148,19 +144,15 @@ async def run_daemon(
         stack.push_async_callback(asyncio.to_thread, readers.stop)
         stack.push_async_callback(parts.receipts.stop)
         readers.start()
-        payments = PaymentDesk(gateway, journal, now_ms=surroundings.now_ms)
-        makers = parts.receipts.makers
         people = parts.open_people(desk)
         stack.callback(people.staff.stop)
-        api = TillApi(
-            desk, parts.board, makers, lambda: parts.describe(readers), payments, people, parts.offline
-        )
+        api = parts.make_api(desk, people, readers)
         url = await _listen(config, api, stack)
         stack.callback(parts.board.close)
         resolver = parts.make_resolver(desk)
         follower = parts.make_follower(resolver)
-        _start_task(parts.codes.run(), stack)
-        _start_task(parts.roster.run(), stack)
+        for work in (parts.codes.run(), people.roster.run(), people.shifts.run()):
+            _start_task(work, stack)
         for work in (resolver.run(), follower.run(), parts.probe_forever(), gateway.keep_session()):
             _start_task(work, stack)
         stack.push_async_callback(desk.stop)
@@ -258,10 +250,9 @@ class _Parts:
             now_ms=surroundings.now_ms,
             entropy=surroundings.entropy,
         )
-        self.receipts = ReceiptDesk(config.language, config.printer)
-        self._staff: StaffDesk | None = None
-        self._staff_gateway = StaffGateway(gateway)
-        self.roster = Roster(self._staff_gateway, disk)
+        headings = (self._enrolment.merchant_name, self._enrolment.location_name)
+        self.receipts = ReceiptDesk(config.language, config.printer, headings)
+        self._people: People | None = None
 
     def deliver(self, event: PresentationEvent) -> None:
         """Take what a device's thread has; before the desk is open there is no sale to take it to."""
@@ -315,21 +306,35 @@ class _Parts:
         self._desk = SaleDesk(ports, deadline_ms=self._config.sale.deadline_ms)
         return self._desk
 
-    def open_people(self, desk: SaleDesk) -> PeopleApi:
+    def open_people(self, desk: SaleDesk) -> People:
         """Open what the people at this till are asked and told."""
-        around = self._surroundings
-        tags = TagReads(desk, self.board.publish, now_ms=around.now_ms, entropy=around.entropy)
-        self._staff = StaffDesk(
-            self._staff_gateway,
-            self.roster,
-            tags,
-            OfflinePins(around.entropy),
-            self.board.publish,
-            idle_ms=self._config.staff.idle_ms,
-            now_ms=around.now_ms,
-            entropy=around.entropy,
+        self._people = open_people(
+            PeopleSurroundings(
+                gateway=self._gateway,
+                disk=self._disk,
+                journal=self._journal,
+                desk=desk,
+                currency=self._enrolment.currency,
+                idle_ms=self._config.staff.idle_ms,
+                publish=self.board.publish,
+                describe_offline=self._describe_offline,
+                now_ms=self._surroundings.now_ms,
+                entropy=self._surroundings.entropy,
+            )
         )
-        return PeopleApi(self._staff, tags)
+        return self._people
+
+    def make_api(self, desk: SaleDesk, people: People, readers: ReaderSet) -> TillApi:
+        """Make what the till's interface stands on."""
+        return TillApi(
+            desk,
+            self.board,
+            self.receipts.makers,
+            lambda: self.describe(readers),
+            PaymentDesk(self._gateway, self._journal, now_ms=self._surroundings.now_ms),
+            PeopleApi(people.staff, people.tags, people.shifts),
+            self.offline,
+        )
 
     def make_resolver(self, desk: SaleDesk) -> AttemptResolver:
         """Make what asks about attempts whose outcome is unknown."""
@@ -377,9 +382,13 @@ class _Parts:
             unresolved_attempt_count=len(self._journal.unresolved()),
             readers=readers.views(),
             unresolved=[] if self._resolver is None else self._resolver.describe(),
-            offline=None if self.offline is None else self.offline.describe(with_results=False),
-            staff=None if self._staff is None else self._staff.state,
+            offline=self._describe_offline(),
+            staff=None if self._people is None else self._people.staff.state,
+            shift=None if self._people is None else self._people.shifts.mark,
         )
+
+    def _describe_offline(self) -> OfflineView | None:
+        return None if self.offline is None else self.offline.describe(with_results=False)
 
     def _tell_counter_payment(self, answer: PaymentAnswer) -> None:
         self.board.publish(

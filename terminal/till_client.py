@@ -22,6 +22,7 @@ from wire.messages.payments import (
     VoidRequest,
 )
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
+from wire.messages.shifts import ShiftView
 from wire.messages.till import (
     DaemonView,
     OfflineDrained,
@@ -149,6 +150,26 @@ class TillClient:
 
     async def _order(self, payment_id: str, what: str, order: object) -> bytes:
         return await self._ask("POST", f"/v1/payments/{payment_id}/{what}", dump_message(order))
+
+    async def open_shift(self) -> ShiftView:
+        """Begin a shift; errors as `start_sale`."""
+        return _parse(await self._ask("POST", "/v1/shifts", b""), ShiftView)
+
+    async def close_shift(self) -> ShiftView:
+        """End the open shift; errors as `start_sale`."""
+        return _parse(await self._ask("POST", "/v1/shifts/close", b""), ShiftView)
+
+    async def find_shift(self, what: str) -> ShiftView:
+        """Return a shift: `current`, `last`, or by its id; errors as `start_sale`."""
+        return _parse(await self._ask("GET", f"/v1/shifts/{what}"), ShiftView)
+
+    async def find_shift_report(self, shift_id: str) -> str:
+        """Return the slip of a shift as text; errors as `start_sale`."""
+        return (await self._ask("GET", f"/v1/shifts/{shift_id}/report")).decode("utf-8")
+
+    async def print_shift(self, shift_id: str) -> None:
+        """Have the slip of a shift printed; errors as `start_sale`."""
+        await self._ask("POST", f"/v1/shifts/{shift_id}/print", b"")
 
     async def find_offline(self) -> OfflineView:
         """Return how payments without a connection stand; errors as `start_sale`."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
+import msgspec
+
 from terminal.errors import GatewayUnreachable
 from terminal.gateway_client import GatewayClient
+from terminal.people.shift_book import ShiftOrder
 from terminal.transport import Reply
 from wire.errors import WireError
 from wire.messages.base import dump_message, parse_message
+from wire.messages.shifts import AGE_MS_MAX, SHIFTS_TARGET, ShiftAnswer, ShiftClosing, ShiftOpening
 from wire.messages.staff import (
     SIGN_IN_TARGET,
     STAFF_PER_PAGE_MAX,
@@ -55,6 +59,33 @@ class StaffGateway:
         """
         reply = await self._client.call("POST", SIGN_IN_TARGET, dump_message(request), request.sign_in_id)
         return read_reply(reply, SignInAnswer)
+
+    async def tell_shift(self, order: ShiftOrder, staff_id: str | None, age_ms: int) -> ShiftAnswer:
+        """Tell that a shift was opened or closed; the same again changes nothing.
+
+        Args:
+            age_ms: how long ago; more than AGE_MS_MAX is told as that.
+
+        Raises:
+            GatewayRefused: `shift_is_open`, `staff_not_allowed`, `not_found` and others.
+            GatewayUnreachable: it may have been taken; tell it again.
+        """
+        facts = {"shift_id": order.shift_id, "age_ms": min(age_ms, AGE_MS_MAX), "staff_id": staff_id}
+        target, body = SHIFTS_TARGET, dump_message(msgspec.convert(facts, ShiftOpening))
+        if order.what == "close":
+            target, body = (
+                f"{target}/{order.shift_id}/close",
+                dump_message(msgspec.convert(facts, ShiftClosing)),
+            )
+        return read_reply(await self._client.call("POST", target, body, order.shift_id), ShiftAnswer)
+
+    async def find_shift(self, what: str) -> ShiftAnswer:
+        """Ask how a shift stands, by its id; or the one that is `open`.
+
+        Raises:
+            GatewayRefused: `not_found` and others. GatewayUnreachable: nothing was learnt.
+        """
+        return read_reply(await self._client.call("GET", f"{SHIFTS_TARGET}/{what}"), ShiftAnswer)
 
 
 def read_reply(reply: Reply, kind: type[T]) -> T:

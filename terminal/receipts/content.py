@@ -58,6 +58,7 @@ class ReceiptContent:
     rows: tuple[Row, ...]
     closing: Wording | None
     qr_text: str
+    """Empty where there is no code."""
 
 
 _PAID: Final = Wording("PAID", "已付款")
@@ -79,7 +80,7 @@ _TERMINAL: Final = Wording("Till", "收银机")
 _TIME: Final = Wording("Time", "时间")
 _PAYMENT: Final = Wording("Payment", "付款编号")
 
-_ENTRY_MODES: Final = {
+ENTRY_MODES: Final = {
     EntryMode.NFC_APP: Wording("tap", "感应"),
     EntryMode.NFC_SDM: Wording("card tap", "刷卡感应"),
     EntryMode.QR_MERCHANT: Wording("shop's QR code", "商户收款码"),
@@ -99,18 +100,18 @@ def make_content(answer: PaymentAnswer | OfflinePayment) -> ReceiptContent:
 def _accepted_content(payment: OfflinePayment) -> ReceiptContent:
     headings = (payment.merchant_name, payment.location_name)
     return ReceiptContent(
-        headings=tuple(_printable(heading) for heading in headings if heading.strip()),
+        headings=tuple(printable(heading) for heading in headings if heading.strip()),
         is_paid=True,
         verdict=_ACCEPTED_OFFLINE,
         amount=str(Money(payment.amount_minor, find_currency(payment.currency))),
         reason=_CHARGED_LATER,
         rows=(
-            Row(_PRESENTED_BY, _ENTRY_MODES[EntryMode.NFC_APP]),
-            Row(_TIME, _fact(_format_time(payment.accepted_ms))),
-            Row(_ORDER, _fact(payment.order_id)),
-            Row(_TERMINAL, _fact(payment.terminal_id)),
-            Row(_RECORD, _fact(str(payment.sequence))),
-            Row(_ATTEMPT, _fact(payment.attempt_id)),
+            Row(_PRESENTED_BY, ENTRY_MODES[EntryMode.NFC_APP]),
+            Row(_TIME, fact(format_time(payment.accepted_ms))),
+            Row(_ORDER, fact(payment.order_id)),
+            Row(_TERMINAL, fact(payment.terminal_id)),
+            Row(_RECORD, fact(str(payment.sequence))),
+            Row(_ATTEMPT, fact(payment.attempt_id)),
         ),
         closing=_THANKS,
         qr_text=f"{OFFLINE_QR_PREFIX}{payment.attempt_id}",
@@ -123,7 +124,7 @@ def _answer_content(answer: PaymentAnswer) -> ReceiptContent:
     is_held = answer.state is PaymentState.AUTHORISED
     headings = (facts.merchant_name, facts.location_name) if facts else ()
     return ReceiptContent(
-        headings=tuple(_printable(heading) for heading in headings if heading.strip()),
+        headings=tuple(printable(heading) for heading in headings if heading.strip()),
         is_paid=is_paid,
         verdict=_HELD if is_held else _PAID if is_paid else _NOT_PAID,
         # What was charged, where that is less than what was held.
@@ -145,28 +146,29 @@ def make_qr_text(answer: PaymentAnswer) -> str:
     ...     currency="EUR", entry_mode=EntryMode.NFC_APP, terminal_id="T0000001", decided_ms=0))
     'R1:01ARYZ6S410000000000000000'
     """
-    number = f":{_printable(answer.receipt.receipt_number)}" if answer.receipt else ""
+    number = f":{printable(answer.receipt.receipt_number)}" if answer.receipt else ""
     return f"{RECEIPT_QR_PREFIX}{answer.payment_id}{number}"
 
 
 def _rows(answer: PaymentAnswer) -> list[Row]:
     rows = [
-        Row(_PRESENTED_BY, _ENTRY_MODES[answer.entry_mode]),
-        Row(_TIME, _fact(_format_time(answer.decided_ms))),
-        Row(_ORDER, _fact(answer.order_id)),
-        Row(_TERMINAL, _fact(answer.terminal_id)),
-        Row(_PAYMENT, _fact(answer.payment_id)),
+        Row(_PRESENTED_BY, ENTRY_MODES[answer.entry_mode]),
+        Row(_TIME, fact(format_time(answer.decided_ms))),
+        Row(_ORDER, fact(answer.order_id)),
+        Row(_TERMINAL, fact(answer.terminal_id)),
+        Row(_PAYMENT, fact(answer.payment_id)),
     ]
     if answer.receipt is None:
         return rows
     return [
-        Row(_RECEIPT_NUMBER, _fact(answer.receipt.receipt_number)),
-        Row(_PAID_WITH, _fact(answer.receipt.instrument_label)),
+        Row(_RECEIPT_NUMBER, fact(answer.receipt.receipt_number)),
+        Row(_PAID_WITH, fact(answer.receipt.instrument_label)),
         *rows,
     ]
 
 
-def _format_time(at_ms: int) -> str:
+def format_time(at_ms: int) -> str:
+    """Write a moment as every slip does, in UTC."""
     return datetime.fromtimestamp(min(at_ms // 1000, _TIME_S_MAX), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
@@ -175,15 +177,17 @@ def _reason(answer: PaymentAnswer) -> Wording | None:
         return None
     # The receipt is the payer's, so it speaks as to them; the cashier has read their text on the till.
     texts = answer.decline.holder_text or answer.decline.cashier_text
-    english = _printable(texts.get(ENGLISH, answer.decline.code))
-    return Wording(english, _printable(texts.get(CHINESE, english)))
+    english = printable(texts.get(ENGLISH, answer.decline.code))
+    return Wording(english, printable(texts.get(CHINESE, english)))
 
 
-def _fact(text: str) -> Wording:
-    printable = _printable(text)
-    return Wording(printable, printable)
+def fact(text: str) -> Wording:
+    """Return a text that is the same in every language, fit for paper."""
+    shown = printable(text)
+    return Wording(shown, shown)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text from outside without what a printer would obey, cut to FACT_CHARS_MAX."""
     cut = text if len(text) <= FACT_CHARS_MAX else text[: FACT_CHARS_MAX - 1] + "…"
     return "".join(character if character.isprintable() else " " for character in cut)

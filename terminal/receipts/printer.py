@@ -9,14 +9,16 @@ ESC/POS has no receipt of its own: that a printer took the bytes does not prove 
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from escpos.exceptions import Error as EscposError
-from escpos.printer import Dummy, File, Network, Serial
+from escpos.printer import Dummy, Network, Serial
 from PIL import Image
 
 from terminal.errors import ConfigurationError, PrinterUnavailable
@@ -47,6 +49,10 @@ def print_receipt(image: Image.Image, destination: str) -> None:
         PrinterUnavailable: there is no such printer, or it stopped taking bytes; retryable.
         ConfigurationError: the destination is of none of the forms.
     """
+    if match := _FILE.fullmatch(destination):
+        with _translated_errors():
+            _write_file(match["path"], encode_receipt(image))
+        return
     printer = _make_printer(destination)
     with _translated_errors():
         try:
@@ -72,6 +78,22 @@ def _print(printer: Any, image: Image.Image) -> None:
     printer.cut()
 
 
+def _write_file(path: str, content: bytes) -> None:
+    """Write to a device file without waiting longer than TIMEOUT_S for it to take more.
+
+    The library's own printer for files blocks in open and write for as long as the paper is out.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        while content:
+            if not select.select([], [descriptor], [], TIMEOUT_S)[1]:
+                raise TimeoutError("the printer takes no more")
+            with suppress(BlockingIOError):
+                content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
+
+
 def _open(printer: Any) -> None:
     if isinstance(printer, Network):
         # The library forgets an open socket when connecting fails, and knows IPv4 only.
@@ -89,8 +111,6 @@ def _make_printer(destination: str) -> Any:
     if match := _SERIAL.fullmatch(destination):
         baud = int(match["baud"] or SERIAL_BAUD)
         return Serial(match["device"], baudrate=baud, timeout=TIMEOUT_S, profile=_PROFILE)
-    if match := _FILE.fullmatch(destination):
-        return File(match["path"], profile=_PROFILE)
     raise ConfigurationError("a printer is tcp:HOST:PORT, serial:DEVICE or a path")
 
 

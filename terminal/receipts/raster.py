@@ -49,9 +49,14 @@ def render_receipt(answer: PaymentAnswer | OfflinePayment, *, width_px: int = 38
         A picture of mode "1". Its `info["languages"]` is "en zh-Hans", or "en" on a machine without a
         Chinese font.
     """
+    return render_content(make_content(answer), width_px=width_px)
+
+
+def render_content(content: ReceiptContent, *, width_px: int = 384) -> Image.Image:
+    """Draw what any slip of paper says; as `render_receipt`."""
     assert WIDTH_PX_MIN <= width_px <= WIDTH_PX_MAX, "no printer has a line of this width"
     paper = _Paper(width_px, find_receipt_font())
-    _draw(paper, make_content(answer))
+    _draw(paper, content)
     return paper.cut()
 
 
@@ -68,7 +73,8 @@ def _draw(paper: _Paper, content: ReceiptContent) -> None:
     for row in content.rows:
         paper.write_row(row)
     paper.rule()
-    paper.draw_qr(content.qr_text)
+    if content.qr_text:
+        paper.draw_qr(content.qr_text)
     if content.closing:
         paper.write_centred("  ".join(paper.languages_of(content.closing)), _TEXT_PX)
     paper.feed(16)

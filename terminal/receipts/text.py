@@ -27,8 +27,12 @@ def format_receipt(
     Returns:
         Lines of at most `width_chars` columns, each ended by a newline.
     """
-    width = max(width_chars, WIDTH_CHARS_MIN)
-    lines = _lines(make_content(answer), language, width)
+    return format_content(make_content(answer), language, width_chars)
+
+
+def format_content(content: ReceiptContent, language: str = "en", width_chars: int = 32) -> str:
+    """Write what any slip of paper says; as `format_receipt`."""
+    lines = _lines(content, language, max(width_chars, WIDTH_CHARS_MIN))
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 

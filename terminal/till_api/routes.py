@@ -28,6 +28,7 @@ from terminal.till_api.people_routes import PeopleApi
 from terminal.till_api.replies import json_reply
 from wire.messages.base import BODY_BYTES_MAX, parse_message
 from wire.messages.payments import CaptureRequest, PaymentAnswer, RefundRequest, StaffProof, VoidRequest
+from wire.messages.shifts import ShiftView
 from wire.messages.staff import RefundOrder, StaffRight, StaffWord, VoidOrder
 from wire.messages.till import DaemonView, OfflinePayment, PinEntry, SaleRequest, SaleView
 
@@ -39,10 +40,14 @@ Receiptable = PaymentAnswer | OfflinePayment
 
 @dataclass(frozen=True, slots=True)
 class ReceiptMakers:
-    """How an approved answer, or what was accepted offline, becomes a receipt; both block for a moment."""
+    """How an answer, what was accepted offline, or a shift becomes a slip; drawing blocks for a moment."""
 
     text: Callable[[Receiptable], str]
     png: Callable[[Receiptable], bytes]
+    shift_text: Callable[[ShiftView], str]
+    shift_png: Callable[[ShiftView], bytes]
+    print_shift: Callable[[ShiftView], None]
+    """Queues the slip and returns at once; raises PrinterUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,27 @@ class TillApi:
             image = await asyncio.to_thread(self.receipts.png, paid)
             return web.Response(body=image, content_type=PNG_CONTENT_TYPE)
         return web.Response(text=self.receipts.text(paid), content_type="text/plain")
+
+    async def show_report(self, request: web.Request) -> web.Response:
+        """GET /v1/shifts/{shift_id}/report."""
+        shift = await self.people.shifts.show(request.match_info["shift_id"])
+        if _wants_png(request):
+            image = await asyncio.to_thread(self.receipts.shift_png, shift)
+            return web.Response(body=image, content_type=PNG_CONTENT_TYPE)
+        return web.Response(text=self.receipts.shift_text(shift), content_type="text/plain")
+
+    async def print_report(self, request: web.Request) -> web.Response:
+        """POST /v1/shifts/{shift_id}/print; that it was queued does not prove that paper came out."""
+        self.receipts.print_shift(await self.people.shifts.show(request.match_info["shift_id"]))
+        return web.Response(status=204)
+
+    async def open_shift(self, request: web.Request) -> web.Response:
+        """POST /v1/shifts."""
+        return json_reply(await self.people.shifts.open(self.people.signed_in_name), status=201)
+
+    async def close_shift(self, request: web.Request) -> web.Response:
+        """POST /v1/shifts/close."""
+        return json_reply(await self.people.shifts.close(self.people.signed_in_name))
 
     async def list_payments(self, _: web.Request) -> web.Response:
         """GET /v1/payments: the last ones, the newest first."""
@@ -202,6 +228,10 @@ class TillApi:
             web.post("/v1/payments/{payment_id}/refund", self.refund),
             web.get("/v1/offline", self.show_offline),
             web.post("/v1/offline/drain", self._needing(StaffRight.DRAIN, self.drain_offline)),
+            web.post("/v1/shifts", self._needing(StaffRight.SHIFT, self.open_shift)),
+            web.post("/v1/shifts/close", self._needing(StaffRight.SHIFT, self.close_shift)),
+            web.get("/v1/shifts/{shift_id}/report", self.show_report),
+            web.post("/v1/shifts/{shift_id}/print", self._needing(StaffRight.SHIFT, self.print_report)),
             web.get("/v1/events", self.watch),
             web.get("/v1/daemon", self.show_daemon),
             web.get("/v1/readers", self.show_readers),

@@ -72,6 +72,7 @@ from wire.messages.payments import (
 )
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
 from wire.messages.sessions import SessionAnswer, SessionRequest
+from wire.messages.shifts import ShiftAnswer, ShiftClosing, ShiftOpening, ShiftTotals, StaffName
 from wire.messages.staff import SignInAnswer, SignInRequest, StaffEntry, StaffPage, StaffRight
 from wire.messages.terminals import TerminalEvents, TerminalNotice
 from wire.messages.till import (
@@ -286,6 +287,9 @@ class GatewayStandIn:
         """Who works here, by id, with PIN and rights."""
         self.tags: dict[str, str] = {}
         """Staff ids by the first parameter of a tag's link; each is good once."""
+        self.shifts: dict[str, ShiftAnswer] = {}
+        self.shift_faults: deque[Callable[[], web.StreamResponse]] = deque()
+        """Answer openings and closings instead."""
         self.is_down = False
         """Whether every connection is reset before anything is read."""
         self.answer_offline: Callable[[web.Request, bytes], web.StreamResponse] | None = None
@@ -319,6 +323,9 @@ class GatewayStandIn:
                 web.post("/v1/intents", self._offer),
                 web.get("/v1/staff", self._list_staff),
                 web.post("/v1/staff/sign-in", self._sign_in),
+                web.post("/v1/shifts", self._open_shift),
+                web.get("/v1/shifts/{shift_id}", self._find_shift),
+                web.post("/v1/shifts/{shift_id}/close", self._close_shift),
                 web.get("/health/live", self._live),
                 web.route("*", "/v1/offline/{what}", self._offline),
             ]
@@ -571,6 +578,53 @@ class GatewayStandIn:
                 return make_problem("staff_not_allowed", 403)
         member, _, rights = self.staff[staff_id]
         return make_json(SignInAnswer(member=member, rights=rights), 200)
+
+    @property
+    def open_shift(self) -> ShiftAnswer | None:
+        return next((one for one in self.shifts.values() if one.closed_ms is None), None)
+
+    async def _open_shift(self, request: web.Request) -> web.StreamResponse:
+        order = parse_message(await self._receive(request), ShiftOpening)
+        if self.shift_faults:
+            return self.shift_faults.popleft()()
+        if self.open_shift is not None and order.shift_id not in self.shifts:
+            return make_problem("shift_is_open", 409)
+        opened = ShiftAnswer(
+            shift_id=order.shift_id,
+            currency="EUR",
+            opened_ms=now_ms() - order.age_ms,
+            totals=ShiftTotals(),
+            opened_by=self._name_of(order.staff_id),
+        )
+        return make_json(self.shifts.setdefault(order.shift_id, opened))
+
+    async def _close_shift(self, request: web.Request) -> web.StreamResponse:
+        order = parse_message(await self._receive(request), ShiftClosing)
+        if self.shift_faults:
+            return self.shift_faults.popleft()()
+        shift = self.shifts.get(order.shift_id)
+        if shift is None:
+            return make_problem("not_found", 404)
+        if shift.closed_ms is None:
+            charged_minor = sum(answer.amount_minor for _, answer in self.booked.values())
+            shift = msgspec.structs.replace(
+                shift,
+                closed_ms=now_ms() - order.age_ms,
+                closed_by=self._name_of(order.staff_id),
+                totals=ShiftTotals(payment_count=len(self.booked), charged_minor=charged_minor),
+            )
+            self.shifts[shift.shift_id] = shift
+        return make_json(shift, 200)
+
+    async def _find_shift(self, request: web.Request) -> web.StreamResponse:
+        await self._receive(request)
+        what = request.match_info["shift_id"]
+        shift = self.open_shift if what == "open" else self.shifts.get(what)
+        return make_problem("not_found", 404) if shift is None else make_json(shift, 200)
+
+    def _name_of(self, staff_id: str | None) -> StaffName | None:
+        known = self.staff.get(staff_id or "")
+        return None if known is None else StaffName(staff_id=known[0].staff_id, name=known[0].name)
 
     async def _offline(self, request: web.Request) -> web.StreamResponse:
         body = await self._receive(request)

@@ -28,7 +28,7 @@ from wire.messages.till import SaleEventKind
 
 PROGRAM = str(Path(sys.executable).parent / "tapscan-terminal")
 TIMEOUT_S = 20.0
-GROUPS = {"offline", "payments"}
+GROUPS = {"offline", "payments", "shift"}
 StartTill = Callable[..., Awaitable[Till]]
 Run = Callable[..., Awaitable[Process]]
 
@@ -317,3 +317,22 @@ def test_help_loads_no_library_of_the_daemon() -> None:
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+async def test_shift_is_opened_shown_and_closed_on_the_command_line(
+    start_till: StartTill, run_command: Run, gateway: GatewayStandIn
+) -> None:
+    await start_till()
+    code, out, _ = await finish(await run_command("shift", "open"))
+    assert code == 0
+    assert "SHIFT OPEN" in out
+    code, _, err = await finish(await run_command("shift", "open"))
+    assert code == 1
+    assert "A shift is open at this till already." in err
+    assert "Corner Shop" in (await finish(await run_command("shift", "show")))[1]
+    code, out, _ = await finish(await run_command("shift", "close"))
+    assert code == 0
+    assert "SHIFT CLOSED" in out
+    assert gateway.open_shift is None
+    code, out, _ = await finish(await run_command("shift", "show", "--last"))
+    assert "SHIFT CLOSED" in out

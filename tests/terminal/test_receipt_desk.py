@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
+from terminal import receipt_desk
 from terminal.config import PrinterSettings
 from tests.terminal.conftest import GatewayStandIn, Till, make_presentation, until
 from wire.messages.till import SaleEventKind
@@ -37,3 +41,21 @@ async def test_missing_printer_stops_no_sale(start_till: StartTill, tmp_path: Pa
         await till.start_sale()
         till.readers.present(make_presentation(number))
         await till.wait_for(SaleEventKind.APPROVED)
+
+
+async def test_hanging_printer_stops_no_sale_and_what_waits_for_it_has_a_bound(
+    start_till: StartTill, gateway: GatewayStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of paper: it takes some bytes and no more. More sales go on than this process has threads."""
+    monkeypatch.setattr(receipt_desk, "STOP_GRACE_S", 0.1)
+    os.mkfifo(path := tmp_path / "lp0")
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    till = await start_till(printer=PrinterSettings(device=str(path)))
+    sales = receipt_desk.SLIPS_WAITING_MAX + (os.cpu_count() or 1) + 6
+    for number in range(sales):
+        await till.start_sale()
+        till.readers.present(make_presentation(number))
+        await till.wait_for(SaleEventKind.APPROVED)
+    assert len(gateway.booked) == sales
+    await till.stop()
+    os.close(reader)

@@ -14,8 +14,11 @@ OPEN_SHIFT_TARGET: Final = "/v1/shifts/open"
 SHIFT_MS_MAX: Final = 7 * 86_400_000
 """Longest shift: one that nobody closed ends by itself after so long, so that its totals have a bound."""
 
+AGE_MS_MAX: Final = 31 * 86_400_000
+"""How late a till may tell that a shift was opened or closed."""
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
-AgeMs = Annotated[int, msgspec.Meta(ge=0, le=31 * 86_400_000)]
+AgeMs = Annotated[int, msgspec.Meta(ge=0, le=AGE_MS_MAX)]
 
 
 class ShiftOpening(Message, frozen=True):

@@ -14,64 +14,31 @@ from simulators.cards.ntag424_card import Ntag424Card
 from simulators.cards.payment_card import PaymentCard
 from terminal.config import StaffSettings
 from terminal.people.offline_pins import OFFLINE_TRIES_MAX
-from terminal.till_api.callers import CALLER_HEADER, PERSON
-from tests.terminal.conftest import GatewayStandIn, Till, lose_answer, make_presentation, until
+from tests.terminal.conftest import GatewayStandIn, Till, lose_answer, make_presentation
+from tests.terminal.people.persons import (
+    AS_PERSON,
+    BO,
+    BOS_PIN,
+    MIRA,
+    PIN,
+    refused,
+    sign_in,
+    view_of,
+    word_of,
+)
 from wire.cards.payment_application import SELECT_APPLICATION
 from wire.ids import make_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.payments import CaptureMode, NfcSdmPresentation, PaymentAnswer, RefundRequest, VoidRequest
 from wire.messages.staff import (
-    SignedInStaff,
-    StaffEntry,
     StaffRight,
-    StaffRole,
-    StaffView,
     StaffWord,
     TagRead,
 )
 from wire.messages.till import DaemonEventKind, SaleEventKind
 
 StartTill = Callable[..., Awaitable[Till]]
-MIRA = StaffEntry(staff_id=make_ulid(1, bytes(10)), name="Mira 米拉", role=StaffRole.CASHIER)
-BO = StaffEntry(staff_id=make_ulid(2, bytes(10)), name="Bo", role=StaffRole.MANAGER)
-PIN, BOS_PIN = "918273", "564738"
-AS_PERSON = {CALLER_HEADER: PERSON}
 LINK = NfcSdmPresentation(picc_data_hex="AB" * 16, mac_hex="CD" * 8)
-
-
-@pytest.fixture
-async def till(start_till: StartTill, gateway: GatewayStandIn) -> Till:
-    """A till whose gateway knows a cashier and a manager."""
-    gateway.staff = {
-        MIRA.staff_id: (MIRA, PIN, [StaffRight.SELL, StaffRight.SHIFT]),
-        BO.staff_id: (BO, BOS_PIN, list(StaffRight)),
-    }
-    till = await start_till()
-    await until(lambda: any(one.path == "/v1/staff" for one in gateway.received))
-    while len((await view_of(till)).members) < len(gateway.staff):
-        pass
-    return till
-
-
-async def view_of(till: Till) -> StaffView:
-    async with till.session.get("/v1/staff") as response:
-        return parse_message(await response.read(), StaffView)
-
-
-async def sign_in(till: Till, word: StaffWord) -> SignedInStaff:
-    async with till.session.post("/v1/staff/session", data=dump_message(word)) as response:
-        assert response.status == 200, await response.text()
-        return parse_message(await response.read(), SignedInStaff)
-
-
-def word_of(member: StaffEntry, pin: str) -> StaffWord:
-    return StaffWord(staff_id=member.staff_id, pin=pin)
-
-
-async def refused(till: Till, method: str, path: str, body: object = None) -> str:
-    """Ask as a person at a screen, and return the code of the refusal."""
-    data = b"{}" if body is None else dump_message(body)
-    return (await till.refusal_of(method, path, data=data, headers=AS_PERSON)).code
 
 
 async def read_tag(till: Till) -> TagRead:

@@ -108,10 +108,34 @@ def test_a_receipt_longer_than_one_strip_comes_out_whole(approved: PaymentAnswer
 
 def test_a_device_file_gets_the_same_bytes(approved: PaymentAnswer, tmp_path: Path) -> None:
     image = render_receipt(approved)
-    for destination in (str(tmp_path / "lp0"), f"file:{tmp_path / 'lp1'}"):
+    for name, destination in (("lp0", str(tmp_path / "lp0")), ("lp1", f"file:{tmp_path / 'lp1'}")):
+        (tmp_path / name).touch()
         print_receipt(image, destination)
     assert (tmp_path / "lp0").read_bytes() == encode_receipt(image)
     assert (tmp_path / "lp1").read_bytes() == encode_receipt(image)
+
+
+def test_a_device_file_that_is_not_there_is_not_made(approved: PaymentAnswer, tmp_path: Path) -> None:
+    """An unplugged printer's file is gone; a plain file in its place would swallow every receipt."""
+    with pytest.raises(PrinterUnavailable):
+        print_receipt(render_receipt(approved), str(tmp_path / "lp0"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_file_that_nobody_serves_or_that_takes_no_more_keeps_nobody(
+    approved: PaymentAnswer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printer, "TIMEOUT_S", 0.2)
+    os.mkfifo(path := tmp_path / "lp0")
+    image = Image.new("1", (384, 20_000), 1)
+    with pytest.raises(PrinterUnavailable):
+        print_receipt(image, str(path))
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(PrinterUnavailable):
+            print_receipt(image, str(path))
+    finally:
+        os.close(reader)
 
 
 def test_a_serial_printer_gets_the_same_bytes(approved: PaymentAnswer) -> None:
