@@ -42,6 +42,8 @@ from gateway.payments.life_service import PaymentLifeService
 from gateway.payments.repair import RepairWorker
 from gateway.payments.service import PaymentService
 from gateway.payments.verify import Verifier
+from gateway.receipts.names import ReceiptPages
+from gateway.receipts.rate import PageRate
 
 KEEPALIVE_S: Final = 75
 """How long an idle connection is kept; longer than a till's pause between two customers in a queue."""
@@ -164,11 +166,21 @@ def make_desk(
     nonces = NonceWindow(window_ms=2 * window_ms, nonces_max=config.limits.nonces_max)
     sessions = TerminalSessions(office.vault)
     bell = TerminalBell()
+    # Only where the operator has said what the world calls us: what is printed stays readable for years.
+    pages = ReceiptPages(office.vault, config.listen.public_url)
     return Desk(
         store=office.store,
-        payments=PaymentService(office.store, office.vault, deadlines=config.deadlines, risk=config.risk),
+        payments=PaymentService(
+            office.store, office.vault, deadlines=config.deadlines, risk=config.risk, pages=pages
+        ),
         lives=PaymentLifeService(
-            office.store, office.staff, office.pins, bell, entropy, deadlines=config.deadlines
+            office.store,
+            office.staff,
+            office.pins,
+            bell,
+            entropy,
+            deadlines=config.deadlines,
+            pages=pages,
         ),
         intents=IntentService(
             office.store,
@@ -179,7 +191,7 @@ def make_desk(
             codes=config.codes,
             deadlines=config.deadlines,
         ),
-        events=TerminalEventService(office.store),
+        events=TerminalEventService(office.store, pages),
         offline=OfflineService(office.store, office.vault, config.offline, entropy),
         cards=CardSessionService(
             office.store, office.vault, office.cards, entropy, link_base=config.cards.link_base
@@ -189,6 +201,8 @@ def make_desk(
         holders=office.holders,
         staff=office.staff,
         shifts=ShiftService(office.store),
+        receipt_pages=pages,
+        page_rate=PageRate(),
         authenticator=Authenticator(
             office.store, nonces, sessions, public_url=public_url, window_ms=window_ms
         ),

@@ -37,9 +37,8 @@ def answer_with(message: object, *, status: int = 200) -> Answer:
 
 def make_response(answer: Answer) -> web.Response:
     """Return the answer as aiohttp sends it; the exchange adds request id and server."""
-    return web.Response(
-        body=answer.body, status=answer.status, content_type=answer.content_type, headers=dict(answer.fields)
-    )
+    headers = {"Content-Type": answer.content_type, **dict(answer.fields)}
+    return web.Response(body=answer.body, status=answer.status, headers=headers)
 
 
 def dump_answer(answer: Answer, *, request_id: str, date: str | None) -> bytes:

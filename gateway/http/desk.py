@@ -23,6 +23,8 @@ from gateway.payments.events import TerminalEventService
 from gateway.payments.intents import IntentService
 from gateway.payments.life_service import PaymentLifeService
 from gateway.payments.service import PaymentService
+from gateway.receipts.names import ReceiptPages
+from gateway.receipts.rate import PageRate
 from gateway.storage.store import Store
 
 
@@ -42,6 +44,8 @@ class Desk:
     holders: HolderService
     staff: StaffService
     shifts: ShiftService
+    receipt_pages: ReceiptPages
+    page_rate: PageRate
     authenticator: Authenticator
     sessions: TerminalSessions
     intake: Intake

@@ -17,6 +17,7 @@ from gateway.http.resources.intents import IntentResource
 from gateway.http.resources.lives import LifeResource
 from gateway.http.resources.offline import OfflineResource
 from gateway.http.resources.payments import PaymentResource
+from gateway.http.resources.receipts import ReceiptResource
 from gateway.http.resources.shifts import ShiftResource
 from gateway.http.resources.staff import StaffResource
 from gateway.http.resources.terminals import TerminalResource
@@ -52,7 +53,7 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
     wallet, confirmations = WalletResource(desk), ConfirmationResource(desk)
     intents, offline = IntentResource(desk), OfflineResource(desk)
     cards, staff, shifts = CardResource(desk), StaffResource(desk), ShiftResource(desk)
-    health = HealthResource(desk)
+    health, receipts = HealthResource(desk), ReceiptResource(desk)
     return (
         Route("POST", "/v1/payments", payments.decide, has_body=True, is_admitted=True),
         Route("GET", "/v1/payments", payments.find_by_attempt),
@@ -85,6 +86,7 @@ def make_table(desk: Desk) -> tuple[Route, ...]:
         Route("POST", "/v1/counters/{terminal_id}/payments", intents.pay_counter, has_body=True),
         Route("POST", CARD_SESSIONS_TARGET, cards.begin, has_body=True),
         Route("POST", f"{CARD_SESSIONS_TARGET}/{{session_id}}/answers", cards.take_answer, has_body=True),
+        Route("GET", "/r/{name}", receipts.show, answers_head=True),
         Route("GET", "/health/live", health.live, answers_head=True),
         Route("GET", "/health/ready", health.ready, answers_head=True),
     )

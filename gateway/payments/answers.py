@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentRecord
+from gateway.receipts.names import ReceiptPages
 from wire.messages.payments import (
     OUTCOME_OF,
     Confirmation,
@@ -17,7 +18,7 @@ from wire.messages.wallet import WalletPayment
 from wire.notices import find_notice
 
 
-def refund_answer_of(changed: Changed) -> RefundAnswer:
+def refund_answer_of(changed: Changed, pages: ReceiptPages | None = None) -> RefundAnswer:
     """Put a refund into the words of the wire."""
     refund = changed.refund
     assert refund is not None, "a refund is answered by a refund"
@@ -26,12 +27,16 @@ def refund_answer_of(changed: Changed) -> RefundAnswer:
         amount_minor=refund.amount_minor,
         total_minor=refund.total_minor,
         refunded_ms=refund.refunded_ms,
-        payment=answer_of(changed.payment),
+        payment=answer_of(changed.payment, pages),
     )
 
 
-def answer_of(record: PaymentRecord) -> PaymentAnswer:
-    """Put a payment into the words of the wire: what was decided for ever, and where it stands now."""
+def answer_of(record: PaymentRecord, pages: ReceiptPages | None = None) -> PaymentAnswer:
+    """Put a payment into the words of the wire: what was decided for ever, and where it stands now.
+
+    Args:
+        pages: says where its receipt's page is; None: the till is told of none.
+    """
     life = record.life
     return PaymentAnswer(
         payment_id=record.payment_id,
@@ -50,7 +55,7 @@ def answer_of(record: PaymentRecord) -> PaymentAnswer:
         capture_by_ms=life.due_ms if life.state is PaymentState.AUTHORISED else None,
         confirmation=_confirmation_of(record),
         decline=_decline_of(record),
-        receipt=_receipt_of(record),
+        receipt=_receipt_of(record, pages),
     )
 
 
@@ -99,7 +104,7 @@ def _decline_of(record: PaymentRecord) -> Decline | None:
     )
 
 
-def _receipt_of(record: PaymentRecord) -> ReceiptFacts | None:
+def _receipt_of(record: PaymentRecord, pages: ReceiptPages | None) -> ReceiptFacts | None:
     if record.receipt_number is None:
         return None
     return ReceiptFacts(
@@ -107,4 +112,5 @@ def _receipt_of(record: PaymentRecord) -> ReceiptFacts | None:
         merchant_name=record.merchant_name,
         location_name=record.location_name,
         instrument_label=record.instrument_label or "",
+        page_url=None if pages is None else pages.url_of(record.payment_id),
     )

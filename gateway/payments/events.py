@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.merchants.model import EnrolledTerminal
 from gateway.payments.answers import answer_of
+from gateway.receipts.names import ReceiptPages
 from gateway.storage.store import PaymentStore
 from wire.messages.terminals import TerminalEvents, TerminalNotice
 
@@ -11,7 +12,8 @@ from wire.messages.terminals import TerminalEvents, TerminalNotice
 class TerminalEventService:
     """A terminal's events, in the order in which they happened."""
 
-    def __init__(self, store: PaymentStore) -> None:
+    def __init__(self, store: PaymentStore, pages: ReceiptPages | None = None) -> None:
+        self._pages = pages
         self._store = store
 
     async def read(self, terminal: EnrolledTerminal, after: int | None) -> TerminalEvents:
@@ -29,5 +31,7 @@ class TerminalEventService:
             payment = await self._store.find_payment(terminal_id, event.payment_id)
             last = event.sequence
             if payment is not None:
-                notices.append(TerminalNotice(sequence=event.sequence, payment=answer_of(payment)))
+                notices.append(
+                    TerminalNotice(sequence=event.sequence, payment=answer_of(payment, self._pages))
+                )
         return TerminalEvents(events=notices, last=last)

@@ -19,6 +19,7 @@ from gateway.payments.life import Capture, Confirm, PaymentChange, Refund, Refus
 from gateway.payments.life_changes import Changed
 from gateway.payments.model import ATTEMPT_REVERSED, PaymentBooking, PaymentRecord, Refused
 from gateway.pins import PinHasher
+from gateway.receipts.names import ReceiptPages
 from gateway.storage.store import PIN_TRIES_MAX, Store
 from wire.messages.base import dump_message
 from wire.messages.payments import (
@@ -51,7 +52,9 @@ class PaymentLifeService:
         entropy: Entropy,
         *,
         deadlines: DeadlineSettings | None = None,
+        pages: ReceiptPages | None = None,
     ) -> None:
+        self._pages = pages
         self._store = store
         self._staff = staff
         self._pins = pins
@@ -168,7 +171,7 @@ class PaymentLifeService:
             reason=request.reason,
             staff_id=member.staff_id,
         )
-        return refund_answer_of(await self._store.change_payment(change, now_ms))
+        return refund_answer_of(await self._store.change_payment(change, now_ms), self._pages)
 
     async def reverse(
         self, request: ReversalRequest, terminal: EnrolledTerminal, *, now_ms: int
@@ -186,7 +189,8 @@ class PaymentLifeService:
                 return await self._change(Reverse(known.payment_id, _id_of(terminal)), now_ms)
             try:
                 # Decided as declined under its id, by the very booking that would have approved it.
-                return answer_of(await self._store.book_payment(self._tombstone(request, terminal, now_ms)))
+                booking = self._tombstone(request, terminal, now_ms)
+                return answer_of(await self._store.book_payment(booking), self._pages)
             except IdempotencyConflict:
                 continue
         raise IdempotencyConflict("the attempt is known, and then it is not")
@@ -222,7 +226,7 @@ class PaymentLifeService:
 
     async def _change(self, change: PaymentChange, now_ms: int) -> PaymentAnswer:
         changed: Changed = await self._store.change_payment(change, now_ms)
-        return answer_of(changed.payment)
+        return answer_of(changed.payment, self._pages)
 
 
 def _id_of(terminal: EnrolledTerminal) -> str:

@@ -10,6 +10,7 @@ from gateway.payments.answers import answer_of
 from gateway.payments.model import PaymentBooking, Terms, Verified
 from gateway.payments.risk import Risk
 from gateway.payments.verify import Verifier
+from gateway.receipts.names import ReceiptPages
 from gateway.storage.store import Store
 from gateway.vault import Vault
 from wire.messages.base import dump_message
@@ -26,7 +27,9 @@ class PaymentService:
         *,
         deadlines: DeadlineSettings | None = None,
         risk: RiskSettings | None = None,
+        pages: ReceiptPages | None = None,
     ) -> None:
+        self._pages = pages
         self._store = store
         self._verifier = Verifier(store, vault)
         self._deadlines = deadlines or DeadlineSettings()
@@ -71,7 +74,7 @@ class PaymentService:
             now_ms=now_ms,
             terms=self._terms_of(request, confirm_for, now_ms),
         )
-        return answer_of(await self._store.book_payment(booking))
+        return answer_of(await self._store.book_payment(booking), self._pages)
 
     def _terms_of(self, request: PaymentRequest, confirm_for: str | None, now_ms: int) -> Terms:
         order, deadlines = request.order, self._deadlines
@@ -89,12 +92,12 @@ class PaymentService:
     async def find(self, payment_id: str, terminal: EnrolledTerminal) -> PaymentAnswer | None:
         """Return the answer of a payment of the terminal's merchant, or None."""
         record = await self._store.find_payment(terminal.terminal.terminal_id, payment_id)
-        return None if record is None else answer_of(record)
+        return None if record is None else answer_of(record, self._pages)
 
     async def find_by_attempt(self, attempt_id: str, terminal: EnrolledTerminal) -> PaymentAnswer | None:
         """Return the answer to an attempt of this terminal, or None if it was never seen."""
         record = await self._store.find_payment_by_attempt(terminal.terminal.terminal_id, attempt_id)
-        return None if record is None else answer_of(record)
+        return None if record is None else answer_of(record, self._pages)
 
 
 def details_of(order: OrderDetails | None) -> bytes | None:

@@ -15,7 +15,7 @@ from gateway.merchants.model import Intent
 from gateway.payments.model import PaymentRecord
 from gateway.storage.records import read_intent, read_limit_tier, read_payment
 from gateway.storage.statements import StatementRunner, Values
-from gateway.storage.store import HABIT_DAYS_MAX, PAGE_ROWS_MAX, PIN_TRIES_MAX
+from gateway.storage.store import HABIT_DAYS_MAX, PAGE_ROWS_MAX, PIN_TRIES_MAX, StoredReceipt
 
 
 class PolicyQueries(StatementRunner):
@@ -79,6 +79,10 @@ class PolicyQueries(StatementRunner):
     async def list_waiting_payments(self, wallet_id: str, now_ms: int) -> list[PaymentRecord]:
         values = {"wallet_id": wallet_id, "now_ms": now_ms, "rows_max": PAGE_ROWS_MAX}
         return [read_payment(row) for row in await self._list("list_waiting_payments", **values)]
+
+    async def find_receipt(self, payment_id: str) -> StoredReceipt | None:
+        rows = await self._list("find_receipt", payment_id=payment_id)
+        return StoredReceipt(read_payment(rows[0]), rows[0]["order_details"]) if rows else None
 
     async def find_payment_of_wallet(self, wallet_id: str, payment_id: str) -> PaymentRecord | None:
         rows = await self._list("find_payment_of_wallet", wallet_id=wallet_id, payment_id=payment_id)

@@ -68,6 +68,14 @@ class WalletBalance:
     pending_minor: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoredReceipt:
+    """What a receipt is made from: a payment as it stands, and what is kept of its order."""
+
+    payment: PaymentRecord
+    order_details: bytes | None
+
+
 class PaymentStore(Protocol):
     """Payments: booked once, read for ever."""
 
@@ -429,6 +437,12 @@ class IntentStore(Protocol):
 
     async def list_waiting_payments(self, wallet_id: str, now_ms: int) -> list[PaymentRecord]:
         """Return up to PAGE_ROWS_MAX payments that wait for this wallet's holder, by id."""
+
+    async def find_receipt(self, payment_id: str) -> StoredReceipt | None:
+        """Return any payment as it stands, with what is kept of its order; None if there is none.
+
+        Whoever asks has shown before that they may know of it.
+        """
 
     async def find_payment_of_wallet(self, wallet_id: str, payment_id: str) -> PaymentRecord | None:
         """Return a payment that one of this wallet's instruments made, or None."""

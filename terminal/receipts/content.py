@@ -137,7 +137,9 @@ def _answer_content(answer: PaymentAnswer) -> ReceiptContent:
 
 
 def make_qr_text(answer: PaymentAnswer) -> str:
-    """Return what the QR code says: `R1:`, payment id and, if paid, a colon and the receipt number.
+    """Return what the QR code says: where the receipt's page is.
+
+    Where the gateway has none: `R1:`, payment id and, if paid, a colon and the receipt number.
 
     >>> from wire.messages.payments import EntryMode, PaymentAnswer, PaymentState
     >>> make_qr_text(PaymentAnswer(payment_id="01ARYZ6S410000000000000000",
@@ -146,6 +148,8 @@ def make_qr_text(answer: PaymentAnswer) -> str:
     ...     currency="EUR", entry_mode=EntryMode.NFC_APP, terminal_id="T0000001", decided_ms=0))
     'R1:01ARYZ6S410000000000000000'
     """
+    if answer.receipt is not None and answer.receipt.page_url is not None:
+        return answer.receipt.page_url
     number = f":{printable(answer.receipt.receipt_number)}" if answer.receipt else ""
     return f"{RECEIPT_QR_PREFIX}{answer.payment_id}{number}"
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_locked_package_is_listed_with_its_licence() -> None:
     locked = {
         name.lower()
-        for lock in ("requirements.lock", "requirements-pcsc.lock")
+        for lock in ("requirements.lock", "requirements-pcsc.lock", "requirements-wedge.lock")
         for name in re.findall(
             r"^([A-Za-z0-9_.-]+)==", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE
         )

@@ -304,13 +304,13 @@ def tell_what_was_decided(patch: Patch) -> None:
     """Answer by the decision, whatever has become of it."""
     answer_of = life_service.answer_of
 
-    def old_news(record: Any) -> Any:
+    def old_news(record: Any, pages: Any = None) -> Any:
         state = STATE_WHEN_DECIDED[record.outcome]
         charged_minor = record.amount_minor if record.outcome == "approved" else 0
         before = msgspec.structs.replace(
             record.life, state=state, code=None, charged_minor=charged_minor, tip_minor=0
         )
-        return answer_of(msgspec.structs.replace(record, life=before))
+        return answer_of(msgspec.structs.replace(record, life=before), pages)
 
     patch.setattr(life_service, "answer_of", old_news)
 

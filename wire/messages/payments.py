@@ -211,6 +211,8 @@ class ReceiptFacts(Message, frozen=True):
     location_name: str
     instrument_label: str
     """Enough for the payer to know which card it was, too little for anybody else: `Card ·· 4821`."""
+    page_url: Annotated[str, msgspec.Meta(pattern="^https?://[!-~]+$", max_length=300)] | None = None
+    """Where anybody who has the receipt sees what became of the payment; None where there is no such page."""
 
 
 Outcome = Literal["approved", "declined", "requires_confirmation", "closed"]

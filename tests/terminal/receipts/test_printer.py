@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pytest
 import zxingcpp
 from PIL import Image, ImageChops
@@ -98,6 +99,15 @@ def test_the_qr_scans_from_what_a_network_printer_burnt(approved: PaymentAnswer,
     expected = "R1:01ARYZ6S410000000000000000:000042"
     assert [code.text for code in zxingcpp.read_barcodes(paper.convert("L"))] == [expected]
     assert [code.data.decode() for code in pyzbar.decode(paper.convert("L"))] == [expected]
+
+
+def test_the_qr_leads_to_the_receipts_page_where_there_is_one(approved: PaymentAnswer) -> None:
+    assert approved.receipt is not None
+    url = "https://pay.example.com/r/01ARYZ6S4100000000000000007ZZZZZZZZZZZZZZZZZZZZZZZZZ"
+    facts = msgspec.structs.replace(approved.receipt, page_url=url)
+    paper = _read_paper(encode_receipt(render_receipt(msgspec.structs.replace(approved, receipt=facts))))
+    assert [code.text for code in zxingcpp.read_barcodes(paper.convert("L"))] == [url]
+    assert [code.data.decode() for code in pyzbar.decode(paper.convert("L"))] == [url]
 
 
 def test_a_receipt_longer_than_one_strip_comes_out_whole(approved: PaymentAnswer) -> None:

@@ -51,6 +51,7 @@ _RECEIPT = ReceiptFacts(
     merchant_name="最佳咖啡",
     location_name="Main Street",
     instrument_label="Card ·· 4821",
+    page_url="https://pay.example.com/r/0123",
 )
 _REQUEST = PaymentRequest(
     attempt_id=_ULID,

@@ -68,6 +68,12 @@ SELECT p.* FROM open_payments AS w
 WHERE w.state = 'requires_confirmation' AND w.due_ms > :now_ms AND i.wallet_id = :wallet_id
 ORDER BY p.payment_id LIMIT :rows_max
 
+-- name: find_receipt
+SELECT p.*, (
+        SELECT o.details FROM orders AS o WHERE o.order_id = p.order_id AND o.merchant_id = p.merchant_id
+    ) AS order_details
+FROM payments_now AS p WHERE p.payment_id = :payment_id
+
 -- name: find_payment_of_wallet
 SELECT p.* FROM payments_now AS p
 WHERE p.payment_id = :payment_id AND :wallet_id = (
