@@ -9,10 +9,11 @@ from typing import Final
 
 import structlog
 
+from terminal.devices import Device
 from terminal.paths import make_device
 from terminal.presentations import TermsSource
 from terminal.supervision.arming import Arming, Switch
-from terminal.supervision.owner import Deliver, Device
+from terminal.supervision.owner import Deliver
 from terminal.supervision.station import MakeAgain, Station
 from wire.messages.till import ReaderView
 
