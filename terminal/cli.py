@@ -130,9 +130,10 @@ def readers(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     async def ask(client: TillClient) -> None:
         async with client:
-            print_readers((await client.find_daemon()).readers)
+            print_readers((await client.find_daemon()).readers, language=settings.language)
 
-    asyncio.run(ask(_client(_load(config))))
+    settings = _load(config)
+    asyncio.run(ask(_client(settings)))
 
 
 @app.command("check-reader")

@@ -1,4 +1,4 @@
-"""A card that never answers, over the real pcscd: its call can't be cancelled, and everything else goes on."""
+"""A card that never answers, over the real pcscd: its call can't be cancelled; everything else goes on."""
 
 from __future__ import annotations
 

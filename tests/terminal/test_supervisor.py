@@ -546,6 +546,25 @@ def test_thread_whose_driver_never_returns_is_replaced_and_counts_for_nothing(
 
 
 @pytest.mark.usefixtures("impatient")
+def test_what_a_thread_says_after_it_was_replaced_changes_nothing(stands: Callable[..., Stand]) -> None:
+    hanging, spare = ScriptedReader("pcsc:One"), ScriptedReader("pcsc:One")
+    hanging.hang = threading.Event()
+    stand = stands(hanging)
+    stand.spares["pcsc:One"] = spare
+    _await(lambda: spare.open_count == 1)
+    stand.await_state(ReaderState.READY)
+    before = stand.supervisor.views()[0].fault_count
+
+    hanging.steps.put(ReaderUnavailable("its driver failed at last"))
+    hanging.hang.set()
+    _await(lambda: stand.supervisor.views()[0].left_behind_count == 0)
+
+    view = stand.supervisor.views()[0]
+    assert (view.state, view.fault_count) == (ReaderState.READY, before)
+    assert hanging.open_count == 1
+
+
+@pytest.mark.usefixtures("impatient")
 def test_device_that_hangs_again_and_again_is_given_up_until_a_call_returns(
     stands: Callable[..., Stand],
 ) -> None:
