@@ -40,9 +40,12 @@ def _returns_in_time(bench: CodeBench) -> dict[str, int]:
 
 def _reads_a_code(bench: CodeBench) -> dict[str, int]:
     bench.clear()
+    before_ns = time.monotonic_ns()
     shown = bench.ask(Action.SHOW_CODE)
     text = bench.await_code()
     _must_be(shown, text)
+    if not before_ns <= bench.device.seen_ns <= time.monotonic_ns():
+        raise CheckFailed("it says that it read the code at another time")
     return {"is_payment_code": int(_is_payment_code(text)), "characters": len(text)}
 
 

@@ -55,7 +55,7 @@ class Supervisor:
 
     def arm(self, terms: TermsSource) -> None:
         """Let every device accept presentations for these terms, instead of any before."""
-        self._switch.arm(Arming(terms))
+        self._switch.arm(Arming(terms, time.monotonic_ns()))
 
     def disarm(self) -> None:
         """Let no device accept anything; may be called twice.

@@ -37,6 +37,8 @@ from tests.contract.simulated_hands import (
 
 WAIT_S: Final = 6.0
 """Far more than any path needs; only what is missed waits so long."""
+TRIES_MAX: Final = 3
+"""A PN532 has 100 ms to acknowledge; a simulated one on a loaded machine misses that now and then."""
 TRAITS: Final = IsoDepTraits(fwi=8)
 PCSC: Final = pytest.mark.pcsc
 READERS: Final = [
@@ -115,7 +117,10 @@ def _make_field(name: str, stack: ExitStack) -> UdpRadio | Pn532Device | VpcdSlo
 
 
 def _hold(stand: Stand, check: Check[Any]) -> None:
-    result = run_check(check, make_device(stand.path), stand.hands, wait_s=WAIT_S)
+    for _ in range(TRIES_MAX):
+        result = run_check(check, make_device(stand.path), stand.hands, wait_s=WAIT_S)
+        if not result.reason.startswith("unexpected reader_"):
+            break
     expected = Verdict.SKIPPED if (stand.name, check.name) in SKIPPED else Verdict.PASSED
     assert (result.verdict, result.reason if expected is Verdict.PASSED else "") == (expected, ""), result
 
