@@ -1,4 +1,4 @@
-"""`tapscan-terminal`: enrol, run, sale, readers, journal, payments, shift, offline.
+"""`tapscan-terminal`: enrol, run, sale, readers, check-reader, journal, payments, shift, offline.
 
 Each command imports what it needs when it runs, so that `--help` and the completion of a shell are quick.
 """
@@ -132,9 +132,30 @@ def readers(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     async def ask(client: TillClient) -> None:
         async with client:
-            print_readers((await client.find_daemon()).readers)
+            print_readers((await client.find_daemon()).readers, language=settings.language)
 
-    asyncio.run(ask(_client(_load(config))))
+    settings = _load(config)
+    asyncio.run(ask(_client(settings)))
+
+
+@app.command("check-reader")
+def check_reader(
+    path: Annotated[str, typer.Argument(help="The device's path, as terminal.toml has it.")],
+    seconds: Annotated[
+        float, typer.Option(help="How long is waited for what you are asked to do.", min=1, max=600)
+    ] = 20,
+    report: Annotated[Path | None, typer.Option("--json", help="Write the report here too.")] = None,
+    language: Annotated[str, typer.Option(help="en or zh-Hans.")] = "en",
+) -> None:
+    """Hold a reader or scanner to what the daemon needs of it, asking you for cards, codes and its cable.
+
+    Stop the daemon first: a device has one owner. Exits 0 if nothing failed. The report names no card
+    and no code, so that it can be sent in.
+    """
+    from terminal.conformance.command import check_device
+
+    if not check_device(path, wait_s=seconds, json_path=report, language=language, say=typer.echo):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @offline.command("status")

@@ -24,16 +24,24 @@ _READER_STYLES: Final = {
 _OUTCOME_STYLES: Final = {"approved": "green", "unresolved": "bold black on yellow"}
 
 
-def print_readers(readers: Sequence[ReaderView]) -> None:
-    """Print each reader's health, with the reason in words where it is not ready."""
-    table = Table("Reader", "State", "Since (UTC)", "Presented", "Reason")
+def print_readers(readers: Sequence[ReaderView], *, language: str) -> None:
+    """Print each reader's health, why it is not ready and what to do, and how its last fault ended.
+
+    Args:
+        language: of the texts, `en` or `zh-Hans`.
+    """
+    table = Table("Reader", "State", "Since (UTC)", "Presented", "Faults", "Last recovery", "Reason")
     for reader in readers:
+        recovery_ms = reader.recovery_ms_last
+        reason = " ".join(part for part in (reader.cashier_text.get(language, ""), reader.reason) if part)
         table.add_row(
             Text(reader.path),
             Text(reader.state.value, style=_READER_STYLES[reader.state]),
             _format_time(reader.since_ms),
             str(reader.presentation_count),
-            Text(reader.reason),
+            str(reader.fault_count),
+            "" if recovery_ms is None else f"{recovery_ms} ms",
+            Text(reason),
         )
     Console().print(table)
 

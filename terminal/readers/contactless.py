@@ -111,11 +111,10 @@ class ContactlessReader:
 
     def _look_for_another(self, link: _Link) -> Any | None:
         """Return the card again if it is the only one; which of two would pay is nobody's to choose."""
-        is_alone = link.count_cards() < 2
-        # Counting halts the cards: without a new field none would answer any more.
-        link.rest()
-        if is_alone:
+        if link.count_cards() < 2:
+            # Counting halted it; looking again begins with a new field, in which it answers.
             return link.sense((_TYPE_A,))
+        link.rest()
         self._refuse_once("another card is in the field", "card_changed")
         return None
 

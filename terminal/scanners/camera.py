@@ -45,6 +45,11 @@ class CameraScanner(CodeScanner):
         self._found: deque[str] = deque()
         self._found_ns = 0
 
+    @property
+    def seen_ns(self) -> int:
+        """When the picture came that the last code was in; see `CodeScanner.seen_ns`."""
+        return self._found_ns
+
     def open(self) -> None:
         """Take the camera and begin to watch; see `CodeScanner.open`."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 CODE_CHARS_MAX = 1024
@@ -12,6 +13,15 @@ class CodeScanner(Protocol):
     """A device that sees or is fed codes."""
 
     path: str
+
+    @property
+    def seen_ns(self) -> int:
+        """time.monotonic_ns at which what was last returned or refused was read from the device.
+
+        What lay in a queue when a sale was armed is older than the sale, and pays nothing. A driver that
+        keeps no queue may leave this as it is: it says now.
+        """
+        return time.monotonic_ns()
 
     def open(self) -> None:
         """Take the device; errors as CardReader.open."""

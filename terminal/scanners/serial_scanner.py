@@ -53,6 +53,11 @@ class SerialScanner(CodeScanner):
         self._port: serial.Serial | None = None
         self._lines = _Lines(code_end)
 
+    @property
+    def seen_ns(self) -> int:
+        """When the end of the last code was read; see `CodeScanner.seen_ns`."""
+        return self._lines.taken_ns
+
     def open(self) -> None:
         """Take the device; see `CodeScanner.open`."""
         try:
@@ -79,8 +84,10 @@ class SerialScanner(CodeScanner):
             raise ReaderUnavailable("the device is not open")
         deadline_ns = time.monotonic_ns() + timeout_ms * _NS_PER_MS
         while True:
-            # At least one read, so that waiting no time still takes what is there.
-            self._lines.feed(self._read(self._port, deadline_ns), time.monotonic_ns())
+            # At least one read, so that waiting no time still takes what is there; but no waiting for more
+            # while a code is there, or a burst would be handed on one by one, into the next sale.
+            read_until_ns = 0 if self._lines.has_code else deadline_ns
+            self._lines.feed(self._read(self._port, read_until_ns), time.monotonic_ns())
             code = self._lines.next_code()
             if code is not None or time.monotonic_ns() >= deadline_ns:
                 return code
@@ -117,8 +124,15 @@ class _Lines:
         self._code_end = code_end
         self._line = bytearray()
         self._line_ns = 0
-        self._codes: deque[str | None] = deque(maxlen=CODES_MAX)
-        """None is a scan that broke off."""
+        self._codes: deque[tuple[str | None, int]] = deque(maxlen=CODES_MAX)
+        """With the time each was read; None is a scan that broke off."""
+        self.taken_ns = 0
+        """When what `next_code` returned or refused last was read."""
+
+    @property
+    def has_code(self) -> bool:
+        """Whether something waits to be taken."""
+        return bool(self._codes)
 
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take what was read just now.
@@ -129,11 +143,11 @@ class _Lines:
         if data:
             self._line_ns = now_ns
         elif self._line and now_ns - self._line_ns > SILENCE_MS * _NS_PER_MS:
-            self._end_by_silence()
+            self._end_by_silence(now_ns)
         for piece in data.replace(b"\r", b"\n").splitlines(keepends=True):
             self._line += piece.rstrip(_LINE_ENDS)[: LINE_BYTES_MAX - len(self._line)]
             if piece.endswith(b"\n"):
-                self._end_line()
+                self._end_line(now_ns)
 
     def next_code(self) -> str | None:
         """Return the oldest code not yet taken.
@@ -143,7 +157,7 @@ class _Lines:
         """
         if not self._codes:
             return None
-        code = self._codes.popleft()
+        code, self.taken_ns = self._codes.popleft()
         if code is None:
             raise PresentationRefused("half a scan", code="code_incomplete")
         return code
@@ -153,20 +167,20 @@ class _Lines:
         self._line.clear()
         self._codes.clear()
 
-    def _end_by_silence(self) -> None:
+    def _end_by_silence(self, now_ns: int) -> None:
         if self._code_end is CodeEnd.SILENCE:
-            self._end_line()
+            self._end_line(now_ns)
             return
         _log.warning("half_scan_dropped", byte_count=len(self._line))
         self._line.clear()
-        self._codes.append(None)
+        self._codes.append((None, now_ns))
 
-    def _end_line(self) -> None:
+    def _end_line(self, now_ns: int) -> None:
         # No code of ours holds bytes beyond ASCII; a replacement character makes the text be refused.
         text = self._line.decode("ascii", errors="replace")
         self._line.clear()
         if text:
-            self._codes.append(cut_code(text))
+            self._codes.append((cut_code(text), now_ns))
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,8 @@ class Arming:
     """One arming of all readers; a presentation belongs to the arming it was read under."""
 
     terms: TermsSource
+    at_ns: int
+    """time.monotonic_ns when it began; what a scanner read before is not of this sale."""
 
 
 class Switch:

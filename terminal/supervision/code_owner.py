@@ -53,7 +53,9 @@ class CodeOwner(Owner):
                 self._listen()
         except PresentationRefused as refusal:
             log.info("code_refused", reader=self._device.path, code=refusal.code)
-            self._refuse(refusal.code)
+            arming = self._switch.arming
+            if arming is not None and self._is_of(arming):
+                self._refuse(refusal.code)
 
     def _listen(self) -> None:
         """Take each scan as it comes; one that comes while nothing is armed is thrown away at once.
@@ -63,8 +65,12 @@ class CodeOwner(Owner):
         text = self._device.wait_for_code(WAIT_MS)
         self._tenure.beat(health.CALL_MS_MAX)
         arming = self._switch.arming
-        if text is not None and arming is not None:
+        if text is not None and arming is not None and self._is_of(arming):
             self._take(arming, text)
+
+    def _is_of(self, arming: Arming) -> bool:
+        """Say whether what the scanner told last was read since the sale was armed."""
+        return self._device.seen_ns >= arming.at_ns
 
     def _look(self) -> None:
         """Look through a camera while armed; what it sees it will see again, so emptying it loses nothing."""

@@ -13,10 +13,9 @@ from typing import Final
 
 import structlog
 
+from terminal.devices import Device
 from terminal.errors import ConfigurationError, ReaderNotInstalled, TerminalError
 from terminal.presentations import Noticed, PresentationEvent, PresentedInVain
-from terminal.readers.card_reader import CardReader
-from terminal.scanners.code_scanner import CodeScanner
 from terminal.supervision import health
 from terminal.supervision.arming import Arming, Switch
 from terminal.supervision.health import Tenure
@@ -28,7 +27,6 @@ REOPEN_DELAY_MS_MIN: Final = 250
 REOPEN_DELAY_MS_MAX: Final = 2_000
 """How long a device that works again may go unnoticed; opening one that is not there costs little."""
 
-Device = CardReader | CodeScanner
 Deliver = Callable[[PresentationEvent], None]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

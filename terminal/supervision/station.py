@@ -8,18 +8,17 @@ no more: a device that hangs again and again needs a restart, and says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeGuard
+from typing import Final
 
 import structlog
 
+from terminal.devices import Device, is_card_reader, is_code_scanner
 from terminal.errors import TerminalError
-from terminal.readers.card_reader import CardReader
-from terminal.scanners.code_scanner import CodeScanner
 from terminal.supervision.arming import Switch
 from terminal.supervision.card_owner import CardOwner
 from terminal.supervision.code_owner import CodeOwner
 from terminal.supervision.health import Health, Tenure
-from terminal.supervision.owner import Deliver, Device, Owner
+from terminal.supervision.owner import Deliver, Owner
 from wire.messages.till import ReaderView
 
 LEFT_BEHIND_MAX: Final = 3
@@ -88,15 +87,7 @@ class Station:
             return None
 
     def _make_owner(self, device: Device, tenure: Tenure) -> Owner:
-        if _is_card_reader(device):
+        if is_card_reader(device):
             return CardOwner(device, self._switch, self._deliver, tenure)
-        assert _is_code_scanner(device)
+        assert is_code_scanner(device)
         return CodeOwner(device, self._switch, self._deliver, tenure)
-
-
-def _is_card_reader(device: Device) -> TypeGuard[CardReader]:
-    return hasattr(device, "wait_for_card")
-
-
-def _is_code_scanner(device: Device) -> TypeGuard[CodeScanner]:
-    return hasattr(device, "wait_for_code")

@@ -9,10 +9,11 @@ from typing import Final
 
 import structlog
 
+from terminal.devices import Device
 from terminal.paths import make_device
 from terminal.presentations import TermsSource
 from terminal.supervision.arming import Arming, Switch
-from terminal.supervision.owner import Deliver, Device
+from terminal.supervision.owner import Deliver
 from terminal.supervision.station import MakeAgain, Station
 from wire.messages.till import ReaderView
 
@@ -54,7 +55,7 @@ class Supervisor:
 
     def arm(self, terms: TermsSource) -> None:
         """Let every device accept presentations for these terms, instead of any before."""
-        self._switch.arm(Arming(terms))
+        self._switch.arm(Arming(terms, time.monotonic_ns()))
 
     def disarm(self) -> None:
         """Let no device accept anything; may be called twice.

@@ -1,7 +1,8 @@
 """One suite for every way a card can reach the till: the same cards, the same outcomes.
 
 Paths: nfcpy over its UDP radio, nfcpy driving a PN532 on a pseudo-terminal, pyscard through a private pcscd
-(once at pcscd's own 400 ms poll, else with the fast-poll shim), and a card object in the same process.
+(once at pcscd's own 400 ms poll, else with the fast-poll shim), and a card object in the same process. What
+a driver must do by itself is in test_conformance.py.
 """
 
 from __future__ import annotations
@@ -260,17 +261,6 @@ def till(open_till: Callable[[IsoDepTraits], Till]) -> Till:
     return till
 
 
-@pytest.fixture
-def reader(reader_path: ReaderPath) -> Iterator[tuple[CardReader, AnyField]]:
-    """An open driver without a supervisor, and its field."""
-    field = _start_field(reader_path, TRAITS)
-    device = field if isinstance(field, DirectField) else _make_reader(field.reader_path)
-    device.open()
-    yield device, field
-    device.close()
-    field.stop()
-
-
 # --- cards -------------------------------------------------------------------------------------------
 
 
@@ -502,40 +492,6 @@ def test_quick_taps_are_all_presented(
     for _ in range(reader_path.quick_taps):
         _assert_pays(till, _payment_card())
     assert till.supervisor.views()[0].presentation_count == reader_path.quick_taps
-
-
-def test_driver_says_whether_the_card_is_still_there(reader: tuple[CardReader, AnyField]) -> None:
-    device, field = reader
-    assert device.wait_for_card(0) is None
-    field.present(_payment_card())
-
-    connection = device.wait_for_card(2_000)
-
-    assert connection is not None
-    assert connection.technology is CardTechnology.ISO_DEP
-    assert connection.is_present()
-    field.remove()
-    _await(lambda: not connection.is_present())
-    connection.close()
-    assert device.wait_for_card(0) is None
-
-
-def test_driver_refuses_commands_to_a_card_that_has_left(reader: tuple[CardReader, AnyField]) -> None:
-    device, field = reader
-    field.present(_payment_card())
-    connection = device.wait_for_card(2_000)
-    assert connection is not None
-    field.remove()
-
-    with pytest.raises(CardRemoved):
-        connection.transmit(bytes.fromhex("00A4040000"))
-
-    field.present(_payment_card(seed=3))
-    if not isinstance(field, DirectField):
-        # A connection that has broken must never reach the next card.
-        with pytest.raises(CardRemoved):
-            connection.transmit(bytes.fromhex("00A4040000"))
-    connection.close()
 
 
 def _link_card_apdu_count() -> int:

@@ -109,7 +109,13 @@ class ScriptedScanner:
 
     def __init__(self, path: str = "serial:/dev/scripted") -> None:
         self.path = path
+        self.late_ns = 0
+        """How long ago the device read what is returned now."""
         self.codes: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
+
+    @property
+    def seen_ns(self) -> int:
+        return time.monotonic_ns() - self.late_ns
 
     def open(self) -> None:
         pass
@@ -546,6 +552,25 @@ def test_thread_whose_driver_never_returns_is_replaced_and_counts_for_nothing(
 
 
 @pytest.mark.usefixtures("impatient")
+def test_what_a_thread_says_after_it_was_replaced_changes_nothing(stands: Callable[..., Stand]) -> None:
+    hanging, spare = ScriptedReader("pcsc:One"), ScriptedReader("pcsc:One")
+    hanging.hang = threading.Event()
+    stand = stands(hanging)
+    stand.spares["pcsc:One"] = spare
+    _await(lambda: spare.open_count == 1)
+    stand.await_state(ReaderState.READY)
+    before = stand.supervisor.views()[0].fault_count
+
+    hanging.steps.put(ReaderUnavailable("its driver failed at last"))
+    hanging.hang.set()
+    _await(lambda: stand.supervisor.views()[0].left_behind_count == 0)
+
+    view = stand.supervisor.views()[0]
+    assert (view.state, view.fault_count) == (ReaderState.READY, before)
+    assert hanging.open_count == 1
+
+
+@pytest.mark.usefixtures("impatient")
 def test_device_that_hangs_again_and_again_is_given_up_until_a_call_returns(
     stands: Callable[..., Stand],
 ) -> None:
@@ -712,6 +737,25 @@ def test_what_is_left_of_a_flood_pays_no_later_sale(stands: Callable[..., Stand]
         scanner.codes.put(make_numeric_code(f"{number:015d}"))
     _await(scanner.codes.empty)
     assert stand.events.empty()
+
+
+@pytest.mark.parametrize("step", [CODE, PresentationRefused(code="code_incomplete")])
+def test_what_was_read_before_the_sale_is_not_of_it_however_late_it_is_handed_on(
+    stands: Callable[..., Stand], step: str | Exception
+) -> None:
+    scanner = ScriptedScanner()
+    stand = stands(scanner)
+    stand.arm()
+    scanner.late_ns = 3_600_000_000_000
+    scanner.codes.put(step)
+    scanner.codes.put(None)
+    _await(scanner.codes.empty)
+    scanner.late_ns = 0
+    later = make_numeric_code("543210987654321")
+    scanner.codes.put(later)
+    outcome = stand.outcome()
+    assert isinstance(outcome, Presented)
+    assert outcome.presentation == CodeNumericPresentation(code=later)
 
 
 def test_two_payment_codes_before_a_camera_are_refused_and_a_poster_is_not_one(

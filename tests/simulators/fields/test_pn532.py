@@ -177,3 +177,35 @@ def _read(descriptor: int, count: int) -> bytes:
         assert select.select([descriptor], [], [], 5)[0], "the chip keeps silent"
         data += os.read(descriptor, count - len(data))
     return data
+
+
+LIST_TWO = (0x4A, bytearray((2, 0)))
+"""InListPassiveTarget for at most two Type A cards; nfcpy itself always asks for one."""
+
+
+def test_chip_lists_two_cards_and_leaves_both_halted(frontend: Any, chip: Pn532Device, card: Any) -> None:
+    other = UidTag(bytes.fromhex("05112233445566"))
+    chip.present_two(card, other)
+    found = frontend.device.chipset.command(*LIST_TWO, timeout=1.0)
+    assert found[0] == 2
+    assert card.uid in bytes(found)
+    assert other.uid in bytes(found)
+
+
+def test_chip_that_counted_one_card_leaves_it_halted_until_the_field_is_new(
+    frontend: Any, chip: Pn532Device, card: Any
+) -> None:
+    chip.present(card)
+    assert frontend.device.chipset.command(*LIST_TWO, timeout=1.0)[0] == 1
+    assert frontend.device.chipset.in_list_passive_target(1, 0, b"") is None
+    assert _sense(frontend) is not None
+
+
+def test_chip_counts_no_card_where_there_is_none(frontend: Any) -> None:
+    assert frontend.device.chipset.command(*LIST_TWO, timeout=1.0)[0] == 0
+
+
+def test_removing_takes_both_cards(frontend: Any, chip: Pn532Device, card: Any) -> None:
+    chip.present_two(card, UidTag(bytes.fromhex("05112233445566")))
+    chip.remove()
+    assert frontend.device.chipset.command(*LIST_TWO, timeout=1.0)[0] == 0

@@ -107,7 +107,7 @@ class Bench:
         self.device: Any = make_device(path_of(world, name))
 
     async def __aenter__(self) -> Bench:
-        await asyncio.to_thread(self.device.open)
+        await self.reopened()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
+import serial
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,3 +168,35 @@ def test_any_bytes_give_bounded_texts_and_never_an_exception(pieces: list[bytes]
     codes = list(iter(lines.next_code, None))
     assert len(codes) <= CODES_MAX
     assert all(0 < len(code) <= CODE_CHARS_MAX + 1 for code in codes)
+
+
+def test_codes_that_wait_are_handed_on_at_once_with_the_time_they_were_read(
+    gun: SerialGun, scanner: SerialScanner
+) -> None:
+    codes = [f"CODE {number}" for number in range(CODES_MAX)]
+    for code in codes:
+        gun.scan(code)
+    assert scanner.wait_for_code(WAIT_MS) == codes[0]
+    read_ns = time.monotonic_ns()
+    # Each used to cost a read's timeout, in which the next sale could begin.
+    assert [scanner.wait_for_code(0) for _ in codes[1:]] == codes[1:]
+    assert scanner.seen_ns <= read_ns
+    assert read_ns - scanner.seen_ns < 5_000_000_000
+    assert scanner.wait_for_code(0) is None
+
+
+def test_waiting_codes_cost_no_waiting(gun: SerialGun, scanner: SerialScanner) -> None:
+    waits: list[int] = []
+    read = scanner._read
+
+    def recorded(port: serial.Serial, deadline_ns: int) -> bytes:
+        waits.append(deadline_ns)
+        return read(port, deadline_ns)
+
+    for number in range(4):
+        gun.scan(f"CODE {number}")
+    assert scanner.wait_for_code(WAIT_MS) == "CODE 0"
+    scanner._read = recorded  # type: ignore[method-assign]
+    for number in range(1, 4):
+        assert scanner.wait_for_code(WAIT_MS) == f"CODE {number}"
+    assert waits == [0, 0, 0]
