@@ -161,9 +161,6 @@ def make_desk(
     worker: int | None = None,
 ) -> Desk:
     """Wire the services to what the HTTP handlers work with; `worker` is the number its log lines carry."""
-    window_ms = config.clock.signature_window_ms
-    # A signature made as far ahead as is allowed stays fresh for twice the window.
-    nonces = NonceWindow(window_ms=2 * window_ms, nonces_max=config.limits.nonces_max)
     sessions = TerminalSessions(office.vault)
     bell = TerminalBell()
     # Only where the operator has said what the world calls us: what is printed stays readable for years.
@@ -173,15 +170,7 @@ def make_desk(
         payments=PaymentService(
             office.store, office.vault, deadlines=config.deadlines, risk=config.risk, pages=pages
         ),
-        lives=PaymentLifeService(
-            office.store,
-            office.staff,
-            office.pins,
-            bell,
-            entropy,
-            deadlines=config.deadlines,
-            pages=pages,
-        ),
+        lives=_make_lives(config, office, bell, pages, entropy),
         intents=IntentService(
             office.store,
             Verifier(office.store, office.vault),
@@ -203,9 +192,7 @@ def make_desk(
         shifts=ShiftService(office.store),
         receipt_pages=pages,
         page_rate=PageRate(),
-        authenticator=Authenticator(
-            office.store, nonces, sessions, public_url=public_url, window_ms=window_ms
-        ),
+        authenticator=_make_authenticator(config, office, sessions, public_url),
         sessions=sessions,
         intake=Intake(config.limits),
         admission=Admission(config.limits.payments_in_flight_max),
@@ -214,6 +201,24 @@ def make_desk(
         now_ms=now_ms,
         entropy=entropy,
     )
+
+
+def _make_lives(
+    config: GatewayConfig, office: Office, bell: TerminalBell, pages: ReceiptPages, entropy: Entropy
+) -> PaymentLifeService:
+    deadlines = config.deadlines
+    return PaymentLifeService(
+        office.store, office.staff, office.pins, bell, entropy, deadlines=deadlines, pages=pages
+    )
+
+
+def _make_authenticator(
+    config: GatewayConfig, office: Office, sessions: TerminalSessions, public_url: str
+) -> Authenticator:
+    window_ms = config.clock.signature_window_ms
+    # A signature made as far ahead as is allowed stays fresh for twice the window.
+    nonces = NonceWindow(window_ms=2 * window_ms, nonces_max=config.limits.nonces_max)
+    return Authenticator(office.store, nonces, sessions, public_url=public_url, window_ms=window_ms)
 
 
 @contextlib.asynccontextmanager

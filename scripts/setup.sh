@@ -16,7 +16,8 @@ libusb-1.0-0|USB contactless readers (nfcpy)
 pcscd|PC/SC readers (pyscard)
 vsmartcard-vpcd|the simulated PC/SC reader
 libpcsclite-dev|PC/SC readers (pyscard is compiled here)
-gcc|PC/SC readers (pyscard is compiled here)
+gcc|PC/SC readers and keyboard scanners (pyscard and evdev are compiled here)
+umockdev|the simulated keyboard scanner
 fonts-wqy-zenhei|Chinese text on printed receipts'
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'; }
@@ -60,7 +61,7 @@ check_python() {
     }
 }
 
-stamp() { cat pyproject.toml requirements.lock requirements-pcsc.lock scripts/setup.sh | cksum | tr ' ' '-'; }
+stamp() { cat pyproject.toml requirements.lock requirements-pcsc.lock requirements-wedge.lock scripts/setup.sh | cksum | tr ' ' '-'; }
 
 install_python_packages() {
     if [ -f "$VENV/.setup-$(stamp)" ]; then return 0; fi
@@ -76,9 +77,15 @@ install_python_packages() {
         say "OFF: PC/SC readers, pyscard could not be built (see $VENV/pyscard.log)"
         complete=''
     fi
+    say "evdev (compiled against the kernel's headers)"
+    if ! PATH="$(pwd)/$VENV/bin:$PATH" "$VENV/bin/python" -m pip install -qq --disable-pip-version-check \
+        --require-hashes --no-build-isolation -r requirements-wedge.lock >"$VENV/evdev.log" 2>&1; then
+        say "OFF: scanners that type as keyboards, evdev could not be built (see $VENV/evdev.log)"
+        complete=''
+    fi
     "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
     rm -f "$VENV"/.setup-*
-    # A set-up without pyscard is tried again next time: the missing header may have come by then.
+    # A set-up without one of them is tried again next time: the missing header may have come by then.
     [ -z "$complete" ] || touch "$VENV/.setup-$(stamp)"
 }
 

@@ -4,6 +4,7 @@
     contactless:usb                         contactless.py (any nfcpy path, and tty:/dev/…:pn532)
     camera:0, camera:http://…, camera:file:… camera.py
     serial:/dev/ttyACM0[?baud=9600&end=line] serial_scanner.py (end=silence: codes without CR or LF)
+    wedge:/dev/input/by-id/…-event-kbd      wedge_scanner.py (a scanner that types as a keyboard; grabbed)
 
 A driver's module is imported only when a path asks for it, and its library only when it is opened: a till
 without a camera needs no OpenCV.
@@ -70,6 +71,16 @@ def _make_serial(device: str) -> CodeScanner:
     return SerialScanner(port, _read_baud(baud[0]), code_end=CodeEnd(end[0]))
 
 
+def _make_wedge(device: str) -> CodeScanner:
+    from terminal.scanners.wedge_scanner import WedgeScanner
+
+    if not device.startswith("/"):
+        raise ConfigurationError(
+            "a keyboard scanner is an absolute path, such as /dev/input/by-id/…-event-kbd"
+        )
+    return WedgeScanner(device)
+
+
 def _read_baud(text: str) -> int:
     baud = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(BAUD_MAX)) else 0
     if not BAUD_MIN <= baud <= BAUD_MAX:
@@ -82,4 +93,5 @@ _MAKERS: Final[dict[str, Callable[[str], CardReader | CodeScanner]]] = {
     "contactless": _make_contactless,
     "camera": _make_camera,
     "serial": _make_serial,
+    "wedge": _make_wedge,
 }

@@ -10,7 +10,8 @@ from gateway.merchants.model import StaffMember, StaffRights, StaffStatus, Staff
 from gateway.names import check_name
 from gateway.payments.card_keys import CardKeyRing
 from gateway.pins import SALT_BYTES, PinHasher, check_pin
-from gateway.storage.store import PIN_TRIES_MAX, StaffStore
+from gateway.storage.people_store import StaffStore
+from gateway.storage.store import PIN_TRIES_MAX
 from wire.cards.ntag424.link import SunLink
 from wire.ids import check_merchant_id, check_ulid
 from wire.messages.payments import StaffProof, StaffTag

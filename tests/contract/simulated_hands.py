@@ -21,6 +21,7 @@ from simulators.screens.picture_file import PictureFile
 from simulators.screens.render import render_frame
 from terminal.conformance.model import Action
 from terminal.scanners.code_scanner import CODE_CHARS_MAX
+from tests.wedge_host import WedgeStand
 from wire.codes.numeric import make_numeric_code
 
 KEY: Final = ec.derive_private_key(0x7A95CA, ec.SECP256R1())
@@ -104,6 +105,23 @@ def gun_hands(gun: SerialGun) -> SimulatedHands:
             Action.SCAN_HALF: lambda: _shown(gun.scan_half, FIRST_CODE),
             Action.UNPLUG: lambda: _done(gun.stop()),
             Action.PLUG_IN: lambda: _done(gun.start()),
+        }
+    )
+
+
+def wedge_hands(stand: WedgeStand) -> SimulatedHands:
+    """Return the hands at a scanner that types as a keyboard."""
+    foreign = iter(FOREIGN_CODES * 10)
+    return SimulatedHands(
+        {
+            Action.HIDE_CODE: lambda: "",
+            Action.SHOW_CODE: lambda: _shown(stand.present, FIRST_CODE),
+            Action.SHOW_OTHER: lambda: _shown(stand.present, OTHER_CODE),
+            Action.SHOW_LONG: lambda: _shown(stand.present, LONG_CODE),
+            Action.SHOW_FOREIGN: lambda: _shown(stand.present, next(foreign)),
+            Action.SCAN_HALF: lambda: _shown(stand.present_half, FIRST_CODE),
+            Action.UNPLUG: lambda: _done(stand.scanner.pull()),
+            Action.PLUG_IN: lambda: _done(stand.scanner.plug()),
         }
     )
 

@@ -1,13 +1,14 @@
 """One suite for every way a code can reach the till: the same codes, the same outcomes.
 
-Paths: a camera over MJPEG, a camera that is a picture file, a handheld scanner on a pseudo-terminal (all
-three made by the daemon's own factory from a path), and a scanner object in the same process. What any
-scanner must do besides is in test_conformance.py.
+Paths: a camera over MJPEG, a camera that is a picture file, a handheld scanner on a pseudo-terminal and one
+that types as a keyboard (all four made by the daemon's own factory from a path), and a scanner object in the
+same process. What any scanner must do besides is in test_conformance.py.
 """
 
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from simulators.screens.render import render_frame
 from terminal.errors import ReaderUnavailable
 from terminal.paths import make_device
 from terminal.scanners.code_scanner import CodeScanner, cut_code
+from tests.wedge_host import WedgeStand
 from wire.codes.luhn import luhn_digit
 from wire.codes.numeric import make_numeric_code
 from wire.codes.scanned import recognise
@@ -125,6 +127,11 @@ def _make_pair(kind: str, folder: Path) -> tuple[Hand, CodeScanner]:
     if kind == "direct":
         scanner = DirectScanner()
         return scanner, scanner
+    if kind == "wedge":
+        if shutil.which("umockdev-run") is None:
+            pytest.skip("umockdev is not installed: scripts/setup.sh says how")
+        wedge = WedgeStand(folder)
+        return wedge, wedge.scanner
     makers = {
         "camera-http": MjpegHand,
         "camera-file": lambda: FileHand(folder),
@@ -136,7 +143,7 @@ def _make_pair(kind: str, folder: Path) -> tuple[Hand, CodeScanner]:
     return hand, device
 
 
-@pytest.fixture(params=["camera-http", "camera-file", "serial", "direct"])
+@pytest.fixture(params=["camera-http", "camera-file", "serial", "wedge", "direct"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Hand, CodeScanner]]:
     hand, scanner = _make_pair(request.param, tmp_path)
     scanner.open()
@@ -144,7 +151,8 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Hand,
     scanner.close()
     hand.withdraw()
     if request.param != "direct":
-        for device in (getattr(hand, "server", None), getattr(hand, "gun", None)):
+        gun = hand if request.param == "wedge" else getattr(hand, "gun", None)
+        for device in (getattr(hand, "server", None), gun):
             if device is not None:
                 device.stop()
 

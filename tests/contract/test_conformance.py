@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -33,7 +34,9 @@ from tests.contract.simulated_hands import (
     file_hands,
     gun_hands,
     make_picture_file,
+    wedge_hands,
 )
+from tests.wedge_host import WedgeStand
 
 WAIT_S: Final = 6.0
 """Far more than any path needs; only what is missed waits so long."""
@@ -47,7 +50,7 @@ READERS: Final = [
     pytest.param("pcsc_fast", marks=PCSC),
     pytest.param("pcsc_stock", marks=PCSC),
 ]
-SCANNERS: Final = ["camera-http", "camera-file", "serial"]
+SCANNERS: Final = ["camera-http", "camera-file", "serial", "wedge"]
 SKIPPED: Final = {
     # A datagram has no cable, and pcscd's virtual reader is no device that could be pulled: its service is
     # restarted instead (tests/simulators/world/test_faults.py).
@@ -71,6 +74,8 @@ class Stand:
     name: str
     path: str
     hands: SimulatedHands
+    device: Any = None
+    """The driver, where it is in a process of its own."""
 
 
 @pytest.fixture(scope="module", params=READERS)
@@ -89,6 +94,13 @@ def scanner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
     if name == "camera-file":
         picture = make_picture_file(tmp_path)
         yield Stand(name, f"camera:file:{picture.path}", file_hands(picture))
+        return
+    if name == "wedge":
+        if shutil.which("umockdev-run") is None:
+            pytest.skip("umockdev is not installed: scripts/setup.sh says how")
+        wedge = WedgeStand(tmp_path)
+        yield Stand(name, wedge.path, wedge_hands(wedge), wedge.scanner)
+        wedge.stop()
         return
     device = MjpegServer() if name == "camera-http" else SerialGun(tmp_path / "ttyGUN0")
     device.start()
@@ -118,7 +130,7 @@ def _make_field(name: str, stack: ExitStack) -> UdpRadio | Pn532Device | VpcdSlo
 
 def _hold(stand: Stand, check: Check[Any]) -> None:
     for _ in range(TRIES_MAX):
-        result = run_check(check, make_device(stand.path), stand.hands, wait_s=WAIT_S)
+        result = run_check(check, stand.device or make_device(stand.path), stand.hands, wait_s=WAIT_S)
         if not result.reason.startswith("unexpected reader_"):
             break
     expected = Verdict.SKIPPED if (stand.name, check.name) in SKIPPED else Verdict.PASSED

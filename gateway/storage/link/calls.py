@@ -15,6 +15,7 @@ from typing import Any, Final, get_type_hints
 import msgspec
 
 from gateway.ledger.book import LedgerBook
+from gateway.storage.people_store import ShiftStore, StaffStore
 from gateway.storage.store import (
     CardStore,
     HolderStore,
@@ -23,8 +24,6 @@ from gateway.storage.store import (
     OfflineStore,
     PaymentStore,
     PolicyStore,
-    ShiftStore,
-    StaffStore,
     Store,
 )
 

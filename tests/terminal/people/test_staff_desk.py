@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
 from simulators.cards.ntag424_card import Ntag424Card
+from simulators.cards.ntag424_memory import personalise_chip
 from simulators.cards.payment_card import PaymentCard
 from terminal.config import StaffSettings
 from terminal.people.offline_pins import OFFLINE_TRIES_MAX
@@ -26,6 +27,7 @@ from tests.terminal.people.persons import (
     view_of,
     word_of,
 )
+from wire.cards.ntag424.card_profile import CardKeys
 from wire.cards.payment_application import SELECT_APPLICATION
 from wire.ids import make_ulid
 from wire.messages.base import dump_message, parse_message
@@ -269,13 +271,9 @@ class TestTags:
     async def test_a_simulated_tag_is_read_through_its_whole_dialogue(
         self, till: Till, gateway: GatewayStandIn
     ) -> None:
-        tag = Ntag424Card(
-            bytes.fromhex("04A1B2C3D4E5F6"),
-            bytes(16),
-            bytes(range(16)),
-            "https://x.example/t",
-            rng=random.Random(1),
-        )
+        keys = CardKeys(bytes(16), bytes(16), bytes(range(16)), bytes(16), bytes(16))
+        memory = personalise_chip(bytes.fromhex("04A1B2C3D4E5F6"), keys, "https://x.example/t")
+        tag = Ntag424Card(memory, rng=random.Random(1))
         read = await read_tag(till)
         till.readers.tap(tag)
         await till.wait_for_daemon(DaemonEventKind.STAFF_TAG_READ)
