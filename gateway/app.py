@@ -168,20 +168,21 @@ def make_desk(
     bell = TerminalBell()
     # Only where the operator has said what the world calls us: what is printed stays readable for years.
     pages = ReceiptPages(office.vault, config.listen.public_url)
+    lives = PaymentLifeService(
+        office.store,
+        office.staff,
+        office.pins,
+        bell,
+        entropy,
+        deadlines=config.deadlines,
+        pages=pages,
+    )
     return Desk(
         store=office.store,
         payments=PaymentService(
             office.store, office.vault, deadlines=config.deadlines, risk=config.risk, pages=pages
         ),
-        lives=PaymentLifeService(
-            office.store,
-            office.staff,
-            office.pins,
-            bell,
-            entropy,
-            deadlines=config.deadlines,
-            pages=pages,
-        ),
+        lives=lives,
         intents=IntentService(
             office.store,
             Verifier(office.store, office.vault),
@@ -194,7 +195,13 @@ def make_desk(
         events=TerminalEventService(office.store, pages),
         offline=OfflineService(office.store, office.vault, config.offline, entropy),
         cards=CardSessionService(
-            office.store, office.vault, office.cards, entropy, link_base=config.cards.link_base
+            office.store,
+            office.vault,
+            office.cards,
+            lives,
+            entropy,
+            link_base=config.cards.link_base,
+            pages=pages,
         ),
         bell=bell,
         merchants=office.merchants,
