@@ -165,12 +165,13 @@ def make_desk(
     bell = TerminalBell()
     # Only where the operator has said what the world calls us: what is printed stays readable for years.
     pages = ReceiptPages(office.vault, config.listen.public_url)
+    lives = _make_lives(config, office, bell, pages, entropy)
     return Desk(
         store=office.store,
         payments=PaymentService(
             office.store, office.vault, deadlines=config.deadlines, risk=config.risk, pages=pages
         ),
-        lives=_make_lives(config, office, bell, pages, entropy),
+        lives=lives,
         intents=IntentService(
             office.store,
             Verifier(office.store, office.vault),
@@ -182,9 +183,7 @@ def make_desk(
         ),
         events=TerminalEventService(office.store, pages),
         offline=OfflineService(office.store, office.vault, config.offline, entropy),
-        cards=CardSessionService(
-            office.store, office.vault, office.cards, entropy, link_base=config.cards.link_base
-        ),
+        cards=_make_cards(config, office, lives, pages, entropy),
         bell=bell,
         merchants=office.merchants,
         holders=office.holders,
@@ -209,6 +208,15 @@ def _make_lives(
     deadlines = config.deadlines
     return PaymentLifeService(
         office.store, office.staff, office.pins, bell, entropy, deadlines=deadlines, pages=pages
+    )
+
+
+def _make_cards(
+    config: GatewayConfig, office: Office, lives: PaymentLifeService, pages: ReceiptPages, entropy: Entropy
+) -> CardSessionService:
+    link_base = config.cards.link_base
+    return CardSessionService(
+        office.store, office.vault, office.cards, lives, entropy, link_base=link_base, pages=pages
     )
 
 

@@ -56,6 +56,7 @@ class CardChoice(StrEnum):
     PAYMENT = "payment"
     NTAG424 = "ntag424"
     UID = "uid"
+    BLANK = "blank"
 
 
 class PhoneOutput(StrEnum):

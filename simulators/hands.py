@@ -14,6 +14,7 @@ from simulators.errors import GatewaySilent, SimulatorError
 from simulators.key_files import write_card_keys
 from simulators.world.belongings import (
     APPLET_CARD,
+    BLANK_CARD,
     CARD_KEY_BATCH,
     NTAG424_CARD,
     PHONE_KEY,
@@ -22,6 +23,7 @@ from simulators.world.belongings import (
     draw_card_keys,
     draw_key_of,
     draw_uid_of,
+    make_blank_card,
     make_ntag_memory,
     make_uid_tag,
     view_of,
@@ -39,7 +41,12 @@ RENEW_SHARE: Final = 2
 """A shown code is made anew when one part in so many of its life has passed."""
 
 WriteLine = Callable[[str], object]
-_INSTRUMENT_KINDS: Final = {"payment": APPLET_CARD, "ntag424": NTAG424_CARD, "uid": UID_TAG}
+_INSTRUMENT_KINDS: Final = {
+    "payment": APPLET_CARD,
+    "ntag424": NTAG424_CARD,
+    "uid": UID_TAG,
+    "blank": BLANK_CARD,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,8 @@ def make_card(setup: CardSetup, credential: bytes | None = None) -> Card:
     rng = make_rng(setup.seed, kind, setup.name, str(setup.counter))
     if kind == UID_TAG:
         return make_uid_tag(setup.seed, setup.name)
+    if kind == BLANK_CARD:
+        return make_blank_card(setup.seed, setup.name)
     if kind == APPLET_CARD:
         allowance = None if credential is None else OfflineAllowance(credential)
         key = draw_key_of(setup.seed, kind, setup.name)
@@ -141,6 +150,11 @@ def registration_lines(setup: CardSetup) -> list[str]:
     kind = _INSTRUMENT_KINDS[setup.kind]
     if kind == UID_TAG:
         return ["a plain tag: no wallet accepts it, and the till says uid_only_card"]
+    if kind == BLANK_CARD:
+        return [
+            "a chip as delivered, kept while this runs; order it: tapscan-gateway card order --wallet WALLET",
+            "make it a card: tapscan-terminal card personalise --code CODE",
+        ]
     view = view_of(setup.seed, kind, setup.name)
     command = f"tapscan-gateway instrument add --wallet WALLET --kind {kind}"
     if kind == APPLET_CARD:

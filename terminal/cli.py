@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from terminal.card_commands import app as card_app
 from terminal.errors import GatewayRefused, TerminalError
 from terminal.payment_commands import app as payments_app
 from terminal.shift_commands import app as shift_app
@@ -43,6 +44,7 @@ journal = typer.Typer(help="Payment attempts on disk: list, reverse, keep.", ric
 app.add_typer(journal, name="journal")
 app.add_typer(payments_app, name="payments")
 app.add_typer(shift_app, name="shift")
+app.add_typer(card_app, name="card")
 offline = typer.Typer(help="Payments accepted without a connection.", rich_markup_mode=None)
 app.add_typer(offline, name="offline")
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import structlog
 from aiohttp import web
 
+from terminal.cards.gateway import CardGateway
 from terminal.config import LoggingSettings, TerminalConfig, check_gateway_url
 from terminal.data_folder import DaemonLock, prepare_folder
 from terminal.disk import Disk, FolderDisk
@@ -158,6 +159,21 @@ async def run_daemon(
         stack.push_async_callback(desk.stop)
         lock.publish_address(url)
         yield RunningDaemon(url=url, describe=lambda: parts.describe(readers))
+
+
+@asynccontextmanager
+async def open_card_gateway(
+    config: TerminalConfig, surroundings: Surroundings = SURROUNDINGS
+) -> AsyncIterator[CardGateway]:
+    """Let cards be worked on by a process that is no daemon, while none holds this till's readers.
+
+    Raises:
+        ConfigurationError: a daemon holds them. NotEnrolled: nobody knows this till yet.
+    """
+    folder = prepare_folder(config.data_path)
+    with DaemonLock(folder):
+        async with _make_client(config, load_identity(folder), surroundings, lambda _: None) as gateway:
+            yield CardGateway(gateway, now_ms=surroundings.now_ms, entropy=surroundings.entropy)
 
 
 async def serve(config: TerminalConfig, on_ready: Callable[[RunningDaemon], None]) -> None:

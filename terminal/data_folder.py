@@ -73,7 +73,9 @@ class DaemonLock:
         except OSError:
             os.close(self._descriptor)
             # Two daemons on one journal would each resend what the other has in flight.
-            raise ConfigurationError("another daemon already uses this data_folder") from None
+            raise ConfigurationError(
+                "a daemon uses this data_folder and its readers: stop it first"
+            ) from None
         os.ftruncate(self._descriptor, 0)
 
     def publish_address(self, url: str) -> None:

@@ -12,7 +12,7 @@ without a camera needs no OpenCV.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -38,6 +38,18 @@ def make_device(path: str) -> CardReader | CodeScanner:
     if not rest:
         raise ConfigurationError(f"{scheme}: needs to say which device")
     return maker(rest)
+
+
+def make_card_reader(path: str | None, configured: Sequence[str]) -> CardReader:
+    """Make the driver of a card reader: the one of this path, or else the first that is configured.
+
+    Raises:
+        ConfigurationError: the path leads to no card reader, or none is configured.
+    """
+    for candidate in (path,) if path is not None else configured:
+        if candidate.partition(":")[0] in _CARD_SCHEMES:
+            return _CARD_SCHEMES[candidate.partition(":")[0]](candidate.partition(":")[2])
+    raise ConfigurationError("there is no card reader: name one with --reader, or in `devices`")
 
 
 def _make_pcsc(name: str) -> CardReader:
@@ -88,9 +100,12 @@ def _read_baud(text: str) -> int:
     return baud
 
 
-_MAKERS: Final[dict[str, Callable[[str], CardReader | CodeScanner]]] = {
+_CARD_SCHEMES: Final[dict[str, Callable[[str], CardReader]]] = {
     "pcsc": _make_pcsc,
     "contactless": _make_contactless,
+}
+_MAKERS: Final[dict[str, Callable[[str], CardReader | CodeScanner]]] = {
+    **_CARD_SCHEMES,
     "camera": _make_camera,
     "serial": _make_serial,
     "wedge": _make_wedge,

@@ -81,10 +81,12 @@ _WAY_HINTS: Final = {
     ENGLISH: {
         ConfirmationWay.PIN: "By PIN until {until}: tapscan-terminal pin {sale_id}",
         ConfirmationWay.DEVICE: "Or on the customer's phone until {until}; Ctrl-C cancels",
+        ConfirmationWay.CARD: "Or by the card itself: leave it on the reader",
     },
     CHINESE: {
         ConfirmationWay.PIN: "{until} 前输入密码：tapscan-terminal pin {sale_id}",
         ConfirmationWay.DEVICE: "或于 {until} 前在顾客手机上确认；按 Ctrl-C 取消",
+        ConfirmationWay.CARD: "或由卡片自身确认：请将卡片留在读卡器上",
     },
 }
 _ORDER_HINTS: Final = {

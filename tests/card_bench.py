@@ -9,6 +9,10 @@ from gateway.cards.orders import CardOrderService
 from gateway.cards.sessions import CardSessionService
 from gateway.holders.service import HolderService
 from gateway.merchants.model import EnrolledTerminal
+from gateway.merchants.staff import StaffService
+from gateway.payments.bell import TerminalBell
+from gateway.payments.life_service import PaymentLifeService
+from gateway.pins import PinHasher
 from gateway.storage.store import Store
 from gateway.vault import Vault
 from simulators.cards.ntag424_card import Ntag424Card
@@ -51,7 +55,10 @@ class CardBench:
     def make_service(self, store: Store) -> CardSessionService:
         """Return the service of one more process on the same database."""
         orders = CardOrderService(store, self.vault, self.rng.randbytes)
-        return CardSessionService(store, self.vault, orders, self.rng.randbytes, link_base=LINK_BASE)
+        pins = PinHasher(b"p" * 32)
+        staff = StaffService(store, pins, self.rng.randbytes)
+        lives = PaymentLifeService(store, staff, pins, TerminalBell(), self.rng.randbytes)
+        return CardSessionService(store, self.vault, orders, lives, self.rng.randbytes, link_base=LINK_BASE)
 
     async def furnish(self) -> str:
         """Store one batch of keys and a wallet, and return the wallet's id."""
@@ -76,9 +83,13 @@ class CardBench:
         """Return an id never used before."""
         return make_ulid(self.now_ms, self.rng.randbytes(10))
 
-    async def begin(self, purpose: CardPurpose, code: str | None = None) -> CardSessionAnswer:
+    async def begin(
+        self, purpose: CardPurpose, code: str | None = None, payment_id: str | None = None
+    ) -> CardSessionAnswer:
         """Begin a conversation."""
-        request = CardSessionRequest(session_id=self.new_id(), purpose=purpose, code=code)
+        request = CardSessionRequest(
+            session_id=self.new_id(), purpose=purpose, code=code, payment_id=payment_id
+        )
         return await self.service.begin(request, self.terminal, now_ms=self.now_ms)
 
     async def answer(self, asked: CardSessionAnswer, answer: bytes) -> CardSessionAnswer:
@@ -87,12 +98,16 @@ class CardBench:
         return await self.service.take_answer(asked.session_id, request, self.terminal, now_ms=self.now_ms)
 
     async def hold(
-        self, card: Ntag424Card, purpose: CardPurpose, code: str | None = None
+        self,
+        card: Ntag424Card,
+        purpose: CardPurpose,
+        code: str | None = None,
+        payment_id: str | None = None,
     ) -> CardSessionAnswer:
         """Hold a card to the reader until the conversation is over; what tears the card passes through."""
         card.power_on()
         try:
-            asked = await self.begin(purpose, code)
+            asked = await self.begin(purpose, code, payment_id)
             for _ in range(ASKED_MAX):
                 if asked.command is None:
                     return asked

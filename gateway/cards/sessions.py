@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -25,10 +25,12 @@ from gateway.cards.plans import IN_USE, NEEDS_NEW_KEYS, CardPlans
 from gateway.cards.replay import SEED_BYTES, Asking, Ended, Progress, Randomness, replay
 from gateway.cards.state import ANSWER_BYTES_MAX, FIRST_STAGE_OF, STAGES_OF, Part, State
 from gateway.entropy import Entropy
-from gateway.errors import CardRefused, IdempotencyConflict
+from gateway.errors import CardRefused, IdempotencyConflict, NotFound, PaymentRefused
 from gateway.holders.model import Instrument
 from gateway.merchants.model import EnrolledTerminal
+from gateway.payments.answers import answer_of
 from gateway.payments.card_keys import CardKeyRing
+from gateway.receipts.names import ReceiptPages
 from gateway.storage.store import Store
 from gateway.vault import Vault, card_session_purpose
 from wire.cards.dialogue import CardDialogue
@@ -41,12 +43,20 @@ from wire.messages.cards import (
     CardSessionRequest,
     CardView,
 )
+from wire.messages.payments import ConfirmationWay, PaymentAnswer, PaymentState
 
 CARD_SESSION_LIFE_MS: Final = 120_000
 """Ten times what a slow reader needs, with the card put back twice."""
 
 _OUT_OF_STEP: Final = "card_session_out_of_step"
 _INCOMPLETE: Final = "card_incomplete"
+
+
+class CardConfirmer(Protocol):
+    """What is done for a payment whose card has proven itself."""
+
+    async def confirm_by_card(self, payment_id: str, *, now_ms: int) -> PaymentAnswer:
+        """As PaymentLifeService.confirm_by_card."""
 
 
 class CardSessionService:
@@ -57,13 +67,17 @@ class CardSessionService:
         store: Store,
         vault: Vault,
         orders: CardOrderService,
+        lives: CardConfirmer,
         entropy: Entropy,
         *,
         link_base: str,
+        pages: ReceiptPages | None = None,
     ) -> None:
         self._store = store
         self._vault = vault
         self._orders = orders
+        self._lives = lives
+        self._pages = pages
         self._plans = CardPlans(store)
         self._ring = CardKeyRing(store, vault)
         self._entropy = entropy
@@ -84,8 +98,8 @@ class CardSessionService:
         if known is not None:
             if known.request_digest != digest:
                 raise IdempotencyConflict("this conversation was begun for something else")
-            return await self._view(known.session_id, known.step, self._open(known))
-        state = await self._make_state(request, now_ms)
+            return await self._view(known, known.step, self._open(known))
+        state = await self._make_state(request, terminal_id, now_ms)
         session = CardSession(
             session_id=request.session_id,
             terminal_id=terminal_id,
@@ -96,7 +110,7 @@ class CardSessionService:
             expires_ms=now_ms + CARD_SESSION_LIFE_MS,
         )
         await self._store.add_card_session(session)
-        return await self._view(session.session_id, 0, state)
+        return await self._view(session, 0, state)
 
     async def take_answer(
         self, session_id: str, request: CardAnswerRequest, terminal: EnrolledTerminal, *, now_ms: int
@@ -112,7 +126,7 @@ class CardSessionService:
             raise CardRefused(code="card_session_over")
         state = self._open(session)
         if request.step == session.step - 1 and request.answer == state.last_answer:
-            return await self._view(session_id, session.step, state)
+            return await self._view(session, session.step, state)
         if request.step != session.step or state.part is Part.OVER:
             raise CardRefused(code=_OUT_OF_STEP)
         answers = (*state.answers, request.answer)
@@ -121,9 +135,11 @@ class CardSessionService:
         sealed = self._seal(session_id, session.step + 1, state)
         if not await self._store.advance_card_session(session, sealed, now_ms):
             raise CardRefused(code=_OUT_OF_STEP)
-        return await self._view(session_id, session.step + 1, state)
+        return await self._view(session, session.step + 1, state)
 
-    async def _make_state(self, request: CardSessionRequest, now_ms: int) -> State:
+    async def _make_state(self, request: CardSessionRequest, terminal_id: str, now_ms: int) -> State:
+        if request.purpose is CardPurpose.CONFIRM:
+            return await self._make_confirmation(request.payment_id or "", terminal_id)
         code_hash = None
         if request.purpose is CardPurpose.PERSONALISE:
             code_hash = self._orders.hash_code(parse_card_code(request.code or ""))
@@ -139,6 +155,35 @@ class CardSessionService:
             rows=tuple((keys.batch_number, keys.key_version) for keys in book.rows),
             link_base=self._link_base,
             code_hash=code_hash,
+        )
+
+    async def _make_confirmation(self, payment_id: str, terminal_id: str) -> State:
+        """Return the state in which the card of a payment that waits for its holder is challenged.
+
+        Raises:
+            NotFound: no such payment of this merchant. PaymentRefused: it waits for nobody, or for no card.
+        """
+        payment = await self._store.find_payment(terminal_id, payment_id)
+        if payment is None or payment.instrument_id is None:
+            raise NotFound("there is no such payment of this merchant")
+        if payment.life.state is not PaymentState.REQUIRES_CONFIRMATION:
+            raise PaymentRefused(code="payment_not_open")
+        if ConfirmationWay.CARD not in payment.confirm_ways:
+            raise PaymentRefused(code="confirmation_way_not_allowed")
+        card = await self._find_instrument(payment.instrument_id)
+        assert card.card_key_batch is not None, "only a card's link is confirmed by the card"
+        assert card.card_key_version is not None, "a card has keys"
+        row = (card.card_key_batch, card.card_key_version)
+        return State(
+            purpose=CardPurpose.CONFIRM,
+            part=Part.CONFIRM,
+            seed=self._entropy(SEED_BYTES),
+            rows=(row,),
+            link_base=self._link_base,
+            payment_id=payment.payment_id,
+            target=row,
+            instrument_id=card.instrument_id,
+            key_id=card.key_id,
         )
 
     async def _go_on(self, state: State, now_ms: int) -> State:
@@ -167,6 +212,10 @@ class CardSessionService:
                 return state.on(Part.PROVE_BLANK)
             case Part.PROVE | Part.CATCH_UP:
                 return await self._accept(state, book, value, now_ms)
+            case Part.CONFIRM:
+                assert state.payment_id is not None, "a card confirms a payment"
+                await self._lives.confirm_by_card(state.payment_id, now_ms=now_ms)
+                return state.on(Part.OVER)
             case _:
                 view = CardView(instrument_id=None, label=None, status=None, key_version=0)
                 return msgspec.structs.replace(state.on(Part.OVER), view=view)
@@ -225,15 +274,18 @@ class CardSessionService:
         book = open_rows(await self._ring.open_all(), state.rows)
         return book if state.target is None else book.preferring(state.target[0])
 
-    async def _view(self, session_id: str, step: int, state: State) -> CardSessionAnswer:
+    async def _view(self, session: CardSession, step: int, state: State) -> CardSessionAnswer:
         stages = STAGES_OF[state.purpose]
         command, stage = None, stages[-1]
         if state.part is not Part.OVER:
             outcome = _run(state, await self._book_of(state))
             assert isinstance(outcome, Asking), "a part that is over was concluded"
             command, stage = outcome.command, outcome.stage
+        payment = None
+        if state.payment_id is not None and state.part is Part.OVER:
+            payment = await self._store.find_payment(session.terminal_id, state.payment_id)
         return CardSessionAnswer(
-            session_id=session_id,
+            session_id=session.session_id,
             state="asking" if command is not None else "done" if state.code is None else "refused",
             step=step,
             stage=stage,
@@ -242,6 +294,7 @@ class CardSessionService:
             command=command,
             code=state.code,
             card=state.view,
+            payment=None if payment is None else answer_of(payment, self._pages),
         )
 
     def _seal(self, session_id: str, step: int, state: State) -> bytes:
@@ -273,6 +326,9 @@ def _dialogue_of(state: State, book: KeyBook, draw: Randomness) -> Callable[[Pro
             return partial(dialogues.set_up, seen, book, target, state.link_base, draw)
         case Part.PROVE:
             return lambda _: dialogues.prove(seen, target, draw)
+        case Part.CONFIRM:
+            key_id = state.key_id or b""
+            return lambda _: dialogues.confirm(target, key_id, draw)
         case _:
             return lambda _: dialogues.catch_up(seen, target, state.read_count)
 

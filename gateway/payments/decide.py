@@ -374,8 +374,14 @@ def _is_confirmed(booking: PaymentBooking, ruling: Ruling) -> bool:
 
 def _ways_to_confirm(booking: PaymentBooking, payer: Payer) -> tuple[ConfirmationWay, ...]:
     pin_max_minor = AMOUNT_MINOR_MAX if payer.tier is None else payer.tier.pin_max_minor
-    by_pin = payer.has_pin and booking.amount_minor <= pin_max_minor
-    ways = ((by_pin, ConfirmationWay.PIN), (payer.has_phone, ConfirmationWay.DEVICE))
+    is_small = booking.amount_minor <= pin_max_minor
+    # A link card can be challenged. It proves that it is there, not who holds it: no more than a PIN may do.
+    by_card = booking.entry_mode is EntryMode.NFC_SDM and is_small
+    ways = (
+        (payer.has_pin and is_small, ConfirmationWay.PIN),
+        (payer.has_phone, ConfirmationWay.DEVICE),
+        (by_card, ConfirmationWay.CARD),
+    )
     return tuple(way for is_open, way in ways if is_open)
 
 

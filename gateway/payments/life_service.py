@@ -120,6 +120,14 @@ class PaymentLifeService:
             raise PaymentRefused(code="pin_is_locked")
         return await self._change(Refuse(payment_id, "pin_locked"), now_ms)
 
+    async def confirm_by_card(self, payment_id: str, *, now_ms: int) -> PaymentAnswer:
+        """Charge what the card itself has just proven to be there for; the caller has verified that.
+
+        Raises:
+            PaymentRefused: `payment_not_open`; `confirmation_way_not_allowed`.
+        """
+        return await self._confirm(payment_id, ConfirmationWay.CARD, now_ms)
+
     async def decide_by_device(
         self, decision: HolderDecision, instrument: Instrument, *, now_ms: int
     ) -> PaymentRecord:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulators.cards.ntag424_card import Ntag424Card
-from simulators.cards.ntag424_memory import Ntag424Memory, personalise_chip
+from simulators.cards.ntag424_memory import Ntag424Memory, deliver_chip, personalise_chip
 from simulators.cards.payment_card import PaymentCard
 from simulators.cards.uid_tag import UidTag
 from simulators.errors import NoSuchThing, SimulatorError
@@ -33,6 +33,7 @@ APPLET_CARD: Final = "applet_card"
 NTAG424_CARD: Final = "ntag424_card"
 PHONE_KEY: Final = "phone_key"
 UID_TAG: Final = "uid_tag"
+BLANK_CARD: Final = "blank_card"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,11 @@ def make_ntag_memory(uid: bytes, keys: CardKeys, *, counter: int = 0) -> Ntag424
     return personalise_chip(uid, own, LINK_BASE, counter=counter)
 
 
+def make_blank_card(seed: int, name: str) -> Ntag424Card:
+    """Make a chip of that name as delivered: `tapscan-terminal card personalise` makes it a card."""
+    return Ntag424Card(deliver_chip(draw_uid_of(seed, name)), rng=make_rng(seed, BLANK_CARD, name))
+
+
 def make_uid_tag(seed: int, name: str) -> UidTag:
     """Make the plain tag of that name."""
     return UidTag(FOREIGN_UID_PREFIX + make_rng(seed, UID_TAG, name).randbytes(6))
@@ -111,6 +117,8 @@ def view_of(seed: int, kind: str, name: str) -> ThingView:
         return ThingView(name=name, kind=kind, public_key_hex=public_key.hex())
     if kind == NTAG424_CARD:
         return ThingView(name=name, kind=kind, uid_hex=draw_uid_of(seed, name).hex(), batch=CARD_KEY_BATCH)
+    if kind == BLANK_CARD:
+        return ThingView(name=name, kind=kind, uid_hex=draw_uid_of(seed, name).hex())
     return ThingView(name=name, kind=kind, uid_hex=make_uid_tag(seed, name).uid.hex())
 
 
@@ -159,6 +167,7 @@ def make_belongings(world: WorldFile) -> Belongings:
     cards |= {entry.name: make_applet_card(seed, entry.name) for entry in world.applet_cards}
     cards |= {entry.name: make_ntag_card(seed, entry.name, keys) for entry in world.ntag_cards}
     cards |= {entry.name: make_uid_tag(seed, entry.name) for entry in world.uid_tags}
+    cards |= {entry.name: make_blank_card(seed, entry.name) for entry in world.blank_cards}
     return Belongings(keys, phones, cards, [view_of(seed, kind, name) for kind, name in kinds_of(world)])
 
 
@@ -169,5 +178,6 @@ def kinds_of(world: WorldFile) -> list[tuple[str, str]]:
         (APPLET_CARD, world.applet_cards),
         (NTAG424_CARD, world.ntag_cards),
         (UID_TAG, world.uid_tags),
+        (BLANK_CARD, world.blank_cards),
     )
     return [(kind, entry.name) for kind, listed in entries for entry in listed]

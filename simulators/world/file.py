@@ -101,6 +101,12 @@ class UidTagEntry(Message, frozen=True, kw_only=True):
     name: ThingName
 
 
+class BlankCardEntry(Message, frozen=True, kw_only=True):
+    """An NTAG 424 chip as delivered, to be made a card at a till."""
+
+    name: ThingName
+
+
 class WorldFile(Message, frozen=True, kw_only=True):
     """A whole world."""
 
@@ -116,6 +122,7 @@ class WorldFile(Message, frozen=True, kw_only=True):
     applet_cards: list[InstrumentEntry] = msgspec.field(default_factory=list)
     ntag_cards: list[InstrumentEntry] = msgspec.field(default_factory=list)
     uid_tags: list[UidTagEntry] = msgspec.field(default_factory=list)
+    blank_cards: list[BlankCardEntry] = msgspec.field(default_factory=list)
 
     def money(self, amount: str) -> Money:
         """Read an amount of this file in its currency; `MoneyError` if it is none."""
@@ -181,14 +188,15 @@ def check_world(world: WorldFile) -> WorldFile:
 
 
 def _check_counts(world: WorldFile) -> None:
-    kinds = (world.tills, world.fields, world.screens, world.guns, world.wallets, world.instruments)
-    if max(len(kind) for kind in kinds) > THINGS_MAX:
+    devices = (world.tills, world.fields, world.screens, world.guns)
+    carried = (world.wallets, world.instruments, world.uid_tags, world.blank_cards)
+    if max(len(kind) for kind in (*devices, *carried)) > THINGS_MAX:
         raise WorldFileInvalid(f"more than {THINGS_MAX} of one kind")
 
 
 def _check_names(world: WorldFile) -> None:
-    tags = [tag.name for tag in world.uid_tags]
-    _refuse_repeats([*world.device_names, *(entry.name for entry in world.instruments), *tags])
+    others = [entry.name for kind in (world.uid_tags, world.blank_cards) for entry in kind]
+    _refuse_repeats([*world.device_names, *(entry.name for entry in world.instruments), *others])
     _refuse_repeats([wallet.name for wallet in world.wallets])
     _refuse_repeats([till.name for till in world.tills])
     _refuse_repeats([device for till in world.tills for device in till.devices])

@@ -104,7 +104,8 @@ class ThingView(Message, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    """An instrument kind of the gateway (`phone_key`, `applet_card`, `ntag424_card`), or `uid_tag`."""
+    """An instrument kind of the gateway (`phone_key`, `applet_card`, `ntag424_card`), `uid_tag`, or
+    `blank_card`, which a till has yet to make a card of."""
     public_key_hex: str = ""
     uid_hex: str = ""
     batch: int | None = None

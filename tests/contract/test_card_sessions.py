@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -11,19 +12,24 @@ import pytest
 from gateway.cards.model import CARD_SESSIONS_PER_TERMINAL_MAX, CardOrderState
 from gateway.cards.orders import CARD_ORDER_LIFE_MS
 from gateway.cards.sessions import CARD_SESSION_LIFE_MS
-from gateway.errors import CardRefused, IdempotencyConflict, NotFound
+from gateway.errors import CardRefused, IdempotencyConflict, NotFound, PaymentRefused
 from gateway.holders.model import InstrumentStatus
 from gateway.payments.card_keys import CardKeyRing
+from gateway.payments.life import Void
+from gateway.payments.service import PaymentService
 from gateway.storage.store import Store
 from simulators.cards.card import CardTorn
 from simulators.cards.ntag424_card import Ntag424Card
-from simulators.cards.ntag424_memory import deliver_chip
-from tests.card_bench import UID, CardBench, chip_of, make_chip, read_link
+from simulators.cards.ntag424_memory import deliver_chip, personalise_chip
+from tests.card_bench import LINK_BASE, UID, CardBench, chip_of, keys_of_batch, make_chip, read_link
 from tests.conftest import Shop
-from wire.messages.cards import CardAnswerRequest, CardPurpose, CardSessionRequest
+from wire.cards.ntag424.card_profile import derive_card_keys
+from wire.messages.cards import CardAnswerRequest, CardPurpose, CardSessionAnswer, CardSessionRequest
+from wire.messages.payments import ConfirmationWay, NfcSdmPresentation, PaymentAnswer, PaymentRequest
+from wire.money import Money, find_currency
 
 PERSONALISE, VERIFY = CardPurpose.PERSONALISE, CardPurpose.VERIFY
-RECOVER, WIPE = CardPurpose.RECOVER, CardPurpose.WIPE
+RECOVER, WIPE, CONFIRM = CardPurpose.RECOVER, CardPurpose.WIPE, CardPurpose.CONFIRM
 SEED = 424
 OpenStore = Callable[[], Awaitable[Store]]
 
@@ -363,3 +369,109 @@ async def test_a_card_that_babbles_is_refused(bench: CardBench) -> None:
     with pytest.raises(CardRefused) as over:
         await bench.answer(asked, b"\x90\x00")
     assert over.value.code == "card_session_out_of_step"
+
+
+async def ask_for_the_card(bench: CardBench) -> tuple[Ntag424Card, PaymentAnswer]:
+    """Return a card, and what its tap was answered: above its limit, so it waits for the card itself."""
+    card, instrument_id = await make_card(bench)
+    instrument = await bench.store.find_instrument(instrument_id)
+    assert instrument is not None
+    await bench.holders.fund_wallet(
+        instrument.wallet_id, Money(5_000, find_currency("EUR")), now_ms=bench.now_ms
+    )
+    await bench.store.set_confirm_above(instrument_id, 1_000)
+    link = read_link(card)
+    request = PaymentRequest(
+        attempt_id=bench.new_id(),
+        order_id="order-1",
+        amount_minor=1_500,
+        currency="EUR",
+        presentation=NfcSdmPresentation(
+            picc_data_hex=link.picc_data.hex().upper(), mac_hex=link.mac.hex().upper()
+        ),
+        presented_ms=bench.now_ms,
+    )
+    payments = PaymentService(bench.store, bench.vault)
+    asked = await payments.pay(request, bench.terminal, payment_id=bench.new_id(), now_ms=bench.now_ms)
+    assert asked.confirmation is not None
+    assert asked.confirmation.ways == (ConfirmationWay.CARD,)
+    return card, asked
+
+
+async def carry(bench: CardBench, card: Ntag424Card, asked: CardSessionAnswer) -> CardSessionAnswer:
+    """Carry a conversation that was begun to its end."""
+    while asked.command is not None:
+        asked = await bench.answer(asked, card.transmit(asked.command))
+    return asked
+
+
+async def held_minor(bench: CardBench, card: Ntag424Card) -> tuple[int, int]:
+    """Return what is left in the card's wallet, and what is held."""
+    key_id = await tap(bench, card)
+    assert key_id is not None
+    instrument = await bench.store.find_instrument_by_key(key_id)
+    assert instrument is not None
+    held = await bench.holders.find_wallet(instrument.wallet_id)
+    return held.available_minor, held.pending_minor
+
+
+async def test_a_card_that_is_there_confirms_its_payment_once(bench: CardBench) -> None:
+    card, asked = await ask_for_the_card(bench)
+    card.power_on()
+    step = await bench.begin(CONFIRM, payment_id=asked.payment_id)
+    while step.command is not None:
+        answer = card.transmit(step.command)
+        before, step = step, await bench.answer(step, answer)
+    assert step.state == "done"
+    assert step.payment is not None
+    assert (step.payment.outcome, step.payment.charged_minor) == ("approved", 1_500)
+    assert await bench.answer(before, answer) == step
+    assert await held_minor(bench, card) == (3_500, 0)
+    with pytest.raises(PaymentRefused) as refused:
+        await bench.hold(card, CONFIRM, payment_id=asked.payment_id)
+    assert refused.value.code == "payment_not_open"
+
+
+@pytest.mark.parametrize("how", ["another card", "a copy of its link", "no card of ours"])
+async def test_what_is_not_the_card_confirms_nothing(bench: CardBench, how: str) -> None:
+    card, asked = await ask_for_the_card(bench)
+    other = chip_of(card.memory, 9)
+    if how == "another card":
+        uid = b"\x04" + bytes(6)
+        keys = derive_card_keys(*keys_of_batch(1, 1), uid)
+        other = Ntag424Card(personalise_chip(uid, keys, LINK_BASE), rng=random.Random(SEED))
+    elif how == "a copy of its link":
+        other.memory.keys[3].key = b"\x77" * 16
+    else:
+        other = make_chip(9)
+    ended = await bench.hold(other, CONFIRM, payment_id=asked.payment_id)
+    assert (ended.state, ended.code) == ("refused", "card_differs")
+    assert await held_minor(bench, card) == (3_500, 1_500)
+    # Held there again, the right one still does.
+    assert (await bench.hold(card, CONFIRM, payment_id=asked.payment_id)).state == "done"
+
+
+async def test_a_payment_that_waits_for_nobody_is_not_confirmed(bench: CardBench) -> None:
+    card, asked = await ask_for_the_card(bench)
+    with pytest.raises(NotFound):
+        await bench.begin(CONFIRM, payment_id=bench.new_id())
+    card.power_on()
+    step = await bench.begin(CONFIRM, payment_id=asked.payment_id)
+    await bench.store.change_payment(
+        Void(asked.payment_id, bench.terminal.terminal.terminal_id), bench.now_ms
+    )
+    with pytest.raises(PaymentRefused):
+        await carry(bench, card, step)
+    assert await held_minor(bench, card) == (5_000, 0)
+
+
+async def test_a_card_that_comes_too_late_leaves_nothing_charged(bench: CardBench) -> None:
+    card, asked = await ask_for_the_card(bench)
+    bench.now_ms += 119_000
+    card.power_on()
+    step = await bench.begin(CONFIRM, payment_id=asked.payment_id)
+    bench.now_ms += 2_000
+    step = await carry(bench, card, step)
+    assert step.payment is not None
+    assert (step.payment.outcome, step.payment.charged_minor) == ("closed", 0)
+    assert await held_minor(bench, card) == (5_000, 0)

@@ -131,6 +131,13 @@ def test_plain_tag_taps_as_one() -> None:
         assert tap_once(process, say_until(process, "Enter taps")) is None
 
 
+@pytest.mark.processes
+def test_blank_card_says_how_it_is_made_a_card() -> None:
+    with running("card", "--kind", "blank") as process:
+        lines = say_until(process, "Enter taps")
+    assert any("card personalise --code" in line for line in lines)
+
+
 def test_phone_writes_a_picture_that_decodes_to_a_code_of_its_key(tmp_path: Path) -> None:
     file = tmp_path / "code.png"
     options = ["--output", "image", "--file", str(file), "--distortion", "rotated", "--cap", "7.50"]

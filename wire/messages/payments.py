@@ -80,6 +80,8 @@ class ConfirmationWay(StrEnum):
     """Entered at the till, judged by the gateway."""
     DEVICE = "device"
     """Signed on the holder's own phone, over payment, amount and merchant."""
+    CARD = "card"
+    """Proven by the card itself, which the gateway challenges at the till: no copy of its link can."""
 
 
 class NfcAppPresentation(Message, frozen=True, tag_field="entry_mode", tag="nfc_app"):

@@ -351,7 +351,8 @@ class PaymentModel:
             for one in self.instruments.values()
             if one.wallet_id == instrument.wallet_id
         )
-        return frozenset(by_pin | ({"device"} if has_phone else set()))
+        by_card = {"card"} if attempt.entry_mode == "nfc_sdm" and is_small else set()
+        return frozenset(by_pin | by_card | ({"device"} if has_phone else set()))
 
     def _wallet_of(self, attempt: Attempt) -> Wallet:
         return self.wallets.get(self.instruments[attempt.instrument_id or ""].wallet_id, Wallet())

@@ -272,7 +272,7 @@ def _tip_max(case: _Case) -> int:
 
 
 def _nobody_can_confirm(case: _Case) -> bool:
-    """Neither a PIN nor a phone may have been there to ask."""
+    """Neither a PIN nor a phone may have been there to ask, nor a card to challenge."""
     payer = case.payer
     if payer is None or (case.needs_confirming is None and not case.is_near_a_window):
         return False
@@ -285,6 +285,8 @@ def _nobody_can_confirm(case: _Case) -> bool:
         for one in evidence.payers.values()
         if one.wallet_id == payer.wallet_id and BY_PHONE in one.entry_modes
     ]
+    if case.presented.entry_mode == LINK and case.payment.amount_minor <= pin_max_minor:
+        return False
     return not has_pin and all(_is_perhaps_suspended(case.standing, one) for one in phones)
 
 

@@ -31,6 +31,7 @@ from terminal.readers.card_reader import CardReader, CardTechnology
 from terminal.scanners.code_scanner import CodeScanner
 from wire import es256
 from wire.cards.dialogue import hold_dialogue
+from wire.cards.ntag424.commands import CardChannel, get_key_version, get_version, select_application
 from wire.cards.ntag424.keys import diversify_file_key
 from wire.cards.ntag424.link import SunLink, verify_sun_link
 from wire.cards.payment_terms import PaymentTerms
@@ -92,6 +93,8 @@ name = "link-card"
 wallet = "ana"
 [[uid_tags]]
 name = "tag"
+[[blank_cards]]
+name = "chip-as-delivered"
 """
 
 T = TypeVar("T")
@@ -253,6 +256,21 @@ async def test_a_plain_tag_is_seen_as_one(world: World) -> None:
     world.present("radio", PresentOrder(thing="tag"))
 
     assert await with_reader(world, "radio", technology) is CardTechnology.UID_ONLY
+
+
+async def test_a_chip_as_delivered_shows_its_number_and_zero_keys(world: World) -> None:
+    def ask(reader: CardReader) -> tuple[bytes | None, int]:
+        connection = reader.wait_for_card(3_000)
+        assert connection is not None
+        hold_dialogue(select_application(CardChannel()), connection.transmit)
+        uid = hold_dialogue(get_version(), connection.transmit).uid
+        return uid, hold_dialogue(get_key_version(CardChannel(), 0), connection.transmit)
+
+    world.present("radio", PresentOrder(thing="chip-as-delivered"))
+
+    listed = next(view for view in world.list_everything().things if view.name == "chip-as-delivered")
+    assert listed.kind == "blank_card"
+    assert await with_reader(world, "radio", ask) == (bytes.fromhex(listed.uid_hex), 0)
 
 
 async def test_a_card_is_in_one_place_only(world: World) -> None:
