@@ -16,7 +16,8 @@ setup: ## virtual environment, locked dependencies, system libraries
 demo: setup ## a gateway, two tills and simulated shoppers, live (DEMO_ONCE=1: one checked scenario)
 	@$(BIN)/tapscan-sim demo $(if $(DEMO_ONCE),--once)
 
-test: setup ## the full test suite
+test: ## the full test suite
+	@scripts/setup.sh tests
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 sim: setup ## whole systems under virtual time, 10,000 seeds with faults (SEEDS=n, SEED=k shows one, FIRST, FAULTS)

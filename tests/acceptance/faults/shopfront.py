@@ -109,6 +109,7 @@ async def open_shopfront(
     *,
     gateway_settings: str = "",
     till_settings: str = "",
+    till_port: int = 0,
     environment: Mapping[str, str] | None = None,
     phone_key: es256.PrivateKey | None = None,
 ) -> AsyncIterator[Shopfront]:
@@ -122,7 +123,15 @@ async def open_shopfront(
             lambda: Gateway(folder, "books.sqlite3", 1, public_url=line.url, settings=gateway_settings)
         )
         stack.push_async_callback(gateway.end)
-        till = Till(folder / "till", line.url, devices, http, settings=till_settings, environment=environment)
+        till = Till(
+            folder / "till",
+            line.url,
+            devices,
+            http,
+            port=till_port,
+            settings=till_settings,
+            environment=environment,
+        )
         async with open_office(gateway.config, {}, os.urandom) as office:
             code, wallet_id, instrument_id = await _furnish(office, phone_key)
         phone = Phone(phone_key, rng=rng, token_pan="4111111111111111")
