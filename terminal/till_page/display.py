@@ -31,7 +31,8 @@ class Display:
         """Return what to show now.
 
         Args:
-            event: the last one, if any: it says whether something was just presented in vain.
+            event: the last one that `is_about_presenting`, if any: it says whether something was just
+                presented in vain.
         """
         newest = self.desk.find_newest()
         if newest is None:
@@ -70,6 +71,11 @@ def _with_sale(
         by_pin=asked is not None and ConfirmationWay.PIN in asked.ways,
         by_device=asked is not None and ConfirmationWay.DEVICE in asked.ways,
     )
+
+
+def is_about_presenting(event: TillEvent | None) -> bool:
+    """Say whether an event changes what was said of the last card or code: a fresh code to scan does not."""
+    return isinstance(event, SaleEvent) and event.kind is not SaleEventKind.CODE_SHOWN
 
 
 def _was_refused(sale: SaleView, event: TillEvent | None) -> bool:

@@ -12,7 +12,7 @@ from aiohttp import web
 from terminal.errors import SaleRefused
 from terminal.sale.events import EventBoard, SubscriberTooSlow
 from terminal.till_api.event_stream import HEARTBEAT_MS, WRITE_TIMEOUT_MS
-from terminal.till_page.display import Display
+from terminal.till_page.display import Display, is_about_presenting
 from terminal.till_page.door import SESSION_MS, PageDoor
 from terminal.till_page.qr_svg import draw_qr_svg
 from terminal.till_page.static_files import StaticFiles
@@ -144,7 +144,8 @@ class PageApi:
                     view = dump_message(self.display.describe(event))
                     async with asyncio.timeout(WRITE_TIMEOUT_MS / 1000):
                         await response.write(b"event: display\ndata: %s\n\n" % view)
-                    event = await subscription.next(HEARTBEAT_MS) or event
+                    news = await subscription.next(HEARTBEAT_MS)
+                    event = news if is_about_presenting(news) else event
             except (ConnectionError, TimeoutError, SubscriberTooSlow):
                 # It comes back by itself, and is told everything anew.
                 pass

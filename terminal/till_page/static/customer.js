@@ -6,6 +6,7 @@ import { chooseLanguage, language, onLanguage, suggestLanguage, t } from "./lang
 import { formatMoney } from "./money.js";
 import { LANGUAGES, WORDS } from "./words.js";
 
+const LONG_CHARS = 9;
 const RESULT_MS = 60_000; // so long a result stays; the next customer is not to see it
 
 const STATES = {
@@ -71,13 +72,14 @@ function show(place, look, shape, [words, hint = ""], ...parts) {
 function drawSale() {
   const money = (minor) => formatMoney(minor, view.currency, view.exponent);
   const lines = view.lines ?? [];
+  const total = money(view.amount_minor);
   return h(
     "section",
     { class: "bill", "aria-label": t("to_pay") },
     lines.length === 0 ? null : h("ul", { class: "lines", tabindex: 0, "aria-label": t("cart") }, ...lines.map((line) =>
       h("li", {}, h("span", {}, (line.quantity ?? 1) > 1 ? `${line.quantity} × ${line.name}` : line.name), h("span", { class: "price" }, money(line.total_minor))))),
-    h("p", { class: "to-pay" }, t("to_pay")),
-    h("p", { class: "amount" }, money(view.amount_minor)),
+    h("p", { class: "to-pay" }, t(RESULTS.has(view.state) ? "amount" : "to_pay")),
+    h("p", { class: total.length > LONG_CHARS ? "amount long" : "amount" }, total),
   );
 }
 

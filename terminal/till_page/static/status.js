@@ -22,10 +22,18 @@ function drawReaders({ daemon }) {
       { class: "row", "data-reader": reader.path, "data-state": reader.state },
       h("span", { class: "row-name" }, reader.path),
       badge(look, shape, t(`reader_${reader.state}`)),
-      h("span", { class: "row-facts" }, t("reader_presented", { count: reader.presentation_count ?? 0 }), reason ? h("span", { class: "row-reason" }, reason) : null, reader.state === "faulty" ? h("span", { class: "row-reason" }, t("reader_faulty_hint")) : null),
+      h("span", { class: "row-facts" }, recordOf(reader), reason ? h("span", { class: "row-reason" }, reason) : null, reader.state === "faulty" ? h("span", { class: "row-reason" }, t("reader_faulty_hint")) : null),
     );
   });
   return h("section", {}, h("h3", {}, t("readers")), rows.length === 0 ? h("p", { class: "hint" }, t("chip_no_readers")) : h("ul", { class: "rows", id: "readers" }, ...rows));
+}
+
+function recordOf(reader) {
+  const presented = t("reader_presented", { count: reader.presentation_count ?? 0 });
+  if (!reader.fault_count) return presented;
+  const seconds = ((reader.recovery_ms_last ?? 0) / 1000).toFixed(1);
+  const back = reader.recovery_ms_last ? t("reader_back", { seconds }) : "";
+  return [presented, t("reader_faults", { count: reader.fault_count }), back].filter(Boolean).join(" · ");
 }
 
 function drawOffline(till, actions) {

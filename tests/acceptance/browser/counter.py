@@ -192,9 +192,7 @@ class Counter:
     def lose_the_answer(self) -> None:
         """Lose the answer to the next attempt, and every other one until the line carries again."""
         # Not before: a till that hears nothing at all would go offline, and accept the tap itself.
-        self.line.strike_once(
-            Moment.BEFORE_THE_ANSWER_ARRIVES, lambda: self.line.set(LineState.LOSES_ANSWERS)
-        )
+        self.line.strike_once(Moment.WHILE_IT_IS_DECIDED, lambda: self.line.set(LineState.LOSES_ANSWERS))
 
     def take_away(self) -> None:
         """Take away what is held to the reader."""
@@ -274,7 +272,7 @@ class Counter:
 
 
 @contextlib.asynccontextmanager
-async def open_counter(folder: Path) -> AsyncIterator[Counter]:
+async def open_counter(folder: Path, merchant_name: str = "Mill Lane Bakery") -> AsyncIterator[Counter]:
     """Start everything, and end it after the block."""
     radio = UdpRadio()
     radio.start()
@@ -288,6 +286,7 @@ async def open_counter(folder: Path) -> AsyncIterator[Counter]:
                 [radio.reader_path],
                 gateway_settings=GATEWAY_SETTINGS,
                 till_port=_find_port(),
+                merchant_name=merchant_name,
                 till_settings=TILL_SETTINGS.replace("CATALOGUE_PATH", str(catalogue)),
             ) as shopfront,
             async_playwright() as playwright,

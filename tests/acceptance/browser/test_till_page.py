@@ -68,7 +68,7 @@ async def test_a_tap_is_approved_with_shape_word_colour_and_sound(
     await expect(page.locator("#said")).to_contain_text(approved)
     assert await page.get_attribute("html", "lang") == language
     await page.click(f"#live >> text={receipt}")
-    assert "Fault Lane Bakery" in await text_of(page, "dialog pre")
+    assert "Mill Lane Bakery" in await text_of(page, "dialog pre")
 
 
 async def test_a_stranger_is_declined_with_what_to_do_and_the_sale_goes_on(counter: Counter) -> None:
