@@ -4,6 +4,7 @@ import { ask, makeId, Problem } from "./api.js";
 import { button, field, fill, h, icon, openDialog } from "./dom.js";
 import { dateTimeOf, t } from "./language.js";
 import { parseMoney, plainMoney } from "./money.js";
+import { makeStaffFields } from "./staff.js";
 
 const LOOKS = {
   succeeded: ["good", "check"],
@@ -76,7 +77,7 @@ function openRefund(one, till, actions) {
   const left = one.charged_minor - (one.refunded_minor ?? 0);
   const exponent = till.page.exponent;
   const amount = textInput({ inputmode: "decimal", value: plainMoney(left, exponent) });
-  const staff = makeStaffFields(actions);
+  const staff = makeStaffFields(till);
   const reason = textInput({ maxlength: 140 });
   const id = makeId();
   openOrderDialog(t("refund_title"), {
@@ -92,16 +93,19 @@ function openRefund(one, till, actions) {
       return t("refund_done", { amount: till.money(minor, one.currency) });
     },
     done: actions.refreshPayments,
+    closed: staff.stop,
   });
 }
 
 function openVoid(one, till, actions) {
   const id = makeId();
+  const staff = till.daemon?.staff?.is_required ? makeStaffFields(till) : null;
   openOrderDialog(t("void_title"), {
-    fields: [h("p", {}, t("void_text", { amount: till.money(one.amount_minor, one.currency) }))],
+    fields: [h("p", {}, t("void_text", { amount: till.money(one.amount_minor, one.currency) })), ...(staff?.fields ?? [])],
     words: () => t("void_do"),
+    closed: staff?.stop,
     async send() {
-      await ask("POST", `/v1/payments/${one.payment_id}/void`, { void_id: id });
+      await ask("POST", `/v1/payments/${one.payment_id}/void`, staff === null ? { void_id: id } : { void_id: id, staff: staff.take() });
       return t("void_done");
     },
     done: actions.refreshPayments,
@@ -128,8 +132,8 @@ function openCapture(one, till, actions) {
 }
 
 /** A dialog with one order; its id was made when it opened, so sending again after no answer is no second one. */
-function openOrderDialog(title, { fields, words, watched, send, done }) {
-  openDialog(title, (close) => {
+function openOrderDialog(title, { fields, words, watched, send, done, closed }) {
+  const dialog = openDialog(title, (close) => {
     const wrong = h("p", { class: "wrong", role: "alert" });
     const submit = h("button", { class: "button primary" }, words());
     watched?.addEventListener("input", () => { submit.textContent = words(); });
@@ -150,17 +154,7 @@ function openOrderDialog(title, { fields, words, watched, send, done }) {
     });
     return [form];
   });
-}
-
-function makeStaffFields() {
-  const id = textInput({ maxlength: 26 });
-  const pin = textInput({ type: "password", inputmode: "numeric", maxlength: 12 });
-  const take = () => {
-    const proof = { staff_id: id.value.trim().toUpperCase(), pin: pin.value };
-    pin.value = "";
-    return proof;
-  };
-  return { fields: [field(t("staff_id"), id), field(t("staff_pin"), pin)], take };
+  if (closed) dialog.addEventListener("close", closed);
 }
 
 function textInput(properties) {

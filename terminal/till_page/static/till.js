@@ -8,7 +8,9 @@ import { drawLive, nameOf, OPEN, sayLive, SOUNDS } from "./live.js";
 import { formatMoney } from "./money.js";
 import { drawPayments } from "./payments.js";
 import { Sell } from "./sell.js";
+import { drawShift } from "./shift.js";
 import { isSoundOn, play, setSound } from "./sounds.js";
+import { drawSignIn, isLocked } from "./staff.js";
 import { drawStatus } from "./status.js";
 import { LANGUAGES, WORDS } from "./words.js";
 
@@ -29,6 +31,8 @@ const till = {
   decline: null, // the reason of a decline that came without an answer of the gateway
   late: [], // earlier sales whose outcome came after another had begun
   payments: [],
+  staff: null, // everybody who may sign in
+  shifts: { current: null, last: null },
   offline: null,
   drained: null,
   isDraining: false,
@@ -101,6 +105,12 @@ const actions = {
     });
   },
   refreshPayments: () => refreshPayments(),
+  refreshLists: () => Promise.all([refreshDaemon(), refreshPayments()]),
+  attempt: (act) => attempt(act),
+  signOut: () => attempt(async () => {
+    await ask("DELETE", "/v1/staff/session");
+    await refreshDaemon();
+  }),
   leave: () => attempt(async () => {
     await ask("DELETE", "/v1/page-sessions");
     location.reload();
@@ -114,6 +124,7 @@ const VIEWS = {
   sell: () => sell.draw(document.getElementById("main")),
   payments: () => drawPayments(document.getElementById("main"), till, actions),
   attempts: () => drawAttempts(document.getElementById("main"), till, actions),
+  shift: () => drawShift(document.getElementById("main"), till, actions),
   status: () => drawStatus(document.getElementById("main"), till, actions),
 };
 
@@ -216,8 +227,22 @@ function refreshLists() {
 async function refreshDaemon() {
   const daemon = await ask("GET", "/v1/daemon");
   till.offline = daemon.offline ? await ask("GET", "/v1/offline") : null;
+  const isNewStaff = till.staff === null || till.staff.is_required !== daemon.staff?.is_required || till.staff.members.length === 0;
+  if (daemon.staff && isNewStaff) till.staff = await ask("GET", "/v1/staff");
+  if (till.view === "shift") await refreshShifts(daemon);
   till.daemon = daemon;
   if (till.page !== null) draw();
+}
+
+async function refreshShifts(daemon) {
+  const ifAny = (problem) => {
+    if (problem.code === "not_found") return null;
+    throw problem;
+  };
+  till.shifts = {
+    current: daemon.shift ? await ask("GET", "/v1/shifts/current").catch(ifAny) : null,
+    last: await ask("GET", "/v1/shifts/last").catch(ifAny),
+  };
 }
 
 async function refreshPayments() {
@@ -273,16 +298,31 @@ let drawnMain = "";
 
 function drawMain() {
   // Lists are drawn anew only when they change, so that nobody's finger hits another button than was there.
-  const { daemon, payments, offline, drained, isDraining, sale, view, page, isConnected, isStarting } = till;
+  const { daemon, payments, offline, drained, isDraining, sale, view, page, isConnected, isStarting, shifts } = till;
+  if (isLocked(till)) return drawLockedMain();
   const tick = view === "attempts" ? Math.floor(till.now() / 1000) : 0;
   const signature = JSON.stringify([
     view, language(), tick, sale?.state, isConnected, isStarting,
-    view === "sell" ? [page.items, sell.typedMinor, sell.lines, sell.isHold, sell.shownGroup] : [daemon, payments, offline, drained, isDraining],
+    view === "sell" ? [page.items, sell.typedMinor, sell.lines, sell.isHold, sell.shownGroup] : [daemon, payments, offline, drained, isDraining, shifts],
   ]);
+  if (signature === drawnMain) return undefined;
+  drawnMain = signature;
+  const main = document.getElementById("main");
+  const wasLocked = main.dataset.view === "sign-in";
+  main.dataset.view = view;
+  VIEWS[view]();
+  if (wasLocked) document.querySelector("[data-home]")?.focus();
+  return undefined;
+}
+
+/** Nothing of the shop's is shown before somebody has signed in; a sale that is going on is. */
+function drawLockedMain() {
+  const main = document.getElementById("main");
+  const signature = JSON.stringify(["sign-in", language(), till.staff]);
   if (signature === drawnMain) return;
   drawnMain = signature;
-  document.getElementById("main").dataset.view = view;
-  VIEWS[view]();
+  main.dataset.view = "sign-in";
+  drawSignIn(main, till, actions);
 }
 
 function drawChips() {
@@ -304,7 +344,9 @@ function drawTools() {
   const languages = LANGUAGES.map((tag) =>
     h("button", { type: "button", class: "button small", lang: tag, "data-key": `language-${tag}`, "aria-pressed": String(tag === language()), onclick: () => chooseLanguage(tag) }, WORDS[tag].language_name),
   );
-  fill(place, h("div", { class: "group", role: "group", "aria-label": t("settings") }, ...languages, sound));
+  const who = till.daemon?.staff?.signed_in;
+  const person = !who ? null : h("span", { class: "who" }, icon("person"), ` ${who.name} `, button(t("sign_out"), actions.signOut, { kind: "small", key: "sign-out" }));
+  fill(place, h("div", { class: "group" }, person, h("div", { class: "group", role: "group", "aria-label": t("settings") }, ...languages, sound)));
 }
 
 function drawNav() {
@@ -318,7 +360,7 @@ function drawNav() {
       t(`view_${name}`),
       name === "attempts" && count > 0 ? h("span", { class: "count" }, String(count)) : null,
     );
-  fill(place, ...Object.keys(VIEWS).map(item));
+  fill(place, ...(isLocked(till) ? [] : Object.keys(VIEWS).map(item)));
 }
 
 function showLocked(problem) {

@@ -16,17 +16,19 @@ import msgspec
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from gateway.merchants.model import StaffRole
 from gateway.office import open_office
+from simulators.cards.ntag424_card import Ntag424Card
 from simulators.fields.udp_radio import UdpRadio
 from simulators.phones.phone import Phone
 from simulators.phones.wallet_app import WalletApp, exchange_over
 from simulators.seeds import draw_private_key
+from simulators.world.belongings import CardKeys, draw_uid_of, make_ntag_card
 from tests.acceptance.faults.line import Line, LineState, Moment
 from tests.acceptance.faults.shopfront import Shopfront, open_shopfront
 from wire.messages.base import dump_message
 from wire.messages.intents import IntentView
 from wire.messages.offline import CredentialRequest
+from wire.messages.staff import StaffRole, StaffWord
 from wire.messages.till_page import PageKind, PageLink, PageLinkRequest
 
 SEED: Final = 20261129
@@ -45,6 +47,8 @@ WAIT_MS: Final = 15_000
 ALLOWANCE_MINOR: Final = 5_000
 HOLDER_PIN: Final = "2468"
 STAFF_PIN: Final = "4711"
+CASHIER_PIN: Final = "1234"
+STAFF_KEYS: Final = CardKeys(batch=7, meta_key=bytes(range(16)), file_master=bytes(range(16, 32)))
 TILL_SETTINGS: Final = """
 [codes]
 enabled = true
@@ -126,6 +130,14 @@ OscillatorNode.prototype.start = function (when) {
 """
 
 
+@dataclass(frozen=True)
+class _Staff:
+    manager_id: str
+    cashier_id: str
+    tag: Ntag424Card
+    """The manager's."""
+
+
 @dataclass
 class Counter:
     """What a browser test works with."""
@@ -133,7 +145,7 @@ class Counter:
     shopfront: Shopfront
     radio: UdpRadio
     browser: Browser
-    manager_id: str
+    staff: _Staff
     contexts: list[BrowserContext] = field(default_factory=list)
     foreign_requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -164,6 +176,7 @@ class Counter:
         width: int = 1280,
         height: int = 800,
         scale: float = 1,
+        signed_in: bool = True,
     ) -> Page:
         """Open a page in a browser of its own, by a link, and return it once it is there."""
         context = await self.browser.new_context(
@@ -180,6 +193,8 @@ class Counter:
         opened = await context.new_page()
         opened.on("request", self._note_request)
         opened.on("pageerror", lambda error: self.complaints.append(str(error)))
+        if signed_in:
+            await self.sign_in()
         link = await self.make_link(page)
         await opened.goto(link.urls[0])
         await opened.wait_for_selector("#live[data-state]" if page is PageKind.TILL else "#main[data-state]")
@@ -226,9 +241,20 @@ class Counter:
         assert isinstance(view, IntentView)
         await self.wallet.pay_intent(view, self.shopfront.phone)
 
+    async def sign_in(self) -> None:
+        """Let the manager work here."""
+        known = (await self.shopfront.till.read_json("/v1/staff")).get("signed_in")
+        if known is None or known["staff_id"] != self.staff.manager_id:
+            word = StaffWord(staff_id=self.staff.manager_id, pin=STAFF_PIN)
+            await self.shopfront.till.call("POST", "/v1/staff/session", dump_message(word))
+
+    async def sign_out(self) -> None:
+        """Let nobody work here."""
+        await self.shopfront.till.call("DELETE", "/v1/staff/session")
+
     async def give_staff_pin(self, page: Page, pin: str = STAFF_PIN) -> None:
         """Fill in who answers for it, in a dialog."""
-        await page.get_by_label("Staff number").fill(self.manager_id)
+        await page.get_by_label("Name").select_option(self.staff.manager_id)
         await page.get_by_label("PIN").fill(pin)
 
     async def presentation_count(self) -> int:
@@ -239,6 +265,9 @@ class Counter:
         """Start the daemon again on its folder, at the address it had."""
         await self.shopfront.till.start()
         await self.shopfront.wait_for_readers()
+        async with asyncio.timeout(WAIT_MS / 1000):
+            while not (await self.shopfront.till.read_json("/v1/staff"))["members"]:
+                continue
 
     async def settle(self) -> None:
         """Leave the till as a test finds it: a line that carries, nothing at the reader, no open sale."""
@@ -294,9 +323,11 @@ async def open_counter(folder: Path, merchant_name: str = "Mill Lane Bakery") ->
             browser = await playwright.chromium.launch(
                 executable_path=CHROMIUM, args=list(CHROMIUM_ARGUMENTS), headless=True
             )
-            manager_id = await _hire_manager(shopfront)
-            counter = Counter(shopfront, radio, browser, manager_id)
+            counter = Counter(shopfront, radio, browser, await _hire(shopfront))
             await _give_allowance(counter)
+            # A till learns who works at the shop when it starts.
+            await shopfront.till.stop()
+            await counter.restart_till()
             yield counter
             await browser.close()
     finally:
@@ -325,17 +356,29 @@ async def serious_findings(page: Page) -> list[str]:
     ]
 
 
-async def _hire_manager(shopfront: Shopfront) -> str:
+async def _hire(shopfront: Shopfront) -> _Staff:
+    """Let a manager with a tag and a cashier work at the shop, and set what the shop allows."""
+    now_ms = shopfront.now_ms()
     async with open_office(shopfront.gateway.config, {}, os.urandom) as office:
         (merchant,) = await office.store.list_merchants("")
-        member = await office.staff.add_staff(
-            merchant.merchant_id, "Mia", StaffRole.MANAGER, STAFF_PIN, now_ms=shopfront.now_ms()
+        mia = await office.staff.add_staff(
+            merchant.merchant_id, "Mia", StaffRole.MANAGER, STAFF_PIN, now_ms=now_ms
+        )
+        ben = await office.staff.add_staff(
+            merchant.merchant_id, "Ben", StaffRole.CASHIER, CASHIER_PIN, now_ms=now_ms
+        )
+        await office.holders.add_card_key_batch(
+            STAFF_KEYS.batch, STAFF_KEYS.meta_key, STAFF_KEYS.file_master, now_ms=now_ms
+        )
+        tag = make_ntag_card(SEED, "mia-tag", STAFF_KEYS)
+        await office.staff.add_tag(
+            mia.staff_id, STAFF_KEYS.batch, draw_uid_of(SEED, "mia-tag"), now_ms=now_ms
         )
         terminal_id = (await shopfront.till.find_daemon()).terminal_id
         await office.store.set_refund_limit(terminal_id, 50_000)
         await office.store.set_tip_margin(merchant.merchant_id, 2_500)
         await office.holders.set_pin(shopfront.wallet_id, HOLDER_PIN, office.pins)
-    return member.staff_id
+    return _Staff(mia.staff_id, ben.staff_id, tag)
 
 
 async def _give_allowance(counter: Counter) -> None:

@@ -250,8 +250,10 @@ async def test_daemon_that_is_gone_is_said_and_the_page_goes_on_when_it_is_back(
     assert "may have gone on" in await text_of(page, "#live")
     assert await page.is_disabled("[data-key=charge]")
     await counter.restart_till()
-    # The same cookie still lets it in; the sale nobody paid is over.
+    # The same cookie still lets it in, somebody signs in anew, and the sale nobody paid is over.
     await page.wait_for_selector("#live[data-state=idle]")
+    await expect(page.locator("#main h2")).to_have_text("Who works here now?")
+    await counter.sign_in()
     await ring_up(page, "460")
     counter.tap()
     await in_state(page, "approved")

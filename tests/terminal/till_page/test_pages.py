@@ -317,6 +317,6 @@ def test_every_word_that_is_asked_for_is_there_and_no_other() -> None:
     assert asked <= defined
     # Some are put together from a state, or stand in tables and choices.
     quoted = set(re.findall(r'"(\w+)"', scripts))
-    made = re.compile(r"(view|state|mode|stage|reader|result|bearer)_")
+    made = re.compile(r"(view|state|mode|stage|reader|result|bearer|role)_")
     states = {state.value for state in SaleState} | {"language_name"}
     assert {key for key in defined - asked - quoted - states if not made.match(key)} == set()
