@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTEST_ARGS ?= -n auto
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test sim faults faults-readers crash check format lock bench bench-readers wheel clean
+.PHONY: help setup demo test pictures sim faults faults-readers crash check format lock bench bench-readers wheel clean
 
 help: ## what can be made here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -16,7 +16,8 @@ setup: ## virtual environment, locked dependencies, system libraries
 demo: setup ## a gateway, two tills and simulated shoppers, live (DEMO_ONCE=1: one checked scenario)
 	@$(BIN)/tapscan-sim demo $(if $(DEMO_ONCE),--once)
 
-test: setup ## the full test suite
+test: ## the full test suite
+	@scripts/setup.sh tests
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 sim: setup ## whole systems under virtual time, 10,000 seeds with faults (SEEDS=n, SEED=k shows one, FIRST, FAULTS)
@@ -28,6 +29,10 @@ faults: setup ## the worst with real processes: offline drain, gateway killed, p
 
 faults-readers: setup ## sales while readers and scanners fail in every way, 1,000 faults (N=n, SEED=k)
 	@SEED="$(SEED)" N="$(N)" $(BIN)/python -m tests.acceptance.faults.readers
+
+pictures: ## the pictures of the till's pages in docs/ (needs Chromium)
+	@scripts/setup.sh tests
+	@$(BIN)/python -m tests.acceptance.browser.pictures docs
 
 crash: setup ## kill gateways and databases under load, 50 times each (CRASH_CYCLES, CRASH_SEED)
 	@$(BIN)/python -m tests.acceptance.crash

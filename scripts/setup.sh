@@ -1,7 +1,8 @@
 #!/bin/sh
 # Prepare this checkout: system libraries, virtual environment, locked dependencies, the package itself.
 # Run twice, it does nothing the second time. Anything that cannot be had switches one reader off, and
-# the script says which; only Python itself and the locked wheels are indispensable.
+# the script says which; only Python itself and the locked wheels are indispensable. With the argument
+# `tests` it also installs the browser that tests the till's pages.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -19,6 +20,8 @@ libpcsclite-dev|PC/SC readers (pyscard is compiled here)
 gcc|PC/SC readers and keyboard scanners (pyscard and evdev are compiled here)
 umockdev|the simulated keyboard scanner
 fonts-wqy-zenhei|Chinese text on printed receipts'
+[ "${1:-}" != tests ] || PACKAGES="$PACKAGES
+chromium|tests of the till's pages in a browser"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'; }
 

@@ -1,4 +1,4 @@
-"""`tapscan-terminal`: enrol, run, sale, readers, check-reader, journal, payments, shift, offline.
+"""`tapscan-terminal`: enrol, run, sale, page, readers, check-reader, journal, payments, shift, offline.
 
 Each command imports what it needs when it runs, so that `--help` and the completion of a shell are quick.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from terminal.config import TerminalConfig
     from terminal.daemon import RunningDaemon
     from terminal.till_client import TillClient
+    from wire.messages.till_page import PageLink
 
 EXIT_FAILED: Final = 1
 EXIT_UNKNOWN: Final = 3
@@ -125,6 +127,21 @@ def pin(
             return (await client.enter_pin(sale, entered)).state.value
 
     typer.echo(asyncio.run(enter(_client(_load(config)))))
+
+
+@app.command()
+def page(
+    customer: Annotated[bool, typer.Option("--customer", help="The customer's display instead.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Print a link to the till page of the running daemon; it lets one browser in, once."""
+    from wire.messages.till_page import PageKind
+
+    async def ask(client: TillClient) -> None:
+        async with client:
+            _print_link(await client.make_page_link(PageKind.CUSTOMER if customer else PageKind.TILL))
+
+    asyncio.run(ask(_client(_load(config))))
 
 
 @app.command()
@@ -261,7 +278,17 @@ async def _order(config: Path, give: Callable[[TillClient], Awaitable[None]]) ->
 def _print_ready(daemon: RunningDaemon) -> None:
     view = daemon.describe()
     typer.echo(f"ready {daemon.url} {view.terminal_id} {view.merchant_name}, {view.location_name}")
+    if sys.stdout.isatty():
+        # For a person's eyes only: what is not a screen may be a log, and a link lets one in.
+        _print_link(daemon.make_page_link())
     sys.stdout.flush()
+
+
+def _print_link(link: PageLink) -> None:
+    until = datetime.fromtimestamp(link.expires_ms / 1000).astimezone().strftime("%H:%M")
+    for url in link.urls:
+        typer.echo(f"page {url}")
+    typer.echo(f"good once, until {until}")
 
 
 def _sentence(error: Exception) -> str:

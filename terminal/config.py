@@ -55,6 +55,23 @@ class TillApiSettings(Section, frozen=True):
     """If set, every request must carry `Authorization: Bearer <access_key>`."""
 
 
+class TillPageSettings(Section, frozen=True):
+    """The till's own pages. They are on the till API's address; here they are on the network too."""
+
+    catalogue: str | None = None
+    """Quick items, as terminal/till_page/catalogue.py reads them."""
+    host: str | None = None
+    """Address to listen at for tablets and customers' displays; None: this machine only."""
+    port: Port = 8461
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{1,253}$")] | None = None
+    """What tablets call this till; needed where host is a wildcard, and by a certificate."""
+    certificate: str | None = None
+    """PEM file with the certificate and its chain; with it the pages are served by https only."""
+    private_key: str | None = None
+    plain_http_allowed: bool = False
+    """Serve without a certificate: whoever is in the network can read along and take a cashier's place."""
+
+
 class SaleSettings(Section, frozen=True):
     """How long a sale takes at most."""
 
@@ -139,6 +156,7 @@ class TerminalConfig(Section, frozen=True):
     """Of receipts and of what the command line prints."""
     gateway: GatewaySettings = GatewaySettings()
     till_api: TillApiSettings = TillApiSettings()
+    till_page: TillPageSettings = TillPageSettings()
     sale: SaleSettings = SaleSettings()
     resolver: ResolverSettings = ResolverSettings()
     codes: CodeSettings = CodeSettings()
@@ -166,8 +184,7 @@ def load_config(path: Path) -> TerminalConfig:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from None
     if len(raw) > CONFIG_BYTES_MAX:
         raise ConfigurationError(f"{path} is longer than {CONFIG_BYTES_MAX} bytes")
-    config = parse_config(raw, source=str(path))
-    return msgspec.structs.replace(config, data_folder=str(path.absolute().parent / config.data_folder))
+    return _at_home(parse_config(raw, source=str(path)), path.absolute().parent)
 
 
 def parse_config(raw: bytes, *, source: str) -> TerminalConfig:
@@ -185,6 +202,7 @@ def parse_config(raw: bytes, *, source: str) -> TerminalConfig:
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{source}: {error}") from None
     _check_loopback(config.till_api.host, source)
+    _check_page(config.till_page, source)
     if config.gateway.url is not None:
         check_gateway_url(config.gateway.url, plain_http_allowed=config.gateway.plain_http_allowed)
     return config
@@ -219,3 +237,35 @@ def is_loopback(host: str) -> bool:
 def _check_loopback(host: str, source: str) -> None:
     if not is_loopback(host):
         raise ConfigurationError(f"{source}: till_api.host must be a loopback address")
+
+
+def _check_page(page: TillPageSettings, source: str) -> None:
+    if (page.certificate is None) is not (page.private_key is None):
+        raise ConfigurationError(f"{source}: till_page.certificate and till_page.private_key belong together")
+    if page.host is None:
+        return
+    if page.certificate is None and not (page.plain_http_allowed or is_loopback(page.host)):
+        raise ConfigurationError(
+            f"{source}: till_page.host is no loopback address: give a certificate, or set plain_http_allowed"
+        )
+    if page.name is None and page.host in ("0.0.0.0", "::"):  # noqa: S104 -- to refuse it
+        raise ConfigurationError(f"{source}: till_page.name: say what tablets call this till")
+
+
+def _at_home(config: TerminalConfig, folder: Path) -> TerminalConfig:
+    """Return the configuration with its relative paths seen from the file's folder."""
+
+    def place(path: str | None) -> str | None:
+        return None if path is None else str(folder / path)
+
+    page = config.till_page
+    return msgspec.structs.replace(
+        config,
+        data_folder=str(folder / config.data_folder),
+        till_page=msgspec.structs.replace(
+            page,
+            catalogue=place(page.catalogue),
+            certificate=place(page.certificate),
+            private_key=place(page.private_key),
+        ),
+    )

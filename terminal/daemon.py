@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
-from aiohttp import web
 
 from terminal.cards.gateway import CardGateway
 from terminal.config import LoggingSettings, TerminalConfig, check_gateway_url
 from terminal.data_folder import DaemonLock, prepare_folder
 from terminal.disk import Disk, FolderDisk
 from terminal.enrolment import enrol_terminal
-from terminal.errors import ConfigurationError
 from terminal.gateway_client import GatewayClient, GatewayTimings
 from terminal.gateway_events import EventFollower
 from terminal.http_transport import HttpTransport
@@ -40,16 +38,18 @@ from terminal.sale.events import EventBoard
 from terminal.sale.ports import SalePorts
 from terminal.sale.resolver import AttemptResolver, UnknownTimes
 from terminal.sale.till_codes import TillCodes
+from terminal.till_api.listening import listen
 from terminal.till_api.people_routes import PeopleApi
-from terminal.till_api.routes import TillApi, make_till_app
+from terminal.till_api.routes import TillApi
+from terminal.till_page.opening import open_pages
 from wire import es256
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.enrolment import EnrolmentAnswer
 from wire.messages.payments import PaymentAnswer
 from wire.messages.till import DaemonEvent, DaemonEventKind, DaemonView, OfflineView, ReaderView, SaleEvent
+from wire.messages.till_page import PageLink, PageLinkRequest
 
 PROBE_INTERVAL_MS: Final = 15_000
-HTTP_STOP_GRACE_S: Final = 2.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -105,6 +105,8 @@ class RunningDaemon:
     url: str
     """Where its till API listens."""
     describe: Callable[[], DaemonView]
+    make_page_link: Callable[[], PageLink]
+    """A link to the till page that is good once."""
 
 
 @asynccontextmanager
@@ -148,7 +150,11 @@ async def run_daemon(
         people = parts.open_people(desk)
         stack.callback(people.staff.stop)
         api = parts.make_api(desk, people, readers)
-        url = await _listen(config, api, stack)
+        around = surroundings
+        page = open_pages(
+            config, identity.enrolment, desk, parts.board, now_ms=around.now_ms, entropy=around.entropy
+        )
+        url, *_ = await listen(config, api, page, stack)
         stack.callback(parts.board.close)
         resolver = parts.make_resolver(desk)
         follower = parts.make_follower(resolver)
@@ -158,7 +164,7 @@ async def run_daemon(
             _start_task(work, stack)
         stack.push_async_callback(desk.stop)
         lock.publish_address(url)
-        yield RunningDaemon(url=url, describe=lambda: parts.describe(readers))
+        yield RunningDaemon(url, lambda: parts.describe(readers), lambda: page.make_link(PageLinkRequest()))
 
 
 @asynccontextmanager
@@ -418,23 +424,6 @@ class _Parts:
 
     def _publish(self, event: SaleEvent) -> None:
         self.receipts.take(self.board.publish(event))
-
-
-async def _listen(config: TerminalConfig, api: TillApi, stack: AsyncExitStack) -> str:
-    settings = config.till_api
-    app = make_till_app(api, host=settings.host, access_key=settings.access_key)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=HTTP_STOP_GRACE_S)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, settings.host, settings.port)
-    try:
-        await site.start()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the till API can't listen on {settings.host}:{settings.port}: {error.strerror}"
-        ) from None
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _supervise(config: TerminalConfig, surroundings: Surroundings) -> MakeReaders:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from terminal.errors import GatewayUnreachable, JournalUnwritable
+from terminal.errors import GatewayUnreachable, JournalUnwritable, SaleRefused
 from terminal.gateway_answers import is_consistent
 from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
@@ -24,6 +24,7 @@ from wire.ids import check_ulid
 from wire.messages.base import dump_message, parse_message
 from wire.messages.payments import (
     CaptureRequest,
+    EntryMode,
     PaymentAnswer,
     RefundAnswer,
     RefundRequest,
@@ -75,9 +76,26 @@ class PaymentDesk:
         return answer
 
     def list(self) -> list[TillPayment]:
-        """Return the last payments, the newest first."""
-        answers = [one.answer for one in self._journal.settled() if one.answer is not None]
+        """Return the last payments, the newest first; a code of the till's that nobody paid is none."""
+        answers = [
+            one.answer
+            for one in self._journal.settled()
+            if one.answer is not None and not _is_unused_code(one.answer)
+        ]
         return [_describe(answer) for answer in answers[: -PAYMENTS_SHOWN_MAX - 1 : -1]]
+
+    def find(self, payment_id: str) -> PaymentAnswer:
+        """Return an approved payment as this till last heard of it.
+
+        Raises:
+            SaleRefused: `not_found`; never heard of, too long ago, or not approved.
+        """
+        for one in reversed(self._journal.settled()):
+            if one.answer is not None and one.answer.payment_id == payment_id:
+                if one.answer.outcome == "approved":
+                    return one.answer
+                break
+        raise SaleRefused("there is no such payment, or it has no receipt", code="not_found")
 
     async def _change(self, payment_id: str, what: str, body: bytes, order_id: str) -> PaymentAnswer:
         answer = _read(await self._send(payment_id, what, body, order_id), PaymentAnswer)
@@ -98,6 +116,11 @@ class PaymentDesk:
         except JournalUnwritable as error:
             # The gateway has done it; only this till's list is behind.
             log.error("change_not_stored", payment_id=payment_id, reason=str(error))
+
+
+def _is_unused_code(answer: PaymentAnswer) -> bool:
+    is_code = answer.entry_mode is EntryMode.QR_MERCHANT
+    return is_code and answer.decline is not None and answer.decline.code == "attempt_reversed"
 
 
 def _describe(answer: PaymentAnswer) -> TillPayment:

@@ -55,6 +55,7 @@ class ReceiptDesk:
         return ReceiptMakers(
             text=self._make_text,
             png=self._make_png,
+            print=self.print_receipt,
             shift_text=self._make_shift_text,
             shift_png=self._make_shift_png,
             print_shift=self.print_shift,
@@ -72,6 +73,11 @@ class ReceiptDesk:
         receipt = paid
         self._printer.put(lambda: _draw_receipt(receipt), what=receipt.attempt_id)
 
+    def print_receipt(self, paid: Receiptable) -> None:
+        """Have a receipt printed again, in the background; raises as `print_shift`."""
+        if self._printer is None or not self._printer.put(lambda: _draw_receipt(paid), what=paid.attempt_id):
+            raise PrinterUnavailable("there is no printer, or too much waits for it")
+
     def print_shift(self, shift: ShiftView) -> None:
         """Have the slip of a shift printed, in the background.
 
@@ -88,10 +94,10 @@ class ReceiptDesk:
         if self._printer is not None:
             await asyncio.to_thread(self._printer.stop)
 
-    def _make_text(self, answer: Receiptable) -> str:
+    def _make_text(self, answer: Receiptable, language: str | None) -> str:
         from terminal.receipts.text import format_receipt
 
-        return format_receipt(answer, self._language)
+        return format_receipt(answer, language or self._language)
 
     def _make_png(self, answer: Receiptable) -> bytes:
         return _dump_png(_draw_receipt(answer))

@@ -34,6 +34,7 @@ from wire.messages.till import (
     SaleView,
     TillPayment,
 )
+from wire.messages.till_page import PageKind, PageLink, PageLinkRequest
 
 REPLY_BYTES_MAX: Final = 256 * 1024
 REPLY_TIMEOUT_S: Final = 10.0
@@ -178,6 +179,11 @@ class TillClient:
     async def drain_offline(self) -> OfflineDrained:
         """Have what was accepted offline handed in now; errors as `start_sale`."""
         return _parse(await self._ask("POST", "/v1/offline/drain", b"", DRAIN_TIMEOUT_S), OfflineDrained)
+
+    async def make_page_link(self, page: PageKind) -> PageLink:
+        """Return a link that lets one browser in; errors as `start_sale`."""
+        body = dump_message(PageLinkRequest(page=page))
+        return _parse(await self._ask("POST", "/v1/page-links", body), PageLink)
 
     async def find_daemon(self) -> DaemonView:
         """Return who the daemon is; errors as `start_sale`."""

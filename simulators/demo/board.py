@@ -52,6 +52,9 @@ class Board(Protocol):
     def say(self, text: str) -> None:
         """Say something to the developer."""
 
+    def pin(self, text: str) -> None:
+        """Say something that stays in sight; it replaces what was pinned before."""
+
     def show_outcome(self, saying: str, outcome: Outcome, expected: str | None) -> None:
         """Show what came of something presented; `expected` is None where nothing was."""
 
@@ -85,6 +88,10 @@ class PlainBoard:
     def say(self, text: str) -> None:
         """Write it."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def pin(self, text: str) -> None:
+        """Write it; lines stay where they are."""
+        self.say(text)
 
     def show_outcome(self, saying: str, outcome: Outcome, expected: str | None) -> None:
         """Write one line, and the expectation that was not met."""
@@ -129,6 +136,7 @@ class LiveBoard:
         self._daemons: dict[str, DaemonView] = {}
         self._balances: dict[str, int] = {}
         self._receipt = ""
+        self._pinned = ""
         self._console = console
         self._live = Live(
             console=console, refresh_per_second=REFRESH_PER_SECOND, screen=True, get_renderable=self._draw
@@ -137,6 +145,10 @@ class LiveBoard:
     def say(self, text: str) -> None:
         """Note it at the foot of the page."""
         self._notes.append(text)
+
+    def pin(self, text: str) -> None:
+        """Keep it on top of the notes."""
+        self._pinned = text
 
     def show_outcome(self, saying: str, outcome: Outcome, expected: str | None) -> None:
         """Put it on top of the list, with its receipt beside."""
@@ -177,12 +189,13 @@ class LiveBoard:
         self._live.stop()
         for row in reversed([*self._rows][:NOTES_MAX]):
             self._console.print(row)
-        for note in self._notes:
+        for note in filter(None, (self._pinned, *self._notes)):
             self._console.print(note, markup=False, highlight=False)
 
     def _draw(self) -> RenderableType:
         page = Layout()
-        page.split_column(Layout(name="body"), Layout(_notes_panel(self._notes), size=NOTES_MAX + 2))
+        notes = [*([self._pinned] if self._pinned else []), *self._notes]
+        page.split_column(Layout(name="body"), Layout(_notes_panel(notes), size=NOTES_MAX + 3))
         page["body"].split_row(Layout(name="left"), Layout(name="right", size=RIGHT_COLUMNS))
         left = page["body"]["left"]
         readers = sum(len(daemon.readers) for daemon in self._daemons.values())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
+import webbrowser
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +106,8 @@ class _Demo:
         try:
             async with open_stage(casting, processes, board) as stage, _health(stage, board):
                 if self._scenario is None:
-                    await entertain(stage, board, self._tally, self._make_crowd(stage))
+                    crowd = self._make_crowd(stage)
+                    await entertain(stage, board, self._tally, crowd, _open_on_desktop)
                 else:
                     verdict.complaints += await play_scenario(self._scenario, stage, board, self._tally)
                     verdict.audit = await stage.office.audit()
@@ -132,6 +135,12 @@ class _Demo:
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _open_on_desktop(url: str) -> None:
+    """Show a page to whoever sits before this machine; nobody sits before a server."""
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(url)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Final
 
 from simulators.demo.board import Board
@@ -18,6 +19,9 @@ from wire.money import format_minor
 
 HEALTH_EVERY_S: Final = 2.0
 BALANCES_EVERY_S: Final = 15.0
+LINK_EVERY_S: Final = 600.0
+"""A link is good for a quarter of an hour."""
+OpenBrowser = Callable[[str], object]
 POOR_MINOR: Final = 1_500
 """Whoever holds less tops up."""
 TOP_UP: Final = "50.00"
@@ -67,10 +71,12 @@ async def check_sums(stage: Stage, spent_minor: dict[str, int]) -> list[str]:
     return complaints
 
 
-async def entertain(stage: Stage, board: Board, tally: Tally, crowd: Crowd) -> None:
-    """Let shoppers come to every till until cancelled."""
+async def entertain(
+    stage: Stage, board: Board, tally: Tally, crowd: Crowd, open_browser: OpenBrowser
+) -> None:
+    """Let shoppers come to every till, and somebody look on its page, until cancelled."""
     selling = [_keep_selling(checkout, stage, board, tally, crowd) for checkout in stage.checkouts.values()]
-    await asyncio.gather(*selling, _keep_balances(stage, board))
+    await asyncio.gather(*selling, _keep_balances(stage, board), _keep_page_link(stage, board, open_browser))
 
 
 async def keep_health(stage: Stage, board: Board) -> None:
@@ -82,6 +88,27 @@ async def keep_health(stage: Stage, board: Board) -> None:
             except ProcessFailed as error:
                 board.say(str(error))
         await asyncio.sleep(HEALTH_EVERY_S)
+
+
+async def _keep_page_link(stage: Stage, board: Board, open_browser: OpenBrowser) -> None:
+    """Keep a link to the first till's page in sight that still lets somebody in, until cancelled.
+
+    Args:
+        open_browser: takes the first one, where there is a desktop.
+    """
+    checkout = next(iter(stage.checkouts.values()))
+    is_first = True
+    while True:
+        try:
+            url = (await checkout.till.make_page_link()).urls[0]
+        except ProcessFailed as error:
+            board.say(str(error))
+        else:
+            board.pin(f"{checkout.till.name}'s page (each link lets one browser in): {url}")
+            if is_first:
+                await asyncio.to_thread(open_browser, url)
+                is_first = False
+        await asyncio.sleep(LINK_EVERY_S)
 
 
 async def _sell(

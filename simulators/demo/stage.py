@@ -30,6 +30,8 @@ DATABASE_NAME: Final = "tapscan.sqlite3"
 START_TIMEOUT_S: Final = 30.0
 READERS_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
+CATALOGUE: Final = Path(__file__).with_name("catalogue.toml")
+"""Quick items of the tills' pages."""
 SETUP_COMMANDS_MAX: Final = 2
 """How many of the operator's commands run at once; more would only wait for each other's processor."""
 
@@ -212,6 +214,7 @@ def _write_till_config(folder: Path, name: str, reader_paths: list[str]) -> Path
     path.write_text(
         f'data_folder = "{name}"\ndevices = [\n{devices}]\n\n'
         "[till_api]\nport = 0\n\n"
+        f"[till_page]\ncatalogue = {msgspec.json.encode(str(CATALOGUE)).decode()}\n\n"
         '[logging]\nformat = "json"\n',
         encoding="utf-8",
     )

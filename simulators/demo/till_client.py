@@ -12,6 +12,7 @@ import aiohttp
 from simulators.errors import ProcessFailed
 from wire.messages.base import dump_message, parse_message
 from wire.messages.till import DaemonView, SaleEvent, SaleEventKind, SaleRequest, SaleView
+from wire.messages.till_page import PageLink, PageLinkRequest
 
 EVENTS_MAX: Final = 1_000
 """Most events of one till that wait to be read; more means that nobody reads them."""
@@ -56,6 +57,11 @@ class TillClient:
     async def find_daemon(self) -> DaemonView:
         """Return who the daemon is and how its readers are."""
         return parse_message(await self._call("GET", "/v1/daemon"), DaemonView)
+
+    async def make_page_link(self) -> PageLink:
+        """Return a link to this till's page; it lets one browser in, once."""
+        body = dump_message(PageLinkRequest())
+        return parse_message(await self._call("POST", "/v1/page-links", body), PageLink)
 
     async def watch(self) -> None:
         """Put every event into `events` until cancelled; a lost connection is resumed where it broke."""

@@ -18,7 +18,7 @@ from terminal.sale.attempt import ask_blocking
 from terminal.sale.ports import SaleFacts, SalePorts
 from terminal.sale.session import SaleSession
 from wire.ids import ENTROPY_BYTES, make_ulid
-from wire.messages.payments import PaymentAnswer
+from wire.messages.payments import OrderDetails, PaymentAnswer
 from wire.messages.till import AttemptStage, SaleRequest, SaleState, SaleView
 from wire.money import Money, find_currency
 
@@ -57,6 +57,7 @@ class SaleDesk:
         self._deadline_ms = deadline_ms
         self._sales: OrderedDict[str, SaleSession] = OrderedDict()
         self._open: SaleSession | None = None
+        self._newest_order: OrderDetails | None = None
         self._presentations: queue.Queue[PresentationEvent] = queue.Queue(PRESENTATIONS_WAITING_MAX)
         self._loop = asyncio.get_running_loop()
         self._is_stopping = False
@@ -85,6 +86,7 @@ class SaleDesk:
         self._orders[session.view.order_id] = _order_minor(request)
         while len(self._orders) > SALES_KEPT_MAX:
             self._orders.popitem(last=False)
+        self._newest_order = request.order
         session.open()
         return session.view
 
@@ -119,6 +121,12 @@ class SaleDesk:
             SaleRefused: `not_found`; never made here, or too long ago.
         """
         return self._find(sale_id).view
+
+    def find_newest(self) -> tuple[SaleView, OrderDetails | None] | None:
+        """Return the open sale or the last one, with what it is for; None before the first."""
+        if not self._sales:
+            return None
+        return next(reversed(self._sales.values())).view, self._newest_order
 
     def cancel_sale(self, sale_id: str) -> SaleView:
         """Cancel a sale whose readers wait.

@@ -64,6 +64,11 @@ class EventBoard:
         finally:
             self._watchers.discard(subscription)
 
+    @property
+    def last_sequence(self) -> int:
+        """Number of the newest event; one less than the first where nothing has happened yet."""
+        return self._next_sequence - 1
+
     def close(self) -> None:
         """End every watcher's iteration, so that a stopping daemon waits for none."""
         for watcher in self._watchers:

@@ -19,13 +19,17 @@ from terminal.sale.events import EventBoard
 from terminal.till_api.callers import is_person, note_caller
 from terminal.till_api.event_stream import stream_events
 from terminal.till_api.guards import (
-    require_access_key,
+    Entrance,
+    require_entry,
     require_json,
     require_own_host,
+    require_own_origin,
     translate_errors,
 )
 from terminal.till_api.people_routes import PeopleApi
 from terminal.till_api.replies import json_reply
+from terminal.till_page.routes import PageApi
+from terminal.till_page.static_files import add_security_headers
 from wire.messages.base import BODY_BYTES_MAX, parse_message
 from wire.messages.payments import CaptureRequest, PaymentAnswer, RefundRequest, StaffProof, VoidRequest
 from wire.messages.shifts import ShiftView
@@ -42,12 +46,15 @@ Receiptable = PaymentAnswer | OfflinePayment
 class ReceiptMakers:
     """How an answer, what was accepted offline, or a shift becomes a slip; drawing blocks for a moment."""
 
-    text: Callable[[Receiptable], str]
+    text: Callable[[Receiptable, str | None], str]
+    """In this language; None is the till's."""
     png: Callable[[Receiptable], bytes]
     shift_text: Callable[[ShiftView], str]
     shift_png: Callable[[ShiftView], bytes]
-    print_shift: Callable[[ShiftView], None]
+    print: Callable[[Receiptable], None]
     """Queues the slip and returns at once; raises PrinterUnavailable."""
+    print_shift: Callable[[ShiftView], None]
+    """As `print`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +115,37 @@ class TillApi:
         return web.Response(status=204)
 
     async def show_receipt(self, request: web.Request) -> web.Response:
-        """GET /v1/sales/{sale_id}/receipt; only what was approved or accepted offline has one."""
+        """GET /v1/sales/{sale_id}/receipt?language=…; only what was approved or accepted offline has one."""
+        return await self._answer_receipt(self._find_paid(request), request)
+
+    async def print_receipt(self, request: web.Request) -> web.Response:
+        """POST /v1/sales/{sale_id}/print."""
+        self.receipts.print(self._find_paid(request))
+        return web.Response(status=204)
+
+    async def show_payment_receipt(self, request: web.Request) -> web.Response:
+        """GET /v1/payments/{payment_id}/receipt: as of a sale, also of one of an earlier run."""
+        return await self._answer_receipt(self.payments.find(request.match_info["payment_id"]), request)
+
+    async def print_payment_receipt(self, request: web.Request) -> web.Response:
+        """POST /v1/payments/{payment_id}/print."""
+        self.receipts.print(self.payments.find(request.match_info["payment_id"]))
+        return web.Response(status=204)
+
+    async def _answer_receipt(self, paid: Receiptable, request: web.Request) -> web.Response:
+        if _wants_png(request):
+            image = await asyncio.to_thread(self.receipts.png, paid)
+            return web.Response(body=image, content_type=PNG_CONTENT_TYPE)
+        text = self.receipts.text(paid, request.query.get("language"))
+        return web.Response(text=text, content_type="text/plain")
+
+    def _find_paid(self, request: web.Request) -> Receiptable:
         sale = self._find(request)
         is_paid = sale.answer is not None and sale.answer.outcome == "approved"
         paid = sale.answer if is_paid else sale.offline
         if paid is None:
             raise SaleRefused("there is no receipt of this sale", code="not_found")
-        if _wants_png(request):
-            image = await asyncio.to_thread(self.receipts.png, paid)
-            return web.Response(body=image, content_type=PNG_CONTENT_TYPE)
-        return web.Response(text=self.receipts.text(paid), content_type="text/plain")
+        return paid
 
     async def show_report(self, request: web.Request) -> web.Response:
         """GET /v1/shifts/{shift_id}/report."""
@@ -216,6 +244,7 @@ class TillApi:
             web.get("/v1/sales/{sale_id}", self.show_sale),
             web.delete("/v1/sales/{sale_id}", sell(self.cancel_sale)),
             web.get("/v1/sales/{sale_id}/receipt", self.show_receipt),
+            web.post("/v1/sales/{sale_id}/print", sell(self.print_receipt)),
             web.post("/v1/sales/{sale_id}/pin", sell(self.enter_pin)),
             web.post("/v1/sales/{sale_id}/reverse", sell(self.reverse_sale)),
             web.post("/v1/sales/{sale_id}/keep", sell(self.keep_sale)),
@@ -223,6 +252,8 @@ class TillApi:
             web.post("/v1/attempts/{attempt_id}/reverse", sell(self.reverse_attempt)),
             web.post("/v1/attempts/{attempt_id}/keep", sell(self.keep_attempt)),
             web.get("/v1/payments", self.list_payments),
+            web.get("/v1/payments/{payment_id}/receipt", self.show_payment_receipt),
+            web.post("/v1/payments/{payment_id}/print", sell(self.print_payment_receipt)),
             web.post("/v1/payments/{payment_id}/capture", sell(self.capture)),
             web.post("/v1/payments/{payment_id}/void", self.void),
             web.post("/v1/payments/{payment_id}/refund", self.refund),
@@ -242,23 +273,21 @@ class TillApi:
         return self.desk.find_sale(request.match_info["sale_id"])
 
 
-def make_till_app(api: TillApi, *, host: str, access_key: str | None) -> web.Application:
-    """Put the routes behind their guards.
-
-    Args:
-        host: the loopback name or address it will listen on.
-        access_key: asked of every request if given.
-    """
+def make_till_app(api: TillApi, page: PageApi, entrance: Entrance) -> web.Application:
+    """Put the routes behind their guards; one application for each address the till listens at."""
     app = web.Application(
         client_max_size=BODY_BYTES_MAX,
         middlewares=[
             translate_errors(),
-            require_own_host(host),
-            require_access_key(access_key),
+            require_own_host(entrance),
+            require_own_origin(),
+            require_entry(entrance),
             require_json(),
             note_caller(),
         ],
     )
+    app.on_response_prepare.append(add_security_headers)
+    app.add_routes(page.routes())
     app.add_routes(api.routes)
     return app
 

@@ -109,6 +109,8 @@ async def open_shopfront(
     *,
     gateway_settings: str = "",
     till_settings: str = "",
+    till_port: int = 0,
+    merchant_name: str = "Fault Lane Bakery",
     environment: Mapping[str, str] | None = None,
     phone_key: es256.PrivateKey | None = None,
 ) -> AsyncIterator[Shopfront]:
@@ -122,9 +124,17 @@ async def open_shopfront(
             lambda: Gateway(folder, "books.sqlite3", 1, public_url=line.url, settings=gateway_settings)
         )
         stack.push_async_callback(gateway.end)
-        till = Till(folder / "till", line.url, devices, http, settings=till_settings, environment=environment)
+        till = Till(
+            folder / "till",
+            line.url,
+            devices,
+            http,
+            port=till_port,
+            settings=till_settings,
+            environment=environment,
+        )
         async with open_office(gateway.config, {}, os.urandom) as office:
-            code, wallet_id, instrument_id = await _furnish(office, phone_key)
+            code, wallet_id, instrument_id = await _furnish(office, phone_key, merchant_name)
         phone = Phone(phone_key, rng=rng, token_pan="4111111111111111")
         shopfront = Shopfront(
             folder, rng, line, gateway, till, phone, phone_key, wallet_id, instrument_id, http
@@ -137,14 +147,14 @@ async def open_shopfront(
         yield shopfront
 
 
-async def _furnish(office: Office, phone_key: es256.PrivateKey) -> tuple[str, str, str]:
+async def _furnish(office: Office, phone_key: es256.PrivateKey, merchant_name: str) -> tuple[str, str, str]:
     """Register a shop with one till and a holder with one phone.
 
     Returns:
         Enrolment code, wallet id, instrument id.
     """
     now_ms = _now_ms()
-    merchant = await office.merchants.add_merchant("Fault Lane Bakery", "EUR", 25, now_ms=now_ms)
+    merchant = await office.merchants.add_merchant(merchant_name, "EUR", 25, now_ms=now_ms)
     place = await office.merchants.add_location(merchant.merchant_id, "No 12", now_ms=now_ms)
     pending = await office.merchants.add_terminal(merchant.merchant_id, place.location_id, now_ms=now_ms)
     wallet = await office.holders.add_wallet("Ana Lima", "EUR", now_ms=now_ms)

@@ -37,6 +37,7 @@ class Till:
         devices: Sequence[str],
         http: aiohttp.ClientSession,
         *,
+        port: int = 0,
         settings: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -50,7 +51,7 @@ class Till:
         self._toml = folder / "terminal.toml"
         self._toml.write_text(
             f'data_folder = "data"\ndevices = {msgspec.json.encode(list(devices)).decode()}\n'
-            "[till_api]\nport = 0\n"
+            f"[till_api]\nport = {port}\n"
             f'[gateway]\nurl = "{gateway_url}"\nconnect_timeout_ms = 1000\ntry_timeout_ms = 2000\n'
             f"{settings}"
             '[logging]\nformat = "json"\n',
@@ -61,6 +62,11 @@ class Till:
         self._process: asyncio.subprocess.Process | None = None
         self._http = http
         self._url = ""
+
+    @property
+    def url(self) -> str:
+        """Where the daemon listens."""
+        return self._url
 
     async def enrol(self, code: str) -> None:
         """Introduce the till to its gateway."""
