@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.console.batch import run_batch
 from gateway.console.cards import card_commands
 from gateway.console.holders import card_key_commands, instrument_commands, wallet_commands
 from gateway.console.ledger import audit, backup, move, restore
@@ -142,6 +143,16 @@ def migrate(
 
     version = prepare_storage(settings, session.env, entropy=session.entropy, new_vault_key=new_vault_key)
     show_record({"database": shown_place(settings.storage.database), "version": version}, as_json=as_json)
+
+
+@app.command()
+def batch(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Read commands from standard input, one a line, and answer each with one line of JSON.
+
+    A line is written as after `tapscan-gateway` in a shell, without --config. Its answer says `status`, 0 for
+    success, and what the command wrote: `out` and `err`. One that fails stops nothing.
+    """
+    run_batch(sys.stdin, sys.stdout, lambda words: main([*words, "--config", str(config)]))
 
 
 for command in (audit, backup, restore, move):
