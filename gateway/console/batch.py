@@ -50,11 +50,22 @@ def _run_line(line: str, run: Callable[[Sequence[str]], None]) -> tuple[int, str
         return EXIT_USAGE, "", f"not written as in a shell: {error}"
     if words and words[0] in _NOT_HERE:
         return EXIT_USAGE, "", f"{words[0]} is no command for a batch"
-    out, err = io.StringIO(), io.StringIO()
+    out, err = _open_capture(), _open_capture()
     status: object = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             run(words)
         except SystemExit as end:
             status = end.code
-    return int(status) if isinstance(status, int) else 0, out.getvalue(), err.getvalue()
+    return int(status) if isinstance(status, int) else 0, _read_capture(out), _read_capture(err)
+
+
+def _open_capture() -> io.TextIOWrapper:
+    # With bytes below, as a terminal has them: log lines are written there.
+    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+
+
+def _read_capture(capture: io.TextIOWrapper) -> str:
+    raw = capture.buffer
+    assert isinstance(raw, io.BytesIO)
+    return raw.getvalue().decode("utf-8")

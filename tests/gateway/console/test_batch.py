@@ -16,7 +16,10 @@ from gateway.console.batch import LINE_CHARS_MAX
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "gateway.toml"
-    path.write_text('[storage]\ndatabase = "g.sqlite3"\nvault_key_file = "vault.key"\n', encoding="utf-8")
+    path.write_text(
+        '[storage]\ndatabase = "g.sqlite3"\nvault_key_file = "vault.key"\n[logging]\nformat = "json"\n',
+        encoding="utf-8",
+    )
     return path
 
 
