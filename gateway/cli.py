@@ -7,9 +7,12 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import typer.core
+import typer.main
 
 from gateway.console.batch import run_batch
 from gateway.console.cards import card_commands
@@ -48,10 +51,18 @@ app.add_typer(offline_commands, name="offline")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a failure is one sentence on standard error and exit status 1."""
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="tapscan-gateway")
+        _make_command().main(args=None if arguments is None else list(arguments), prog_name="tapscan-gateway")
     except (GatewayError, WireError) as error:
         typer.echo(f"tapscan-gateway: {_sentence(error)}", err=True)
         sys.exit(1)
+
+
+@cache
+def _make_command() -> typer.core.TyperGroup:
+    # Made once: a batch would otherwise spend most of its time on making it for every line.
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    return command
 
 
 @app.callback()

@@ -43,8 +43,8 @@ _BY_NAME: Final = (0x04, 0x00)
 _NO_PARAMETERS: Final = (0x00, 0x00)
 _SIGNING_DATA_BYTES: Final = 52
 _AMOUNT_BYTES: Final = 6
-_TERMINAL_AT, _DATE_AT = 31, 39
-"""Where 9F1C and what follows it begin in the block (protocol section 3a)."""
+_NONCE_AT, _MERCHANT_AT, _TERMINAL_AT, _DATE_AT = 8, 16, 31, 39
+"""Where 9F37, 9F16, 9F1C and what follows it begin in the block (protocol section 3a)."""
 _CAPABILITIES: Final = CAPABILITY_ONLINE | CAPABILITY_CONFIRMS_ON_DEVICE
 
 
@@ -97,6 +97,10 @@ class PaymentCard(ApduCard):
         self.tamper_amount_minor = tamper_amount_minor
         self.relayed_terminal_id: str | None = None
         """A relay between terminal and card has the card sign for the terminal of this id."""
+        self.has_forged_signature = False
+        """It is no card of ours: it names a key that it does not have."""
+        self.answers_stale_nonce = False
+        """Somebody plays back what a card answered another terminal."""
         self.allowance = allowance
         self._private_key = private_key
         self._counter = counter if isinstance(counter, TransactionCounter) else TransactionCounter(counter)
@@ -220,6 +224,8 @@ class PaymentCard(ApduCard):
         except CounterExhausted:
             return refuse(StatusWord.AUTHENTICATION_BLOCKED)
         self._confirmed = False
+        if self.answers_stale_nonce:
+            block = block[:_NONCE_AT] + bytes(_MERCHANT_AT - _NONCE_AT) + block[_MERCHANT_AT:]
         token = mint_nfc_token(
             block,
             counter,
@@ -227,6 +233,8 @@ class PaymentCard(ApduCard):
             self._private_key,
             running_total_minor=total_minor,
         )
+        if self.has_forged_signature:
+            token = token[:-1] + bytes((token[-1] ^ 1,))
         # One signature per SELECT: the next one needs a new nonce, so it needs a new SELECT.
         self._selected = False
         self._has_signed_offline = terms.is_offline

@@ -225,13 +225,13 @@ async def _find_devices_off(inventory: Inventory, tills: dict[str, TillClient]) 
     """Wait until every reader has made up its mind, and return the devices that are off, with reasons."""
     off = {device.name: device.off_reason for device in inventory.devices if device.off_reason}
     for till in tills.values():
-        for path, reason in (await _await_readers(till)).items():
+        for path, reason in (await await_readers(till)).items():
             name = next((device.name for device in inventory.devices if device.reader_path == path), path)
             off[name] = reason
     return off
 
 
-async def _await_readers(till: TillClient) -> dict[str, str]:
+async def await_readers(till: TillClient) -> dict[str, str]:
     """Return the paths of a till's readers that are off on this machine.
 
     Raises:

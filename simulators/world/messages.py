@@ -42,6 +42,16 @@ class HeldState(StrEnum):
     """It wants its owner to agree on it first."""
 
 
+class AnswerKind(StrEnum):
+    """Whose signature a tap brings."""
+
+    OWN = "own"
+    FORGED = "forged"
+    """Made up by somebody who has not the key."""
+    STALE = "stale"
+    """Played back from another tap."""
+
+
 class PresentOrder(Message, frozen=True, kw_only=True):
     """Put a card or a phone on a field."""
 
@@ -53,6 +63,7 @@ class PresentOrder(Message, frozen=True, kw_only=True):
     relayed_terminal: Annotated[str, msgspec.Meta(min_length=8, max_length=8)] | None = None
     """The card signs for the till of this id, as a relay to another shop would have it do."""
     held: HeldState = HeldState.READY
+    answer: AnswerKind = AnswerKind.OWN
 
 
 class CodeOrder(Message, frozen=True, kw_only=True):

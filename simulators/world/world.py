@@ -35,6 +35,7 @@ from simulators.world.faults import DeviceFaults
 from simulators.world.file import WorldFile
 from simulators.world.messages import (
     AllowanceOrder,
+    AnswerKind,
     CloneOrder,
     CodeForm,
     CodeOrder,
@@ -276,9 +277,11 @@ class World:
 def _prepare(card: Card, order: PresentOrder) -> None:
     """Set what is wrong with the next tap; without an order nothing is."""
     tampers, tears = order.tamper_amount_minor is not None, order.tear_at_apdu is not None
-    is_held = order.relayed_terminal is not None or order.held is not HeldState.READY
-    if is_held and not isinstance(card, PaymentCard):
-        raise SimulatorError("only a phone or applet card is relayed, locked, blocked or asks its owner")
+    is_usual = order.held is HeldState.READY and order.answer is AnswerKind.OWN
+    if not (is_usual and order.relayed_terminal is None) and not isinstance(card, PaymentCard):
+        raise SimulatorError(
+            "only a phone or applet card signs, so nothing else can do that with a signature"
+        )
     if isinstance(card, UidTag):
         if tampers or tears:
             raise SimulatorError("a plain tag speaks no commands: nothing to tamper with or to tear")
@@ -287,6 +290,8 @@ def _prepare(card: Card, order: PresentOrder) -> None:
     if isinstance(card, PaymentCard):
         card.tamper_amount_minor = order.tamper_amount_minor
         card.relayed_terminal_id = order.relayed_terminal
+        card.has_forged_signature = order.answer is AnswerKind.FORGED
+        card.answers_stale_nonce = order.answer is AnswerKind.STALE
         card.locked = order.held is HeldState.LOCKED
         card.blocked = order.held is HeldState.BLOCKED
         card.confirmation_above_minor = 0 if order.held is HeldState.ASKING else None
