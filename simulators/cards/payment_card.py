@@ -225,7 +225,8 @@ class PaymentCard(ApduCard):
             return refuse(StatusWord.AUTHENTICATION_BLOCKED)
         self._confirmed = False
         if self.answers_stale_nonce:
-            block = block[:_NONCE_AT] + bytes(_MERCHANT_AT - _NONCE_AT) + block[_MERCHANT_AT:]
+            other = bytes(byte ^ 0xFF for byte in block[_NONCE_AT:_MERCHANT_AT])
+            block = block[:_NONCE_AT] + other + block[_MERCHANT_AT:]
         token = mint_nfc_token(
             block,
             counter,

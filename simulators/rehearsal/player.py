@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
-import aiohttp
 import msgspec
 
 from simulators.errors import ProcessFailed, SimulatorError
@@ -22,41 +21,39 @@ from simulators.rehearsal.report import (
     told_by_event,
 )
 from simulators.rehearsal.stage import Stage
+from simulators.rehearsal.surroundings import POLL_S, Otherwise, Surroundings
 from simulators.rehearsal.values import (
-    Allowance,
     Await,
     AwaitPayment,
+    AwaitReader,
     Call,
-    Clone,
-    Decide,
-    Line,
-    Mode,
-    Operator,
     Repeat,
     Sale,
     Scan,
     Step,
     Tap,
     Value,
-    Watch,
 )
 from simulators.rehearsal.wording import say_step
 from simulators.world.messages import (
-    AllowanceOrder,
-    CloneOrder,
     CodeOrder,
-    DecisionOrder,
     PresentOrder,
     ScanOrder,
 )
 from wire.messages.base import dump_message
-from wire.messages.till import OfflineView, SaleEvent, SaleEventKind, SaleState, SaleView
+from wire.messages.till import (
+    ReaderState,
+    ReaderView,
+    SaleEvent,
+    SaleEventKind,
+    SaleState,
+    SaleView,
+)
 
 EVENT_WITHIN_S: Final = 30.0
 """Longer than a daemon's patience with its gateway; deadlines of the rehearsal itself come on top."""
 YOUR_TURN_S: Final = 120.0
 """How long somebody else's till software may take to start its sale."""
-POLL_S: Final = 0.05
 CLOSE_TRIES_MAX: Final = 400
 COPIES_MAX: Final = 50
 """Copies of cards in one rehearsal; a world has room for a few more."""
@@ -75,10 +72,6 @@ _ON_THE_WAY: Final = frozenset(
 """Events after which a presentation's outcome is still to come."""
 _READERS_ON: Final = frozenset({SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING})
 _WAITING: Final = frozenset({SaleState.CONFIRMING, SaleState.UNKNOWN})
-
-
-class _Otherwise(Exception):
-    """A step went otherwise than the value says; the text says how."""
 
 
 class Player:
@@ -154,10 +147,10 @@ class _Rehearsal:
         self._till = self._stage.tills[value.till]
         self._ears = self._stage.ears[value.till]
         self._places = player.fill_for(value.till)
+        self._around = Surroundings(self._stage, self._till, self._places, player.name_copy)
         self._heard = 0
         self._told = Told()
         self._steps: list[StepReport] = []
-        self._watchers: list[aiohttp.ClientResponse] = []
         self._fields_used: set[str] = set()
 
     async def run(self) -> Report:
@@ -166,7 +159,7 @@ class _Rehearsal:
             await self._close_open_sale()
             for step in self._value.steps:
                 await self._do(step)
-        except _Otherwise as otherwise:
+        except Otherwise as otherwise:
             complaint = str(otherwise)
         finally:
             await self._tidy_up()
@@ -184,42 +177,13 @@ class _Rehearsal:
                 self._note(step, event=await self._hear(lambda event: event.kind is kind, str(kind)))
             case AwaitPayment():
                 await self._await_payment(step)
+            case AwaitReader():
+                await self._await_reader(step)
             case Repeat():
                 await self._repeat(step)
             case _:
-                await self._arrange(step)
-
-    async def _arrange(self, step: Step) -> None:
-        """Do what changes the world around the till."""
-        match step:
-            case Line(state=state):
-                self._stage.line.set(state)
-            case Mode(state=mode):
-                await self._await_mode(mode)
-            case Decide(phone=phone, agreed=agreed):
-                if not await self._stage.world.decide(phone, DecisionOrder(agreed=agreed)):
-                    raise _Otherwise(f"nothing waits for the owner of {phone}")
-            case Clone(thing=thing):
-                copy = self._player.name_copy(thing)
-                await self._stage.world.clone(thing, CloneOrder(name=copy))
-                self._places.known["copy"] = copy
-            case Allowance(thing=thing, amount=amount, forged=forged):
-                order = AllowanceOrder(amount_minor=self._minor(amount), forged=forged)
-                await self._stage.world.set_allowance(thing, order)
-            case Operator(words=words):
-                await self._stage.office.run(*map(self._places.fill, words))
-            case Watch(count=count):
-                await self._open_watchers(count)
-            case _:
-                raise AssertionError(f"{type(step).__name__} is done elsewhere")
-        self._note(step)
-
-    async def _open_watchers(self, count: int) -> None:
-        for _ in range(count):
-            status, answer = await self._till.open_watcher()
-            self._watchers.append(answer)
-            if status != 200:
-                return
+                await self._around.change(step)
+                self._note(step)
 
     async def _start_sale(self, step: Sale) -> None:
         self._heard = self._ears.last_sequence
@@ -247,7 +211,7 @@ class _Rehearsal:
             body["tip_max_minor"] = self._minor(step.tip_max)
         status, answer = await self._send(step, "POST", "/v1/sales", msgspec.json.encode(body), body=body)
         if status != 201:
-            raise _Otherwise(f"the sale was answered {status}")
+            raise Otherwise(f"the sale was answered {status}")
         return msgspec.convert(answer, SaleView)
 
     async def _await_their_sale(self) -> SaleView:
@@ -260,7 +224,7 @@ class _Rehearsal:
                 within_s=YOUR_TURN_S,
             )
         if event is None:
-            raise _Otherwise(f"nobody started a sale at {self._till.url} within {YOUR_TURN_S:.0f} s")
+            raise Otherwise(f"nobody started a sale at {self._till.url} within {YOUR_TURN_S:.0f} s")
         self._steps.append(StepReport(did="your till software started a sale", event=_plain(event)))
         return event.sale
 
@@ -280,7 +244,7 @@ class _Rehearsal:
                 await self._stage.world.remove(field)
         self._note(step, event=event)
         if step.gives not in (None, event.kind):
-            raise _Otherwise(
+            raise Otherwise(
                 f"{say_step(step)}: {event.kind} {code_of_event(event)}, not {step.gives}".strip()
             )
 
@@ -330,7 +294,7 @@ class _Rehearsal:
             step, step.method, path, content, body=body, headers=headers, with_key=step.with_key
         )
         if step.status not in (None, status):
-            raise _Otherwise(
+            raise Otherwise(
                 f"{step.method} {path} was answered {status} {self._told.code}, not {step.status}"
             )
 
@@ -361,7 +325,7 @@ class _Rehearsal:
             within_s=within_s,
         )
         if event is None:
-            raise _Otherwise(f"{what} did not come within {within_s:.0f} s")
+            raise Otherwise(f"{what} did not come within {within_s:.0f} s")
         self._heard = event.sequence
         self._told = told_by_event(event)
         self._remember(event.sale)
@@ -388,27 +352,33 @@ class _Rehearsal:
         request = {"method": "GET", "path": "/v1/payments"}
         self._steps.append(StepReport(did=say_step(step), request=request, status=status, answer=listed))
 
+    async def _await_reader(self, step: AwaitReader) -> None:
+        """Wait until a reader says what the value promises, or all of them that they work."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + EVENT_WITHIN_S
+        while True:
+            status, raw = await self._till.send("GET", "/v1/readers")
+            readers = msgspec.json.decode(raw, type=list[ReaderView])
+            told = [reader for reader in readers if not step.ready and reader.code == self._value.code]
+            is_over = (
+                all(reader.state is ReaderState.READY for reader in readers) if step.ready else bool(told)
+            )
+            if is_over or loop.time() > until:
+                break
+            await asyncio.sleep(POLL_S)
+        self._told = Told(status=status, code=told[0].code if told else "")
+        request = {"method": "GET", "path": "/v1/readers"}
+        self._steps.append(
+            StepReport(did=say_step(step), request=request, status=status, answer=_read_json(raw))
+        )
+
     async def _repeat(self, step: Repeat) -> None:
         for _ in range(step.most):
             for inner in step.steps:
                 await self._do(inner)
             if self._told.event == step.until:
                 return
-        raise _Otherwise(f"{step.most} times, and never {step.until}")
-
-    async def _await_mode(self, mode: str) -> None:
-        for _ in range(CLOSE_TRIES_MAX):
-            view = await self._read_offline()
-            if view.mode == mode and (mode == "offline" or not view.waiting_count):
-                return
-            await asyncio.sleep(POLL_S)
-        raise _Otherwise(f"{self._value.till} did not go {mode}")
-
-    async def _read_offline(self) -> OfflineView:
-        status, raw = await self._till.send("GET", "/v1/offline")
-        if status != 200:
-            raise SimulatorError(f"{self._value.till} takes no payments without a connection")
-        return msgspec.json.decode(raw, type=OfflineView)
+        raise Otherwise(f"{step.most} times, and never {step.until}")
 
     @property
     def _sale_id(self) -> str:
@@ -423,16 +393,14 @@ class _Rehearsal:
     # Afterwards
 
     async def _tidy_up(self) -> None:
-        for watcher in self._watchers:
-            watcher.close()
         for field in self._fields_used:
             with contextlib.suppress(ProcessFailed):
                 await self._stage.world.remove(field)
-        self._stage.line.set("carries")
+        await self._around.restore()
         await self._close_open_sale()
         told, steps, self._hands_only = self._told, len(self._steps), False
         for step in self._value.put_back:
-            with contextlib.suppress(_Otherwise):
+            with contextlib.suppress(Otherwise):
                 await self._do(step)
         # What is put back is no part of what was told.
         self._told = told

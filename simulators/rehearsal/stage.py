@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,11 +19,11 @@ from simulators.demo.office import NewTerminal, Office
 from simulators.demo.processes import Processes, await_ready, product_command, read_url
 from simulators.demo.stage import await_readers, register_instruments
 from simulators.demo.till_client import TillClient
-from simulators.demo.world_client import WorldClient
 from simulators.errors import ProcessFailed
 from simulators.rehearsal.ears import TillEars
 from simulators.rehearsal.line import LOOPBACK, GatewayLine
 from simulators.rehearsal.values import WORLD_PATH
+from simulators.world.client import WorldClient
 from simulators.world.file import WorldFile
 from simulators.world.messages import AllowanceOrder, Inventory
 
@@ -35,6 +37,8 @@ TIP_MARGIN_BASIS_POINTS: Final = 2_000
 AWAY: Final = "till-away"
 """Its gateway is nowhere to be found since the day it was enrolled."""
 WITHDRAWN: Final = "till-withdrawn"
+MISSING_CAMERA: Final = "camera:file:/nowhere/tapscan"
+"""Configured at the till that is away, and not there."""
 
 _WITH_KEY: Final = "till-2"
 _SHOWS_CODES: Final = "till-2"
@@ -109,7 +113,9 @@ async def open_stage(casting: Casting, processes: Processes) -> AsyncIterator[St
         ids = await _register(casting, office, inventory)
         await _enrol(casting, processes, line.url, ids)
         await _take_away(office, casting.file, world, ids)
-        tills = await _start_tills(casting, processes, http, inventory)
+        paths = {device.name: device.reader_path for device in inventory.devices}
+        odd = [f"serial:{stack.enter_context(_scanner_in_use())}", MISSING_CAMERA]
+        tills = await _start_tills(casting, processes, http, paths, {AWAY: odd})
         ears = {name: TillEars(till) for name, till in tills.items()}
         for one in ears.values():
             listening = asyncio.create_task(one.listen())
@@ -205,21 +211,26 @@ async def _take_away(office: Office, file: WorldFile, world: WorldClient, ids: R
 
 
 async def _start_tills(
-    casting: Casting, processes: Processes, http: aiohttp.ClientSession, inventory: Inventory
+    casting: Casting,
+    processes: Processes,
+    http: aiohttp.ClientSession,
+    paths: dict[str, str],
+    odd_paths: dict[str, list[str]],
 ) -> dict[str, TillClient]:
-    paths = {device.name: device.reader_path for device in inventory.devices}
-    off = [f"{device.name}: {device.off_reason}" for device in inventory.devices if device.off_reason]
+    off = [name for name, path in paths.items() if not path]
     if off:
-        raise ProcessFailed(f"devices of the world are off: {'; '.join(off)}")
+        raise ProcessFailed(f"devices of the world are off: {', '.join(off)}; see the world's log")
 
     async def start(number: int, name: str, devices: list[str]) -> TillClient:
         port = casting.till_port + number if casting.till_port else 0
-        config = _write_till_config(casting, name, [paths[device] for device in devices], port)
+        own = [paths[device] for device in devices]
+        config = _write_till_config(casting, name, own + odd_paths.get(name, []), port)
         run = product_command("tapscan-terminal", "run", "--config", str(config))
         child = await processes.start(name, run, piped=True)
         key = ACCESS_KEY if name == _WITH_KEY else None
         till = TillClient(name, await read_url(child), http, access_key=key)
-        await await_readers(till)
+        if name not in odd_paths:
+            await await_readers(till)
         return till
 
     starting = (start(number, till.name, till.devices) for number, till in enumerate(casting.file.tills))
@@ -247,6 +258,19 @@ def _write_till_config(casting: Casting, name: str, reader_paths: list[str], por
         encoding="utf-8",
     )
     return path
+
+
+@contextlib.contextmanager
+def _scanner_in_use() -> Iterator[str]:
+    """Yield the path of a serial line that another program, this one, holds for itself."""
+    far, near = os.openpty()
+    try:
+        # As pyserial does with `exclusive`: whoever comes second is refused.
+        fcntl.flock(near, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield os.ttyname(near)
+    finally:
+        os.close(near)
+        os.close(far)
 
 
 def _dead_port() -> int:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from simulators.errors import WorldFileInvalid
+from simulators.faults.catalogue import DeviceFault
 from simulators.world.file import AmountText, ThingName, WorldFile, load_toml, load_world_file
 from simulators.world.messages import AnswerKind, CodeForm, HeldState
 from wire.messages.base import Message
@@ -137,6 +138,24 @@ class Line(Doing, frozen=True, kw_only=True, tag="line"):
     state: Literal["carries", "loses_answers", "cut"]
 
 
+class Fault(Doing, frozen=True, kw_only=True, tag="fault"):
+    """A reader, or what lies on it, fails as docs/faults.md says; mended when the value is over."""
+
+    device: ThingName
+    fault: DeviceFault
+    thing: ThingName | None = None
+    other: ThingName | None = None
+    at: Annotated[int, msgspec.Meta(ge=1, le=32)] | None = None
+    ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] | None = None
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+
+
+class AwaitReader(Doing, frozen=True, kw_only=True, tag="await_reader"):
+    """A reader of the till says of itself what the value promises; or, `ready`, all of them work."""
+
+    ready: bool = False
+
+
 class Mode(Doing, frozen=True, kw_only=True, tag="mode"):
     """The till notices that it is offline, or online again."""
 
@@ -169,6 +188,8 @@ Step = (
     | Clone
     | Allowance
     | Line
+    | Fault
+    | AwaitReader
     | Mode
     | Operator
     | Repeat
@@ -273,6 +294,8 @@ def things_of(steps: list[Step]) -> set[str]:
                 names.add(name)
             case Scan(phone=str(name)):
                 names.add(name)
+            case Fault(thing=thing, other=other):
+                names |= {name for name in (thing, other) if name is not None}
             case Repeat(steps=inner):
                 names |= things_of([*inner])
             case _:
@@ -285,6 +308,9 @@ def _check_value(value: Value, world: WorldFile) -> None:
         raise WorldFileInvalid(f"{value.name}: promise an event or a status, and not both")
     if value.till not in {till.name for till in world.tills}:
         raise WorldFileInvalid(f"{value.name}: there is no till named {value.till}")
+    devices = {step.device for step in value.steps if isinstance(step, Fault)}
+    for name in sorted(devices - set(world.device_names)):
+        raise WorldFileInvalid(f"{value.name}: there is no device named {name}")
     known = {*(entry.name for entry in world.instruments), *world.plain_names}
     for name in sorted(things_of([*value.steps, *value.put_back]) - known):
         raise WorldFileInvalid(f"{value.name}: there is nothing named {name}")

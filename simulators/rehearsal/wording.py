@@ -13,9 +13,11 @@ from simulators.rehearsal.values import (
     Allowance,
     Await,
     AwaitPayment,
+    AwaitReader,
     Call,
     Clone,
     Decide,
+    Fault,
     Line,
     Mode,
     Operator,
@@ -93,6 +95,10 @@ def say_step(step: Step) -> str:  # noqa: C901 - one line a kind, and nothing el
             return f"`{thing}` holds an allowance of {amount}{by}"
         case Line(state=state):
             return _LINE[state]
+        case Fault():
+            return _say_fault(step)
+        case AwaitReader(ready=ready):
+            return "wait until all readers work" if ready else "look for it in `GET /v1/readers`"
         case Mode(state=state):
             return f"the till is {state}"
         case Operator(words=words):
@@ -138,6 +144,12 @@ def _say_scan(step: Scan) -> str:
     if step.ahead_s:
         text += f", its clock {step.ahead_s} s ahead"
     return f"{text}, forged" if step.forged else text
+
+
+def _say_fault(step: Fault) -> str:
+    options = {"thing": step.thing, "other": step.other, "at": step.at, "ms": step.ms, "count": step.count}
+    words = [f"--{name} {option}" for name, option in options.items() if option is not None]
+    return f"`{' '.join(['tapscan-sim fault', step.fault, step.device, *words])}`"
 
 
 def _say_call(step: Call) -> str:
