@@ -27,6 +27,7 @@ from simulators.rehearsal.values import (
     AwaitPayment,
     AwaitReader,
     Call,
+    PayCode,
     Repeat,
     Sale,
     Scan,
@@ -37,6 +38,7 @@ from simulators.rehearsal.values import (
 from simulators.rehearsal.wording import say_step
 from simulators.world.messages import (
     CodeOrder,
+    PayOrder,
     PresentOrder,
     ScanOrder,
 )
@@ -177,6 +179,8 @@ class _Rehearsal:
                 self._note(step, event=await self._hear(lambda event: event.kind is kind, str(kind)))
             case AwaitPayment():
                 await self._await_payment(step)
+            case PayCode(phone=phone):
+                await self._pay_code(step, phone)
             case AwaitReader():
                 await self._await_reader(step)
             case Repeat():
@@ -247,6 +251,13 @@ class _Rehearsal:
             raise Otherwise(
                 f"{say_step(step)}: {event.kind} {code_of_event(event)}, not {step.gives}".strip()
             )
+
+    async def _pay_code(self, step: PayCode, phone: str) -> None:
+        shown = await self._hear(lambda event: event.kind is SaleEventKind.CODE_SHOWN, "a code of the till's")
+        assert shown.sale.code_text is not None, "that is what the event tells"
+        await self._stage.world.pay(phone, PayOrder(code_text=shown.sale.code_text))
+        event = await self._hear(lambda event: event.kind not in _ON_THE_WAY, "an outcome")
+        self._note(step, event=event)
 
     def _order_of(self, step: Tap) -> PresentOrder:
         tampered, relayed_to = step.tamper_amount, self._stage.ids.terminals["till-2"].terminal_id

@@ -118,6 +118,12 @@ class Decide(Doing, frozen=True, kw_only=True, tag="decide"):
     agreed: bool
 
 
+class PayCode(Doing, frozen=True, kw_only=True, tag="pay_code"):
+    """A phone's owner scans the till's own code and pays."""
+
+    phone: ThingName
+
+
 class Clone(Doing, frozen=True, kw_only=True, tag="clone"):
     """Somebody copies a card as it is now; the copy is called `{copy}`."""
 
@@ -185,6 +191,7 @@ Step = (
     | Await
     | AwaitPayment
     | Decide
+    | PayCode
     | Clone
     | Allowance
     | Line
@@ -290,7 +297,13 @@ def things_of(steps: list[Step]) -> set[str]:
     names: set[str] = set()
     for step in steps:
         match step:
-            case Tap(thing=name) | Clone(thing=name) | Allowance(thing=name) | Decide(phone=name):
+            case (
+                Tap(thing=name)
+                | Clone(thing=name)
+                | Allowance(thing=name)
+                | Decide(phone=name)
+                | PayCode(phone=name)
+            ):
                 names.add(name)
             case Scan(phone=str(name)):
                 names.add(name)

@@ -21,6 +21,7 @@ from simulators.rehearsal.values import (
     Line,
     Mode,
     Operator,
+    PayCode,
     Repeat,
     Sale,
     Scan,
@@ -88,6 +89,8 @@ def say_step(step: Step) -> str:  # noqa: C901 - one line a kind, and nothing el
             return "wait for it in `GET /v1/payments`"
         case Decide(phone=phone, agreed=agreed):
             return f"the owner of `{phone}` says {'yes' if agreed else 'no'} on it"
+        case PayCode(phone=phone):
+            return f"`{phone}` scans the code that the till shows (`sale.code_text`) and pays"
         case Clone(thing=thing):
             return f"somebody copies `{thing}`"
         case Allowance(thing=thing, amount=amount, forged=forged):

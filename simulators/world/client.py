@@ -16,6 +16,7 @@ from simulators.world.messages import (
     Done,
     FaultOrder,
     Inventory,
+    PayOrder,
     PresentOrder,
     ScanOrder,
     ShowOrder,
@@ -80,6 +81,10 @@ class WorldClient:
     async def decide(self, phone: str, order: DecisionOrder) -> int:
         """Have a phone's owner answer what waits; returns how many payments did."""
         return (await self._call("POST", f"/v1/phones/{phone}/decide", order, Decided)).count
+
+    async def pay(self, phone: str, order: PayOrder) -> None:
+        """Have a phone's owner scan a till's code and pay it."""
+        await self._call("POST", f"/v1/phones/{phone}/pay", order, Done)
 
     async def _call(self, method: str, path: str, order: Message | None, kind: type[T]) -> T:
         body = dump_message(order) if order is not None else (b"{}" if method == "POST" else None)

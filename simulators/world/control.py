@@ -11,6 +11,7 @@
     POST /v1/devices/{name}/mend
     POST /v1/things/{name}/allowance    AllowanceOrder
     POST /v1/phones/{name}/decide       DecisionOrder, answered by Decided
+    POST /v1/phones/{name}/pay          PayOrder
 
 Orders answer `Done`; what goes wrong is a problem document with the error's code.
 """
@@ -34,6 +35,7 @@ from simulators.world.messages import (
     DecisionOrder,
     Done,
     FaultOrder,
+    PayOrder,
     PresentOrder,
     ScanOrder,
     ShowOrder,
@@ -116,6 +118,7 @@ def make_control_app(world: World) -> web.Application:
             web.post("/v1/devices/{name}/mend", routes.mend),
             web.post("/v1/things/{name}/allowance", routes.set_allowance),
             web.post("/v1/phones/{name}/decide", routes.decide),
+            web.post("/v1/phones/{name}/pay", routes.pay),
         ]
     )
     return app
@@ -168,6 +171,10 @@ class _Routes:
     async def decide(self, request: web.Request) -> web.Response:
         order = parse_message(await request.read(), DecisionOrder)
         return _json(await self._world.decide(_name(request), order))
+
+    async def pay(self, request: web.Request) -> web.Response:
+        await self._world.pay(_name(request), parse_message(await request.read(), PayOrder))
+        return _json(Done())
 
 
 @web.middleware

@@ -129,6 +129,12 @@ class DecisionOrder(Message, frozen=True, kw_only=True):
     agreed: bool
 
 
+class PayOrder(Message, frozen=True, kw_only=True):
+    """Have a phone's owner scan a till's code and pay what it asks for."""
+
+    code_text: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+
+
 class Decided(Message, frozen=True, kw_only=True):
     """How many payments the owner answered."""
 

@@ -44,11 +44,13 @@ from simulators.world.messages import (
     FaultOrder,
     HeldState,
     Inventory,
+    PayOrder,
     PresentOrder,
     ScanOrder,
     ShowOrder,
 )
 from wire.es256 import PrivateKey
+from wire.messages.intents import IntentView
 from wire.messages.offline import CredentialRequest
 from wire.money import Money
 
@@ -213,6 +215,19 @@ class World:
             for one in waiting:
                 await app.decide(one, agreed=order.agreed)
         return Decided(count=len(waiting))
+
+    async def pay(self, phone_name: str, order: PayOrder) -> None:
+        """Have a phone's owner scan a till's code and pay it; errors as `set_allowance`.
+
+        Raises:
+            PaymentCodeError: it is no code of a till. SimulatorError: it asks for no amount.
+        """
+        phone = self._belongings.find_phone(phone_name)
+        async with self._app_of(draw_key_of(self._file.seed, PHONE_KEY, phone_name)) as app:
+            view = await app.scan(order.code_text)
+            if not isinstance(view, IntentView):
+                raise SimulatorError("this is a counter's sticker: it leaves the amount to the payer")
+            await app.pay_intent(view, phone)
 
     def _key_of(self, thing: str) -> PrivateKey | None:
         """Return what a phone or applet card signs with; None for everything else."""
