@@ -150,7 +150,7 @@ async def run_daemon(
         url = await _listen(config, api, stack)
         stack.callback(parts.board.close)
         resolver = parts.make_resolver(desk)
-        follower = parts.make_follower(resolver, payments)
+        follower = parts.make_follower(resolver, api.payments)
         for work in (parts.codes.run(), people.roster.run(), people.shifts.run()):
             _start_task(work, stack)
         for work in (resolver.run(), follower.run(), parts.probe_forever(), gateway.keep_session()):

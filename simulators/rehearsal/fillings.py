@@ -1,6 +1,7 @@
 """What stands in braces in a test value, filled in when it is rehearsed: ids that only the gateway knows.
 
 {sale} {payment} {attempt} {order}      of the sale that was started last
+{shift} {tag_read}                      and whatever else the till API answered last with an id of its own
 {id:NAME}                               a fresh id, the same one under the same name within the value
 {copy}                                  the thing that was cloned last
 {merchant} {till} {terminal:TILL}       ids of the shop and of its tills
@@ -16,7 +17,7 @@ from typing import Any, Final
 from simulators.errors import SimulatorError
 from simulators.rehearsal.stage import Registered
 
-_PLACE: Final = re.compile(r"\{([a-z]+)(?::([a-z0-9-]+))?\}")
+_PLACE: Final = re.compile(r"\{([a-z_]+)(?::([a-z0-9-]+))?\}")
 
 
 class Fillings:
@@ -29,7 +30,7 @@ class Fillings:
         self._new_id = new_id
         self._fresh: dict[str, str] = {}
         self.known: dict[str, str] = {}
-        """By place: `sale`, `payment`, `attempt`, `order`, `copy`."""
+        """By place: `sale`, `payment`, `attempt`, `order`, `copy`, `shift`."""
 
     def fill(self, text: str) -> str:
         """Return a text with its places filled in.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from simulators.rehearsal.values import (
     AwaitReader,
     Call,
     PayCode,
+    ReadTag,
     Repeat,
     Sale,
     Scan,
@@ -72,6 +74,7 @@ _ON_THE_WAY: Final = frozenset(
     }
 )
 """Events after which a presentation's outcome is still to come."""
+_JSON: Final[Mapping[str, str]] = MappingProxyType({"Content-Type": "application/json"})
 _READERS_ON: Final = frozenset({SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING})
 _WAITING: Final = frozenset({SaleState.CONFIRMING, SaleState.UNKNOWN})
 
@@ -179,6 +182,8 @@ class _Rehearsal:
                 self._note(step, event=await self._hear(lambda event: event.kind is kind, str(kind)))
             case AwaitPayment():
                 await self._await_payment(step)
+            case ReadTag(thing=thing):
+                await self._read_tag(step, thing)
             case PayCode(phone=phone):
                 await self._pay_code(step, phone)
             case AwaitReader():
@@ -259,6 +264,30 @@ class _Rehearsal:
         event = await self._hear(lambda event: event.kind not in _ON_THE_WAY, "an outcome")
         self._note(step, event=event)
 
+    async def _read_tag(self, step: ReadTag, thing: str) -> None:
+        await self._send(step, "POST", "/v1/staff/tag-reads", b"", headers=_JSON)
+        field = self._player.choose_field(self._value.till)
+        self._fields_used.add(field)
+        await self._stage.world.present(field, PresentOrder(thing=thing))
+        try:
+            async with asyncio.timeout(EVENT_WITHIN_S):
+                while True:
+                    path = self._places.fill("/v1/staff/tag-reads/{tag_read}")
+                    status, raw = await self._till.send("GET", path)
+                    answer = _read_json(raw)
+                    if status != 200 or answer["state"] != "waiting":
+                        break
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise Otherwise("the tag was not read") from None
+        finally:
+            await self._stage.world.remove(field)
+        self._told = told_by_answer(status, answer)
+        request = {"method": "GET", "path": path}
+        self._steps.append(
+            StepReport(did="look at what was read", request=request, status=status, answer=answer)
+        )
+
     def _order_of(self, step: Tap) -> PresentOrder:
         tampered, relayed_to = step.tamper_amount, self._stage.ids.terminals["till-2"].terminal_id
         return PresentOrder(
@@ -299,7 +328,7 @@ class _Rehearsal:
             content = b""
         if step.padding:
             content = (content or b"") + b" " * step.padding
-        headers = {} if content is None else {"Content-Type": "application/json"}
+        headers = {} if content is None else dict(_JSON)
         headers |= step.headers
         status, _ = await self._send(
             step, step.method, path, content, body=body, headers=headers, with_key=step.with_key
@@ -317,7 +346,7 @@ class _Rehearsal:
         content: bytes | None,
         *,
         body: Any = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         with_key: bool = True,
     ) -> tuple[int, Any]:
         status, raw = await self._till.send(method, path, content, headers, with_key=with_key)
@@ -325,6 +354,9 @@ class _Rehearsal:
         request = {"method": method, "path": path, **({} if body is None else {"body": body})}
         self._steps.append(StepReport(did=say_step(step), request=request, status=status, answer=answer))
         self._told = told_by_answer(status, answer)
+        if isinstance(answer, dict):
+            ids = {key: each for key, each in answer.items() if key.endswith("_id") and isinstance(each, str)}
+            self._places.known |= {key.removesuffix("_id"): each for key, each in ids.items()}
         return status, answer
 
     async def _hear(self, is_wanted: Callable[[SaleEvent], bool], what: str) -> SaleEvent:
@@ -426,7 +458,7 @@ class _Rehearsal:
             status, raw = await self._till.send("GET", path)
             state = msgspec.json.decode(raw, type=SaleView).state if status == 200 else None
             if state in _WAITING:
-                await self._till.send("POST", f"{path}/reverse", b"", {"Content-Type": "application/json"})
+                await self._till.send("POST", f"{path}/reverse", b"", _JSON)
                 return
             if state not in _READERS_ON:
                 return

@@ -95,6 +95,12 @@ class Call(Doing, frozen=True, kw_only=True, tag="call"):
     """What must come of it; None where that is the value's own answer."""
 
 
+class ReadTag(Doing, frozen=True, kw_only=True, tag="read_tag"):
+    """The till software waits for a staff tag, and this comes to the reader."""
+
+    thing: ThingName
+
+
 class Watch(Doing, frozen=True, kw_only=True, tag="watch"):
     """So many screens watch the till's events, until the value is over."""
 
@@ -187,6 +193,7 @@ Step = (
     | Tap
     | Scan
     | Call
+    | ReadTag
     | Watch
     | Await
     | AwaitPayment
@@ -297,15 +304,9 @@ def things_of(steps: list[Step]) -> set[str]:
     names: set[str] = set()
     for step in steps:
         match step:
-            case (
-                Tap(thing=name)
-                | Clone(thing=name)
-                | Allowance(thing=name)
-                | Decide(phone=name)
-                | PayCode(phone=name)
-            ):
+            case Tap(thing=name) | ReadTag(thing=name) | Clone(thing=name) | Allowance(thing=name):
                 names.add(name)
-            case Scan(phone=str(name)):
+            case Decide(phone=name) | PayCode(phone=name) | Scan(phone=str(name)):
                 names.add(name)
             case Fault(thing=thing, other=other):
                 names |= {name for name in (thing, other) if name is not None}

@@ -22,6 +22,7 @@ from simulators.rehearsal.values import (
     Mode,
     Operator,
     PayCode,
+    ReadTag,
     Repeat,
     Sale,
     Scan,
@@ -81,6 +82,8 @@ def say_step(step: Step) -> str:  # noqa: C901 - one line a kind, and nothing el
             return _say_scan(step)
         case Call():
             return _say_call(step)
+        case ReadTag(thing=thing):
+            return f"`POST /v1/staff/tag-reads`, then tap `{thing}`"
         case Watch(count=count):
             return f"{count} screens watch `GET /v1/events`"
         case Await(event=kind):
