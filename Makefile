@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTEST_ARGS ?= -n auto
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test pictures sim faults faults-readers crash check format lock bench bench-readers wheel clean
+.PHONY: help setup demo rehearsal test pictures sim faults faults-readers crash check format lock bench bench-readers wheel clean
 
 help: ## what can be made here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -15,6 +15,9 @@ setup: ## virtual environment, locked dependencies, system libraries
 
 demo: setup ## a gateway, two tills and simulated shoppers, live (DEMO_ONCE=1: one checked scenario)
 	@$(BIN)/tapscan-sim demo $(if $(DEMO_ONCE),--once)
+
+rehearsal: setup ## every answer of the till API, by name: docs/test-values.md (TILL_PORT=8460)
+	@$(BIN)/tapscan-sim rehearsal $(if $(TILL_PORT),--till-port $(TILL_PORT))
 
 test: ## the full test suite
 	@scripts/setup.sh tests

@@ -7,10 +7,14 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import typer.core
+import typer.main
 
+from gateway.console.batch import run_batch
 from gateway.console.cards import card_commands
 from gateway.console.holders import card_key_commands, instrument_commands, wallet_commands
 from gateway.console.ledger import audit, backup, move, restore
@@ -47,10 +51,18 @@ app.add_typer(offline_commands, name="offline")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a failure is one sentence on standard error and exit status 1."""
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="tapscan-gateway")
+        _make_command().main(args=None if arguments is None else list(arguments), prog_name="tapscan-gateway")
     except (GatewayError, WireError) as error:
         typer.echo(f"tapscan-gateway: {_sentence(error)}", err=True)
         sys.exit(1)
+
+
+@cache
+def _make_command() -> typer.core.TyperGroup:
+    # Made once: a batch would otherwise spend most of its time on making it for every line.
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    return command
 
 
 @app.callback()
@@ -142,6 +154,16 @@ def migrate(
 
     version = prepare_storage(settings, session.env, entropy=session.entropy, new_vault_key=new_vault_key)
     show_record({"database": shown_place(settings.storage.database), "version": version}, as_json=as_json)
+
+
+@app.command()
+def batch(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Read commands from standard input, one a line, and answer each with one line of JSON.
+
+    A line is written as after `tapscan-gateway` in a shell, without --config. Its answer says `status`, 0 for
+    success, and what the command wrote: `out` and `err`. One that fails stops nothing.
+    """
+    run_batch(sys.stdin, sys.stdout, lambda words: main([*words, "--config", str(config)]))
 
 
 for command in (audit, backup, restore, move):

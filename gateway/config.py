@@ -85,7 +85,7 @@ class DeadlineSettings(Section, frozen=True):
 
     confirm_ms: Annotated[int, msgspec.Meta(ge=10_000, le=3_600_000)] = 120_000
     """How long a holder may take to confirm."""
-    capture_ms: Annotated[int, msgspec.Meta(ge=60_000, le=31 * 86_400_000)] = 7 * 86_400_000
+    capture_ms: Annotated[int, msgspec.Meta(ge=10_000, le=31 * 86_400_000)] = 7 * 86_400_000
     """How long a hold stands."""
     intent_ms: Annotated[int, msgspec.Meta(ge=10_000, le=3_600_000)] = 300_000
     """How long a till's code asks, where the till does not say."""

@@ -1,4 +1,4 @@
-"""`tapscan-sim`: one card, one phone, its wallet, a whole world, or the demo.
+"""`tapscan-sim`: one card, one phone, its wallet, a whole world, the demo, or a rehearsal of every answer.
 
 Only this module reads the clock and the system's randomness. Each command imports what it needs when it
 is called, so that help answers at once and a card does not load OpenCV.
@@ -271,6 +271,60 @@ def demo(
     raise typer.Exit(run_demo(setup))
 
 
+@app.command()
+def rehearsal(
+    till_port: Annotated[
+        int, typer.Option(help="Of the first till's interface, the next till having the next one; 0: any.")
+    ] = 0,
+    port: Annotated[int, typer.Option(help="Where `rehearse` finds it; 0: any, and it is printed.")] = 8465,
+    deadline_s: Annotated[
+        int,
+        typer.Option("--deadline", min=10, max=3_600, help="Seconds a holder may take, and a hold stands."),
+    ] = 60,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Keep database and logs here; default: a temporary one.")
+    ] = None,
+) -> None:
+    """Start a gateway, tills and people in states of their own, so that every answer can be rehearsed.
+
+    The first line on stdout is one JSON object with the addresses. docs/test-values.md lists what there is.
+    """
+    from simulators.rehearsal.service import RehearsalSetup, run_rehearsal
+
+    asyncio.run(run_rehearsal(RehearsalSetup(port, till_port, deadline_s, folder), typer.echo, _new_id))
+
+
+@app.command()
+def rehearse(
+    value: Annotated[
+        str | None, typer.Argument(help="A test value's name, such as frozen-wallet.", metavar="VALUE")
+    ] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="Show all values.")] = False,
+    hands_only: Annotated[
+        bool,
+        typer.Option(
+            "--hands-only", help="Your own till software starts the sale; present and confirm only."
+        ),
+    ] = False,
+    at: Annotated[str, typer.Option(help="Address of the rehearsal.")] = "http://127.0.0.1:8465",
+) -> None:
+    """Rehearse one test value on a running rehearsal, and print what the till API said.
+
+    The status is 0 only if that was what the value promises.
+    """
+    from simulators.rehearsal.visit import list_values, rehearse_value, show_report
+
+    if list_all:
+        for line in asyncio.run(list_values(at.rstrip("/"))):
+            typer.echo(line)
+        return
+    if value is None:
+        raise typer.BadParameter("name a value, or --list", param_hint="VALUE")
+    report = asyncio.run(rehearse_value(at.rstrip("/"), value, hands_only=hands_only))
+    typer.echo(show_report(report))
+    raise typer.Exit(0 if report.as_promised else 1)
+
+
 def _ask_credential(setup: CardSetup, allowance: str, currency: str, gateway: str | None) -> bytes:
     from simulators.hands import draw_card_key
     from simulators.wallet_hands import WalletSetup, ask_credential
@@ -295,6 +349,12 @@ def _load(path: Path, seed: int | None) -> WorldFile:
 
     file = load_world_file(path)
     return file if seed is None else msgspec.structs.replace(file, seed=seed)
+
+
+def _new_id() -> str:
+    from wire.ids import ENTROPY_BYTES, make_ulid
+
+    return make_ulid(_now_ms(), os.urandom(ENTROPY_BYTES))
 
 
 def _now_ms() -> int:

@@ -157,7 +157,7 @@ async def run_daemon(
         url, *_ = await listen(config, api, page, stack)
         stack.callback(parts.board.close)
         resolver = parts.make_resolver(desk)
-        follower = parts.make_follower(resolver)
+        follower = parts.make_follower(resolver, api.payments)
         for work in (parts.codes.run(), people.roster.run(), people.shifts.run()):
             _start_task(work, stack)
         for work in (resolver.run(), follower.run(), parts.probe_forever(), gateway.keep_session()):
@@ -376,12 +376,12 @@ class _Parts:
         desk.tell_orders_to(self._resolver.wake)
         return self._resolver
 
-    def make_follower(self, resolver: AttemptResolver) -> EventFollower:
+    def make_follower(self, resolver: AttemptResolver, payments: PaymentDesk) -> EventFollower:
         """Make what hears of payments that their holders confirmed or that ended by themselves."""
 
         async def take(answer: PaymentAnswer) -> None:
-            if not await self.codes.hear(answer):
-                await resolver.hear(answer)
+            if not await self.codes.hear(answer) and not await resolver.hear(answer):
+                await payments.hear(answer)
 
         return EventFollower(
             self._gateway,

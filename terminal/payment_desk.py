@@ -17,7 +17,7 @@ from terminal.errors import GatewayUnreachable, JournalUnwritable, SaleRefused
 from terminal.gateway_answers import is_consistent
 from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
-from terminal.sale.attempt import RunBlocking
+from terminal.sale.attempt import RunBlocking, ask_blocking
 from terminal.transport import Reply
 from wire.errors import WireError
 from wire.ids import check_ulid
@@ -74,6 +74,19 @@ class PaymentDesk:
         answer = _read(reply, RefundAnswer)
         await self._take(payment_id, answer.payment)
         return answer
+
+    async def hear(self, answer: PaymentAnswer) -> bool:
+        """Take what the gateway tells unasked: that a payment is over, as a hold that nobody captured.
+
+        Only an end is taken: nothing comes after it, so no late news can undo what the till did itself.
+
+        Returns:
+            Whether it is the end of a payment of this till's list.
+        """
+        if answer.outcome != "closed" or not is_consistent(answer):
+            return False
+        write = partial(self._journal.record_change, answer, at_ms=self._now_ms())
+        return await ask_blocking(self._run_blocking, write)
 
     def list(self) -> list[TillPayment]:
         """Return the last payments, the newest first; a code of the till's that nobody paid is none."""

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -37,6 +37,15 @@ from wire.messages.payments import EntryMode
 
 if TYPE_CHECKING:
     from gateway.storage.store import Store
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Have tests that share a stage run in one worker."""
+    from tests.one_stage import OneStageScheduling
+
+    return OneStageScheduling(config, log)
+
 
 # 2027-01-15 12:00:00 UTC, so that tests of days have room on both sides.
 NOW_MS = 1_800_014_400_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from gateway.console.session import (
     JsonOption,
     session_of,
 )
+from gateway.merchants.model import MerchantStatus
 
 if TYPE_CHECKING:
     from gateway.merchants.model import EnrolledTerminal, Location, Merchant
@@ -22,6 +24,7 @@ merchant_commands = typer.Typer(help="Merchants: who takes payments.", no_args_i
 location_commands = typer.Typer(help="Locations: where a merchant sells.", no_args_is_help=True)
 terminal_commands = typer.Typer(help="Terminals: tills that may take payments.", no_args_is_help=True)
 
+MerchantArgument = Annotated[str, typer.Argument(help="Merchant id.", metavar="MERCHANT")]
 MerchantOption = Annotated[str, typer.Option("--merchant", help="Merchant id.", metavar="ID")]
 
 
@@ -55,6 +58,28 @@ def list_merchants(
     """Show merchants in the order of their ids."""
     merchants = session_of(context).run(config, lambda office: office.store.list_merchants(after))
     show_table("merchants", [_merchant_record(merchant) for merchant in merchants], as_json=as_json)
+
+
+@merchant_commands.command("suspend")
+def suspend_merchant(
+    context: typer.Context,
+    merchant: MerchantArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a merchant from taking payments, from the next one on; refunds go on."""
+    _set_merchant_status(context, merchant, MerchantStatus.SUSPENDED, config, as_json=as_json)
+
+
+@merchant_commands.command("activate")
+def activate_merchant(
+    context: typer.Context,
+    merchant: MerchantArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a suspended merchant take payments again."""
+    _set_merchant_status(context, merchant, MerchantStatus.ACTIVE, config, as_json=as_json)
 
 
 @location_commands.command("add")
@@ -138,6 +163,13 @@ def show_sticker(
         raise NotFound("there is no such terminal")
     text = TillCodeWriter(settings.listen.public_url, settings.codes).write_sticker(found)
     show_record({"terminal_id": terminal, "code_text": text}, as_json=as_json)
+
+
+def _set_merchant_status(
+    context: typer.Context, merchant: str, status: MerchantStatus, config: Path, *, as_json: bool
+) -> None:
+    session_of(context).run(config, lambda office: office.store.set_merchant_status(merchant, status))
+    show_record({"merchant_id": merchant, "status": status.value}, as_json=as_json)
 
 
 def _merchant_record(merchant: Merchant) -> Record:

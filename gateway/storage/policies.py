@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.errors import IdempotencyConflict
 from gateway.holders.model import Habit, IdentityLevel, LimitTier, PinTry
-from gateway.merchants.model import Intent
+from gateway.merchants.model import Intent, MerchantStatus
 from gateway.payments.model import PaymentRecord
 from gateway.storage.records import read_intent, read_limit_tier, read_payment
 from gateway.storage.statements import StatementRunner, Values
@@ -22,6 +22,9 @@ class PolicyQueries(StatementRunner):
     """The methods of PolicyStore and IntentStore."""
 
     # What is allowed to whom
+
+    async def set_merchant_status(self, merchant_id: str, status: MerchantStatus) -> None:
+        await self._set("set_merchant_status", merchant_id=merchant_id, status=status.value)
 
     async def set_tip_margin(self, merchant_id: str, basis_points: int) -> None:
         await self._set("set_tip_margin", merchant_id=merchant_id, basis_points=basis_points)

@@ -30,6 +30,7 @@ from gateway.merchants.model import (
     Intent,
     Location,
     Merchant,
+    MerchantStatus,
     Terminal,
 )
 from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, SealedPayment, SettledRecord
@@ -287,6 +288,9 @@ class CardStore(Protocol):
 
 class PolicyStore(Protocol):
     """What is allowed to whom: tiers, limits and PINs."""
+
+    async def set_merchant_status(self, merchant_id: str, status: MerchantStatus) -> None:
+        """Let a merchant take payments or not, from the next on; NotFound if there is none. Repeatable."""
 
     async def set_tip_margin(self, merchant_id: str, basis_points: int) -> None:
         """Allow tips of up to so many hundredths of a percent of the goods; NotFound if there is none."""

@@ -43,13 +43,17 @@ _BY_NAME: Final = (0x04, 0x00)
 _NO_PARAMETERS: Final = (0x00, 0x00)
 _SIGNING_DATA_BYTES: Final = 52
 _AMOUNT_BYTES: Final = 6
+_NONCE_AT, _MERCHANT_AT, _TERMINAL_AT, _DATE_AT = 8, 16, 31, 39
+"""Where 9F37, 9F16, 9F1C and what follows it begin in the block (protocol section 3a)."""
 _CAPABILITIES: Final = CAPABILITY_ONLINE | CAPABILITY_CONFIRMS_ON_DEVICE
 
 
 class PaymentCard(ApduCard):
     """A card that signs a terminal's terms, once per counter value.
 
-    `locked`, `blocked` and `tamper_amount_minor` may be changed at any time, as their causes can.
+    What stands between it and its signature (`locked`, `blocked`, `confirmation_above_minor`), what a relay
+    does to it (`tamper_amount_minor`, `relayed_terminal_id`) and `allowance` may be changed at any time, as
+    their causes can.
     """
 
     def __init__(
@@ -91,6 +95,12 @@ class PaymentCard(ApduCard):
         self.confirmation_above_minor = confirmation_above_minor
         self.currencies = currencies
         self.tamper_amount_minor = tamper_amount_minor
+        self.relayed_terminal_id: str | None = None
+        """A relay between terminal and card has the card sign for the terminal of this id."""
+        self.has_forged_signature = False
+        """It is no card of ours: it names a key that it does not have."""
+        self.answers_stale_nonce = False
+        """Somebody plays back what a card answered another terminal."""
         self.allowance = allowance
         self._private_key = private_key
         self._counter = counter if isinstance(counter, TransactionCounter) else TransactionCounter(counter)
@@ -214,6 +224,9 @@ class PaymentCard(ApduCard):
         except CounterExhausted:
             return refuse(StatusWord.AUTHENTICATION_BLOCKED)
         self._confirmed = False
+        if self.answers_stale_nonce:
+            other = bytes(byte ^ 0xFF for byte in block[_NONCE_AT:_MERCHANT_AT])
+            block = block[:_NONCE_AT] + other + block[_MERCHANT_AT:]
         token = mint_nfc_token(
             block,
             counter,
@@ -221,6 +234,8 @@ class PaymentCard(ApduCard):
             self._private_key,
             running_total_minor=total_minor,
         )
+        if self.has_forged_signature:
+            token = token[:-1] + bytes((token[-1] ^ 1,))
         # One signature per SELECT: the next one needs a new nonce, so it needs a new SELECT.
         self._selected = False
         self._has_signed_offline = terms.is_offline
@@ -246,6 +261,8 @@ class PaymentCard(ApduCard):
         return ResponseApdu(dump_credential_answer(self.allowance.credential), StatusWord.SUCCESS)
 
     def _as_relayed(self, block: bytes) -> bytes:
+        if self.relayed_terminal_id is not None:
+            block = block[:_TERMINAL_AT] + self.relayed_terminal_id.encode("ascii") + block[_DATE_AT:]
         if self.tamper_amount_minor is None:
             return block
         digits = f"{self.tamper_amount_minor:0{2 * _AMOUNT_BYTES}d}"

@@ -18,13 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import aiohttp
+
 from simulators.errors import ProcessFailed
 
 STOP_TIMEOUT_S: Final = 5.0
 """How long a child may take to end after SIGTERM before it is killed."""
 COMMAND_TIMEOUT_S: Final = 30.0
+START_TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.1
 LOG_TAIL_LINES: Final = 12
 OUTPUT_CHARS_MAX: Final = 2_000
+OUTPUT_LINE_BYTES_MAX: Final = 1 << 20
+"""Longest line that is read from a child at once: a page of the operator's tables is one line of JSON."""
 PR_SET_PDEATHSIG: Final = 1
 """prctl(2)."""
 
@@ -77,8 +83,12 @@ class Processes:
         environment: Mapping[str, str] | None = None,
         *,
         piped: bool = False,
+        fed: bool = False,
     ) -> Child:
         """Start a process that stays; its output goes to its log, or stdout to a pipe if `piped`.
+
+        Args:
+            fed: its standard input is a pipe too, instead of nothing.
 
         Raises:
             ProcessFailed: there is no such program.
@@ -86,7 +96,8 @@ class Processes:
         path = self.log_path(name)
         with path.open("ab") as log:
             stdout = asyncio.subprocess.PIPE if piped else log
-            process = await _spawn(command, environment, stdout=stdout, stderr=log)
+            stdin = asyncio.subprocess.PIPE if fed else asyncio.subprocess.DEVNULL
+            process = await _spawn(command, environment, stdin=stdin, stdout=stdout, stderr=log)
         child = Child(name, process, path)
         self._children.append(child)
         watcher = asyncio.create_task(self._watch(child))
@@ -163,13 +174,67 @@ def leash(parent_pid: int) -> None:
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
+async def read_url(child: Child) -> str:
+    """Return the first http address a process prints, then go on emptying its pipe into its log.
+
+    Raises:
+        ProcessFailed: it prints none in time; the text has the end of its log.
+    """
+    assert child.process.stdout is not None
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            async for line in child.process.stdout:
+                _append(child.log_path, line)
+                words = line.decode("utf-8", errors="replace").replace('"', " ").replace("}", " ").split()
+                for word in words:
+                    if word.startswith("http://"):
+                        child.keep(asyncio.create_task(_drain(child)))
+                        return word.rstrip("/,.")
+    except TimeoutError:
+        pass
+    raise ProcessFailed(f"{child.name} did not say where it listens; its log:\n{tail_of(child.log_path)}")
+
+
+async def _drain(child: Child) -> None:
+    assert child.process.stdout is not None
+    async for line in child.process.stdout:
+        _append(child.log_path, line)
+
+
+def _append(path: Path, line: bytes) -> None:
+    # Whole lines appended to a file others append to as well (O_APPEND keeps them apart).
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+async def await_ready(child: Child, url: str, session: aiohttp.ClientSession) -> None:
+    """Return once a process answers 200 at an address; ProcessFailed as `read_url`."""
+    deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
+    while asyncio.get_running_loop().time() < deadline:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
+                if answer.status == 200:
+                    return
+        await asyncio.sleep(POLL_S)
+    raise ProcessFailed(f"{child.name} is not ready; its log:\n{tail_of(child.log_path)}")
+
+
 async def _spawn(
-    command: Sequence[str], environment: Mapping[str, str] | None, *, stdout: object, stderr: object
+    command: Sequence[str],
+    environment: Mapping[str, str] | None,
+    *,
+    stdin: int = asyncio.subprocess.DEVNULL,
+    stdout: object,
+    stderr: object,
 ) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
             *command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=stdin,
+            limit=OUTPUT_LINE_BYTES_MAX,
             stdout=stdout,  # type: ignore[arg-type]  # asyncio's stubs know files only as int or IO[Any]
             stderr=stderr,  # type: ignore[arg-type]  # likewise
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import msgspec
 from simulators.demo.board import Board
 from simulators.demo.checkout import Checkout
 from simulators.demo.office import Office
-from simulators.demo.processes import Child, Processes, product_command, tail_of
+from simulators.demo.processes import Processes, await_ready, product_command, read_url
 from simulators.demo.till_client import TillClient
 from simulators.errors import ProcessFailed
 from simulators.fields.private_pcscd import PcscdUnavailable, PrivatePcscd
@@ -27,13 +26,10 @@ from simulators.world.messages import Inventory
 from wire.messages.till import ReaderState
 
 DATABASE_NAME: Final = "tapscan.sqlite3"
-START_TIMEOUT_S: Final = 30.0
 READERS_TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1
 CATALOGUE: Final = Path(__file__).with_name("catalogue.toml")
 """Quick items of the tills' pages."""
-SETUP_COMMANDS_MAX: Final = 2
-"""How many of the operator's commands run at once; more would only wait for each other's processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +137,8 @@ def _write_gateway_config(folder: Path) -> Path:
 async def _start_gateway(casting: Casting, processes: Processes, session: aiohttp.ClientSession) -> str:
     command = product_command("tapscan-gateway", "serve", "--config", str(casting.folder / "gateway.toml"))
     child = await processes.start("gateway", command, piped=True)
-    url = await _read_url(child)
-    await _await_ready(child, f"{url}/health/ready", session)
+    url = await read_url(child)
+    await await_ready(child, f"{url}/health/ready", session)
     return url
 
 
@@ -154,7 +150,7 @@ async def _start_world(
     for slot in pcscd.slots[::2] if pcscd is not None else ():
         options += ["--slot", dump_slot(slot)]
     child = await processes.start("world", product_command("tapscan-sim", "world", *options), piped=True)
-    return await _read_url(child)
+    return await read_url(child)
 
 
 async def _register(
@@ -162,32 +158,28 @@ async def _register(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Register shop, people and things; return wallet ids by wallet and enrolment codes by till."""
     file = casting.file
-    at_once = asyncio.Semaphore(SETUP_COMMANDS_MAX)
-    merchant_id = await office.add_merchant()
-    location_id = await office.add_location(merchant_id)
-    codes: dict[str, str] = {}
-    wallet_ids: dict[str, str] = {}
-    things = {thing.name: thing for thing in inventory.things}
-
-    async def add_till(name: str) -> None:
-        async with at_once:
-            codes[name] = await office.add_terminal(merchant_id, location_id)
-
-    async def add_holder(name: str) -> None:
-        wallet = next(entry for entry in file.wallets if entry.name == name)
-        async with at_once:
-            wallet_ids[name] = await office.add_wallet(wallet)
-        for entry in file.instruments:
-            if entry.wallet == name:
-                async with at_once:
-                    await office.add_instrument(entry, things[entry.name], wallet_ids[name])
-
+    merchant_id = await office.add_merchant(file.shop)
+    location_id = await office.add_location(merchant_id, file.shop)
+    codes = {
+        till.name: (await office.add_terminal(merchant_id, location_id)).enrolment_code for till in file.tills
+    }
     if file.ntag_cards:
         await office.add_card_keys(inventory.card_keys, casting.folder)
-    await asyncio.gather(
-        *(add_till(till.name) for till in file.tills), *(add_holder(wallet.name) for wallet in file.wallets)
-    )
+    wallet_ids = {wallet.name: await office.add_wallet(wallet) for wallet in file.wallets}
+    await register_instruments(office, file, inventory, wallet_ids)
     return wallet_ids, codes
+
+
+async def register_instruments(
+    office: Office, file: WorldFile, inventory: Inventory, wallet_ids: dict[str, str]
+) -> dict[str, str]:
+    """Register everything that can pay, and return the instruments' ids by name; none is suspended yet."""
+    things = {thing.name: thing for thing in inventory.things}
+    return {
+        entry.name: await office.add_instrument(entry, things[entry.name], wallet_ids[entry.wallet])
+        for entry in file.instruments
+        if entry.registered
+    }
 
 
 async def _start_tills(
@@ -202,7 +194,7 @@ async def _start_tills(
         )
         run = product_command("tapscan-terminal", "run", "--config", str(config))
         child = await processes.start(name, run, doors.environment, piped=True)
-        return TillClient(name, await _read_url(child), session)
+        return TillClient(name, await read_url(child), session)
 
     tills = await asyncio.gather(*(start(till.name, till.devices) for till in casting.file.tills))
     return {till.name: till for till in tills}
@@ -236,13 +228,13 @@ async def _find_devices_off(inventory: Inventory, tills: dict[str, TillClient]) 
     """Wait until every reader has made up its mind, and return the devices that are off, with reasons."""
     off = {device.name: device.off_reason for device in inventory.devices if device.off_reason}
     for till in tills.values():
-        for path, reason in (await _await_readers(till)).items():
+        for path, reason in (await await_readers(till)).items():
             name = next((device.name for device in inventory.devices if device.reader_path == path), path)
             off[name] = reason
     return off
 
 
-async def _await_readers(till: TillClient) -> dict[str, str]:
+async def await_readers(till: TillClient) -> dict[str, str]:
     """Return the paths of a till's readers that are off on this machine.
 
     Raises:
@@ -261,46 +253,3 @@ async def _await_readers(till: TillClient) -> dict[str, str]:
             return {reader.path: reader.reason for reader in readers if reader.state is ReaderState.OFF}
         await asyncio.sleep(POLL_S)
     raise ProcessFailed(f"{till.name}: readers did not come up: {'; '.join(undecided)}")
-
-
-async def _read_url(child: Child) -> str:
-    """Return the first http address a process prints, then go on emptying its pipe into its log."""
-    assert child.process.stdout is not None
-    try:
-        async with asyncio.timeout(START_TIMEOUT_S):
-            async for line in child.process.stdout:
-                _append(child.log_path, line)
-                words = line.decode("utf-8", errors="replace").replace('"', " ").replace("}", " ").split()
-                for word in words:
-                    if word.startswith("http://"):
-                        child.keep(asyncio.create_task(_drain(child)))
-                        return word.rstrip("/,.")
-    except TimeoutError:
-        pass
-    raise ProcessFailed(f"{child.name} did not say where it listens; its log:\n{tail_of(child.log_path)}")
-
-
-async def _drain(child: Child) -> None:
-    assert child.process.stdout is not None
-    async for line in child.process.stdout:
-        _append(child.log_path, line)
-
-
-def _append(path: Path, line: bytes) -> None:
-    # Whole lines appended to a file others append to as well (O_APPEND keeps them apart).
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
-
-
-async def _await_ready(child: Child, url: str, session: aiohttp.ClientSession) -> None:
-    deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
-    while asyncio.get_running_loop().time() < deadline:
-        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
-                if answer.status == 200:
-                    return
-        await asyncio.sleep(POLL_S)
-    raise ProcessFailed(f"{child.name} is not ready; its log:\n{tail_of(child.log_path)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 import aiohttp
@@ -25,13 +25,21 @@ _SALE_EVENTS: Final = frozenset(kind.value for kind in SaleEventKind)
 class TillClient:
     """One daemon's local interface."""
 
-    def __init__(self, name: str, url: str, session: aiohttp.ClientSession) -> None:
-        """Talk to the daemon at `url`."""
+    def __init__(
+        self, name: str, url: str, session: aiohttp.ClientSession, *, access_key: str | None = None
+    ) -> None:
+        """Talk to the daemon at `url`, with the key it asks for if it asks for one."""
         self.name = name
+        self.url = url.rstrip("/")
         self.events: asyncio.Queue[SaleEvent] = asyncio.Queue(EVENTS_MAX)
-        self._url = url.rstrip("/")
         self._session = session
+        self._key = {"Authorization": f"Bearer {access_key}"} if access_key is not None else {}
         self._last_sequence = 0
+
+    @property
+    def has_key(self) -> bool:
+        """Whether this till asks for an access key."""
+        return bool(self._key)
 
     async def start_sale(self, amount_minor: int, deadline_ms: int) -> SaleView:
         """Ask for a sale; returns when its readers are armed.
@@ -72,9 +80,9 @@ class TillClient:
 
     async def _watch_once(self) -> None:
         # Position 0 is before the daemon's first event, so none is missed while this connects.
-        headers = {"Last-Event-ID": str(self._last_sequence)}
+        headers = {"Last-Event-ID": str(self._last_sequence), **self._key}
         timeout = aiohttp.ClientTimeout(total=None)
-        url = f"{self._url}/v1/events"
+        url = f"{self.url}/v1/events"
         async with self._session.get(url, headers=headers, timeout=timeout) as answer:
             answer.raise_for_status()
             async for name, data in _read_events(answer.content):
@@ -84,20 +92,49 @@ class TillClient:
                 self._last_sequence = event.sequence
                 self.events.put_nowait(event)
 
-    async def _call(
-        self, method: str, path: str, body: bytes | None = None, *, missing_ok: bool = False
-    ) -> bytes:
-        headers = {"Content-Type": JSON_TYPE} if body is not None else {}
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        with_key: bool = True,
+    ) -> tuple[int, bytes]:
+        """Send a request as it is, and return status and body of whatever is answered.
+
+        Args:
+            headers: instead of the content type that belongs to a body.
+            with_key: whether to send the access key.
+
+        Raises:
+            ProcessFailed: no answer.
+        """
+        sent = (
+            dict(headers) if headers is not None else {"Content-Type": JSON_TYPE} if body is not None else {}
+        )
+        sent |= self._key if with_key else {}
         timeout = aiohttp.ClientTimeout(total=REPLY_TIMEOUT_S)
         try:
             async with self._session.request(
-                method, self._url + path, data=body, headers=headers, timeout=timeout
+                method, self.url + path, data=body, headers=sent, timeout=timeout
             ) as answer:
-                content = await answer.read()
+                return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ProcessFailed(f"{self.name}: {method} {path}: {type(error).__name__}") from None
-        if answer.status >= 400 and not (missing_ok and answer.status in (404, 409)):
-            raise ProcessFailed(f"{self.name}: {method} {path}: {answer.status} {content[:300]!r}")
+
+    async def open_watcher(self) -> tuple[int, aiohttp.ClientResponse]:
+        """Begin to watch events as one screen more, and return the status; the caller closes the answer."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REPLY_TIMEOUT_S)
+        answer = await self._session.get(f"{self.url}/v1/events", headers=self._key, timeout=timeout)
+        return answer.status, answer
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None = None, *, missing_ok: bool = False
+    ) -> bytes:
+        status, content = await self.send(method, path, body)
+        if status >= 400 and not (missing_ok and status in (404, 409)):
+            raise ProcessFailed(f"{self.name}: {method} {path}: {status} {content[:300]!r}")
         return content
 
 

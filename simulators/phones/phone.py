@@ -109,11 +109,20 @@ class Phone:
         )
         return mint_qr_token(claims, self._private_key)
 
-    def pay_code(self, now_ms: int, cap: Money, form: str = "cpm", *, life_s: int = TOKEN_LIFE_S) -> str:
+    def pay_code(
+        self,
+        now_ms: int,
+        cap: Money,
+        form: str = "cpm",
+        *,
+        life_s: int = TOKEN_LIFE_S,
+        forged: bool = False,
+    ) -> str:
         """Return the text of a fresh code: what the QR on the screen says.
 
         Args:
             form: `cpm` (EMVCo's container), `base45` or `base32` (the bare token).
+            forged: its signature does not hold, as that of a code which somebody made up.
 
         Raises:
             SimulatorError: there is no such form.
@@ -121,7 +130,8 @@ class Phone:
         dump = {"cpm": self._as_cpm, "base45": _as_base45, "base32": _as_base32}.get(form)
         if dump is None:
             raise SimulatorError(f"there is no form named {form}")
-        self._shown = dump(self.mint_token(now_ms, cap, life_s))
+        token = self.mint_token(now_ms, cap, life_s)
+        self._shown = dump(_spoil(token) if forged else token)
         return self._shown
 
     def sign_bound(
@@ -164,6 +174,11 @@ class Phone:
 
     def _as_cpm(self, token: bytes) -> str:
         return dump_consumer_qr(token, self._token_pan)
+
+
+def _spoil(token: bytes) -> bytes:
+    # The signature's last bit: what it says stays well-formed, and is not what the key signed.
+    return token[:-1] + bytes((token[-1] ^ 1,))
 
 
 def _as_base45(token: bytes) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
+from simulators.cards.foreign_card import ForeignCard
 from simulators.cards.ntag424_card import Ntag424Card
 from simulators.cards.ntag424_memory import Ntag424Memory, deliver_chip, personalise_chip
 from simulators.cards.payment_card import PaymentCard
@@ -17,6 +19,8 @@ from simulators.world.messages import CardKeysView, ThingView
 from wire import es256
 from wire.cards.ntag424.card_profile import derive_card_keys
 from wire.codes.luhn import luhn_digit
+from wire.money import Money
+from wire.tokens.credential import CREDENTIAL_ID_BYTES, CredentialClaims, mint_credential
 
 CARD_KEY_BATCH: Final = 1
 KEY_BYTES: Final = 16
@@ -25,15 +29,17 @@ NXP_UID_PREFIX: Final = b"\x04"
 """NTAG 424 DNA is NXP's, whose manufacturer code begins every 7-byte UID (ISO 7816-6)."""
 FOREIGN_UID_PREFIX: Final = b"\x5a"
 """For plain tags: a prefix nobody probes for (readers.md, 2c)."""
+FORGED_LIFE_S: Final = 3_600
 PAN_PREFIX: Final = "999999"
 """ISO 7812: 9 is for national use; no payment scheme has these numbers."""
 
-Card = PaymentCard | Ntag424Card | UidTag
+Card = PaymentCard | Ntag424Card | UidTag | ForeignCard
 APPLET_CARD: Final = "applet_card"
 NTAG424_CARD: Final = "ntag424_card"
 PHONE_KEY: Final = "phone_key"
 UID_TAG: Final = "uid_tag"
 BLANK_CARD: Final = "blank_card"
+FOREIGN_CARD: Final = "foreign_card"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,26 @@ def make_uid_tag(seed: int, name: str) -> UidTag:
     return UidTag(FOREIGN_UID_PREFIX + make_rng(seed, UID_TAG, name).randbytes(6))
 
 
+def forge_credential(seed: int, key: es256.PrivateKey, allowance: Money, *, now_ms: int) -> bytes:
+    """Vouch for a key as somebody does who is no issuer: everything but the signer is in order."""
+    rng = make_rng(seed, "forger")
+    claims = CredentialClaims(
+        credential_id=rng.randbytes(CREDENTIAL_ID_BYTES),
+        issued_s=now_ms // 1000,
+        expires_s=now_ms // 1000 + FORGED_LIFE_S,
+        device_public_key=es256.dump_public_key(key.public_key()),
+        status_index=0,
+        per_payment_minor=allowance.minor,
+        allowance=allowance,
+    )
+    return mint_credential(claims, draw_private_key(rng))
+
+
+def make_foreign_card(seed: int, name: str, *, broken: bool) -> ForeignCard:
+    """Make the foreign card of that name."""
+    return ForeignCard(rng=make_rng(seed, FOREIGN_CARD, name), broken=broken)
+
+
 def view_of(seed: int, kind: str, name: str) -> ThingView:
     """Return what a gateway must be told to accept a thing."""
     if kind in (PHONE_KEY, APPLET_CARD):
@@ -119,7 +145,14 @@ def view_of(seed: int, kind: str, name: str) -> ThingView:
         return ThingView(name=name, kind=kind, uid_hex=draw_uid_of(seed, name).hex(), batch=CARD_KEY_BATCH)
     if kind == BLANK_CARD:
         return ThingView(name=name, kind=kind, uid_hex=draw_uid_of(seed, name).hex())
+    if kind == FOREIGN_CARD:
+        return ThingView(name=name, kind=kind)
     return ThingView(name=name, kind=kind, uid_hex=make_uid_tag(seed, name).uid.hex())
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(slots=True)
@@ -151,8 +184,8 @@ class Belongings:
             SimulatorError: the name is taken, or the thing has no secret that a copy would need.
         """
         card = self.find_card(name)
-        if isinstance(card, UidTag):
-            raise SimulatorError("a plain tag has nothing to clone: any tag can show its number")
+        if isinstance(card, UidTag | ForeignCard):
+            raise SimulatorError("nothing of our wallet is on it: there is nothing to clone")
         if copy_name in self.cards or len(self.cards) >= 2 * THINGS_MAX:
             raise SimulatorError(f"the name {copy_name} is taken, or this world is full")
         self.cards[copy_name] = card.clone()
@@ -168,16 +201,20 @@ def make_belongings(world: WorldFile) -> Belongings:
     cards |= {entry.name: make_ntag_card(seed, entry.name, keys) for entry in world.ntag_cards}
     cards |= {entry.name: make_uid_tag(seed, entry.name) for entry in world.uid_tags}
     cards |= {entry.name: make_blank_card(seed, entry.name) for entry in world.blank_cards}
+    cards |= {
+        entry.name: make_foreign_card(seed, entry.name, broken=entry.broken) for entry in world.foreign_cards
+    }
     return Belongings(keys, phones, cards, [view_of(seed, kind, name) for kind, name in kinds_of(world)])
 
 
 def kinds_of(world: WorldFile) -> list[tuple[str, str]]:
     """Return the kind and name of everything carried, in the order of the file."""
-    entries = (
+    entries: tuple[tuple[str, Sequence[_Named]], ...] = (
         (PHONE_KEY, world.phones),
         (APPLET_CARD, world.applet_cards),
         (NTAG424_CARD, world.ntag_cards),
         (UID_TAG, world.uid_tags),
         (BLANK_CARD, world.blank_cards),
+        (FOREIGN_CARD, world.foreign_cards),
     )
     return [(kind, entry.name) for kind, listed in entries for entry in listed]

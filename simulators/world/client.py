@@ -9,10 +9,14 @@ import msgspec
 
 from simulators.errors import ProcessFailed
 from simulators.world.messages import (
+    AllowanceOrder,
     CloneOrder,
+    Decided,
+    DecisionOrder,
     Done,
     FaultOrder,
     Inventory,
+    PayOrder,
     PresentOrder,
     ScanOrder,
     ShowOrder,
@@ -69,6 +73,18 @@ class WorldClient:
     async def mend(self, device: str) -> None:
         """End a device's fault now."""
         await self._call("POST", f"/v1/devices/{device}/mend", None, Done)
+
+    async def set_allowance(self, thing: str, order: AllowanceOrder) -> None:
+        """Have a phone or card set money aside for payments without a connection."""
+        await self._call("POST", f"/v1/things/{thing}/allowance", order, Done)
+
+    async def decide(self, phone: str, order: DecisionOrder) -> int:
+        """Have a phone's owner answer what waits; returns how many payments did."""
+        return (await self._call("POST", f"/v1/phones/{phone}/decide", order, Decided)).count
+
+    async def pay(self, phone: str, order: PayOrder) -> None:
+        """Have a phone's owner scan a till's code and pay it."""
+        await self._call("POST", f"/v1/phones/{phone}/pay", order, Done)
 
     async def _call(self, method: str, path: str, order: Message | None, kind: type[T]) -> T:
         body = dump_message(order) if order is not None else (b"{}" if method == "POST" else None)

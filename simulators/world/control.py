@@ -9,6 +9,9 @@
     POST /v1/things/{name}/clone        CloneOrder
     POST /v1/devices/{name}/fault       FaultOrder
     POST /v1/devices/{name}/mend
+    POST /v1/things/{name}/allowance    AllowanceOrder
+    POST /v1/phones/{name}/decide       DecisionOrder, answered by Decided
+    POST /v1/phones/{name}/pay          PayOrder
 
 Orders answer `Done`; what goes wrong is a problem document with the error's code.
 """
@@ -26,7 +29,17 @@ from aiohttp import web
 
 from simulators.errors import DeviceOff, GatewaySilent, NoSuchThing, SimulatorError
 from simulators.world.file import WorldFile
-from simulators.world.messages import CloneOrder, Done, FaultOrder, PresentOrder, ScanOrder, ShowOrder
+from simulators.world.messages import (
+    AllowanceOrder,
+    CloneOrder,
+    DecisionOrder,
+    Done,
+    FaultOrder,
+    PayOrder,
+    PresentOrder,
+    ScanOrder,
+    ShowOrder,
+)
 from simulators.world.world import Surroundings, World
 from wire.errors import WireError
 from wire.messages.base import BODY_BYTES_MAX, dump_message, parse_message
@@ -103,6 +116,9 @@ def make_control_app(world: World) -> web.Application:
             web.post("/v1/things/{name}/clone", routes.clone),
             web.post("/v1/devices/{name}/fault", routes.fault),
             web.post("/v1/devices/{name}/mend", routes.mend),
+            web.post("/v1/things/{name}/allowance", routes.set_allowance),
+            web.post("/v1/phones/{name}/decide", routes.decide),
+            web.post("/v1/phones/{name}/pay", routes.pay),
         ]
     )
     return app
@@ -145,6 +161,19 @@ class _Routes:
 
     async def mend(self, request: web.Request) -> web.Response:
         await self._world.mend(_name(request))
+        return _json(Done())
+
+    async def set_allowance(self, request: web.Request) -> web.Response:
+        order = parse_message(await request.read(), AllowanceOrder)
+        await self._world.set_allowance(_name(request), order)
+        return _json(Done())
+
+    async def decide(self, request: web.Request) -> web.Response:
+        order = parse_message(await request.read(), DecisionOrder)
+        return _json(await self._world.decide(_name(request), order))
+
+    async def pay(self, request: web.Request) -> web.Response:
+        await self._world.pay(_name(request), parse_message(await request.read(), PayOrder))
         return _json(Done())
 
 

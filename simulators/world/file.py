@@ -11,13 +11,14 @@ import tomllib
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
 from simulators.errors import WorldFileInvalid
 from wire.errors import MoneyError
 from wire.messages.base import Message
+from wire.messages.payments import EntryMode
 from wire.money import Currency, Money, find_currency, parse_money
 
 FILE_BYTES_MAX: Final = 256 * 1024
@@ -83,6 +84,10 @@ class WalletEntry(Message, frozen=True, kw_only=True):
     name: ThingName
     holder: Annotated[str, msgspec.Meta(min_length=1, max_length=60)]
     funds: AmountText
+    pin: Annotated[str, msgspec.Meta(pattern="^[0-9]{4,12}$", max_length=12)] | None = None
+    frozen: bool = False
+    identity: Literal["anonymous", "basic", "verified"] | None = None
+    """How much is known of the holder, which decides the limit tier; the gateway's own default else."""
 
 
 class InstrumentEntry(Message, frozen=True, kw_only=True):
@@ -93,6 +98,28 @@ class InstrumentEntry(Message, frozen=True, kw_only=True):
     label: Annotated[str, msgspec.Meta(max_length=40)] = ""
     per_payment: AmountText | None = None
     per_day: AmountText | None = None
+    confirm_above: AmountText | None = None
+    """More than this asks the holder."""
+    weakest_entry_mode: EntryMode | None = None
+    suspended: bool = False
+    registered: bool = True
+    """False: no gateway has heard of it."""
+    allowance: AmountText | None = None
+    """Set aside before anything else happens, for payments without a connection."""
+
+    @property
+    def amounts(self) -> list[tuple[str, AmountText]]:
+        """Every amount that is given, by its key."""
+        keys = ("per_payment", "per_day", "confirm_above", "allowance")
+        return [(key, getattr(self, key)) for key in keys if getattr(self, key) is not None]
+
+
+class ForeignCardEntry(Message, frozen=True, kw_only=True):
+    """A card of somebody else's system."""
+
+    name: ThingName
+    broken: bool = False
+    """It answers nonsense."""
 
 
 class UidTagEntry(Message, frozen=True, kw_only=True):
@@ -123,6 +150,7 @@ class WorldFile(Message, frozen=True, kw_only=True):
     ntag_cards: list[InstrumentEntry] = msgspec.field(default_factory=list)
     uid_tags: list[UidTagEntry] = msgspec.field(default_factory=list)
     blank_cards: list[BlankCardEntry] = msgspec.field(default_factory=list)
+    foreign_cards: list[ForeignCardEntry] = msgspec.field(default_factory=list)
 
     def money(self, amount: str) -> Money:
         """Read an amount of this file in its currency; `MoneyError` if it is none."""
@@ -137,6 +165,11 @@ class WorldFile(Message, frozen=True, kw_only=True):
     def instruments(self) -> list[InstrumentEntry]:
         """Everything that can pay, in the order of the file."""
         return [*self.phones, *self.applet_cards, *self.ntag_cards]
+
+    @property
+    def plain_names(self) -> list[str]:
+        """Every tag and card that no wallet stands behind."""
+        return [card.name for kind in (self.uid_tags, self.foreign_cards, self.blank_cards) for card in kind]
 
     @property
     def device_names(self) -> list[str]:
@@ -195,8 +228,8 @@ def _check_counts(world: WorldFile) -> None:
 
 
 def _check_names(world: WorldFile) -> None:
-    others = [entry.name for kind in (world.uid_tags, world.blank_cards) for entry in kind]
-    _refuse_repeats([*world.device_names, *(entry.name for entry in world.instruments), *others])
+    instruments = [entry.name for entry in world.instruments]
+    _refuse_repeats([*world.device_names, *instruments, *world.plain_names])
     _refuse_repeats([wallet.name for wallet in world.wallets])
     _refuse_repeats([till.name for till in world.tills])
     _refuse_repeats([device for till in world.tills for device in till.devices])
@@ -211,12 +244,7 @@ def _refuse_repeats(names: list[str]) -> None:
 def _check_amounts(world: WorldFile) -> None:
     try:
         amounts = [("funds", wallet.funds) for wallet in world.wallets]
-        amounts += [
-            (key, amount)
-            for entry in world.instruments
-            for key, amount in (("per_payment", entry.per_payment), ("per_day", entry.per_day))
-            if amount is not None
-        ]
+        amounts += [each for entry in world.instruments for each in entry.amounts]
         for key, amount in amounts:
             _check_amount(world, key, amount)
     except MoneyError as error:

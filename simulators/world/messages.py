@@ -30,6 +30,28 @@ class CodeForm(StrEnum):
     """Eighteen digits the gateway gave; before a camera they are a Code 128 barcode."""
 
 
+class HeldState(StrEnum):
+    """What stands between a phone or applet card and its signature at this tap."""
+
+    READY = "ready"
+    LOCKED = "locked"
+    """The device is locked."""
+    BLOCKED = "blocked"
+    """Its wallet is blocked."""
+    ASKING = "asking"
+    """It wants its owner to agree on it first."""
+
+
+class AnswerKind(StrEnum):
+    """Whose signature a tap brings."""
+
+    OWN = "own"
+    FORGED = "forged"
+    """Made up by somebody who has not the key."""
+    STALE = "stale"
+    """Played back from another tap."""
+
+
 class PresentOrder(Message, frozen=True, kw_only=True):
     """Put a card or a phone on a field."""
 
@@ -38,6 +60,10 @@ class PresentOrder(Message, frozen=True, kw_only=True):
     """The card signs this amount instead of the one asked for, as a relay would have it do."""
     tear_at_apdu: Annotated[int, msgspec.Meta(ge=1, le=32)] | None = None
     """Pull it out at this command of the next tap, counted from 1."""
+    relayed_terminal: Annotated[str, msgspec.Meta(min_length=8, max_length=8)] | None = None
+    """The card signs for the till of this id, as a relay to another shop would have it do."""
+    held: HeldState = HeldState.READY
+    answer: AnswerKind = AnswerKind.OWN
 
 
 class CodeOrder(Message, frozen=True, kw_only=True):
@@ -49,6 +75,10 @@ class CodeOrder(Message, frozen=True, kw_only=True):
     life_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)] = 60
     age_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 0
     """Seconds ago that it was made: more than `life_s` and it has expired."""
+    ahead_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 0
+    """How many seconds the phone's clock is ahead."""
+    forged: bool = False
+    """Its signature is not the phone's: somebody made it up."""
 
 
 class ShowOrder(Message, frozen=True, kw_only=True):
@@ -83,6 +113,32 @@ class FaultOrder(Message, frozen=True, kw_only=True):
     """The command of the tap at which it happens, counted from 1."""
     ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] | None = None
     count: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+
+
+class AllowanceOrder(Message, frozen=True, kw_only=True):
+    """Have a phone or applet card set money aside for payments without a connection."""
+
+    amount_minor: CapMinor
+    forged: bool = False
+    """Vouched for by somebody who is not the gateway; nothing is set aside."""
+
+
+class DecisionOrder(Message, frozen=True, kw_only=True):
+    """Have a phone's owner answer what its wallet is asked: agree, or refuse."""
+
+    agreed: bool
+
+
+class PayOrder(Message, frozen=True, kw_only=True):
+    """Have a phone's owner scan a till's code and pay what it asks for."""
+
+    code_text: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+
+
+class Decided(Message, frozen=True, kw_only=True):
+    """How many payments the owner answered."""
+
+    count: int
 
 
 class Done(Message, frozen=True, kw_only=True):

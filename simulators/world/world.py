@@ -8,31 +8,50 @@ to it through its control interface (simulators/world/control.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
 
+from simulators.cards.offline_allowance import OfflineAllowance
 from simulators.cards.payment_card import PaymentCard
 from simulators.cards.uid_tag import UidTag
 from simulators.errors import GatewaySilent, SimulatorError
 from simulators.fields.private_pcscd import PrivatePcscd, VirtualSlot
 from simulators.phones.wallet_app import WalletApp, exchange_over
 from simulators.seeds import make_rng
-from simulators.world.belongings import PHONE_KEY, Card, draw_key_of, make_belongings
+from simulators.world.belongings import (
+    APPLET_CARD,
+    PHONE_KEY,
+    Card,
+    draw_key_of,
+    forge_credential,
+    kinds_of,
+    make_belongings,
+)
 from simulators.world.devices import Devices, open_devices
 from simulators.world.faults import DeviceFaults
 from simulators.world.file import WorldFile
 from simulators.world.messages import (
+    AllowanceOrder,
+    AnswerKind,
     CloneOrder,
     CodeForm,
     CodeOrder,
+    Decided,
+    DecisionOrder,
     FaultOrder,
+    HeldState,
     Inventory,
+    PayOrder,
     PresentOrder,
     ScanOrder,
     ShowOrder,
 )
+from wire.es256 import PrivateKey
+from wire.messages.intents import IntentView
+from wire.messages.offline import CredentialRequest
 from wire.money import Money
 
 
@@ -173,6 +192,56 @@ class World:
         rng = make_rng(self._file.seed, "faults")
         return DeviceFaults(self._devices, self._belongings, self._fresh_code, rng, self._outside.pcscd)
 
+    async def set_allowance(self, thing: str, order: AllowanceOrder) -> None:
+        """Have a phone or applet card hold a credential for payments without a connection.
+
+        Raises:
+            NoSuchThing: there is none of that name. GatewaySilent: the gateway gave no credential.
+            SimulatorError: the thing signs nothing of ours.
+        """
+        card, key = self._belongings.find_card(thing), self._key_of(thing)
+        if key is None or not isinstance(card, PaymentCard):
+            raise SimulatorError(f"{thing} can hold no allowance: it signs nothing")
+        credential = await self._credential_for(key, order)
+        card.allowance = OfflineAllowance(credential)
+        if thing in self._belongings.phones:
+            self._belongings.phones[thing].allowance = card.allowance
+
+    async def decide(self, phone_name: str, order: DecisionOrder) -> Decided:
+        """Have a phone's owner answer everything the wallet is asked just now; errors as `set_allowance`."""
+        self._belongings.find_phone(phone_name)
+        async with self._app_of(draw_key_of(self._file.seed, PHONE_KEY, phone_name)) as app:
+            waiting = await app.list_waiting()
+            for one in waiting:
+                await app.decide(one, agreed=order.agreed)
+        return Decided(count=len(waiting))
+
+    async def pay(self, phone_name: str, order: PayOrder) -> None:
+        """Have a phone's owner scan a till's code and pay it; errors as `set_allowance`.
+
+        Raises:
+            PaymentCodeError: it is no code of a till. SimulatorError: it asks for no amount.
+        """
+        phone = self._belongings.find_phone(phone_name)
+        async with self._app_of(draw_key_of(self._file.seed, PHONE_KEY, phone_name)) as app:
+            view = await app.scan(order.code_text)
+            if not isinstance(view, IntentView):
+                raise SimulatorError("this is a counter's sticker: it leaves the amount to the payer")
+            await app.pay_intent(view, phone)
+
+    def _key_of(self, thing: str) -> PrivateKey | None:
+        """Return what a phone or applet card signs with; None for everything else."""
+        kind = next((kind for kind, name in kinds_of(self._file) if name == thing), "")
+        return draw_key_of(self._file.seed, kind, thing) if kind in (PHONE_KEY, APPLET_CARD) else None
+
+    async def _credential_for(self, key: PrivateKey, order: AllowanceOrder) -> bytes:
+        amount = Money(order.amount_minor, self._file.iso_currency)
+        if order.forged:
+            return forge_credential(self._file.seed, key, amount, now_ms=self._outside.now_ms())
+        async with self._app_of(key) as app:
+            request = CredentialRequest(credential_id=app.new_id(), allowance_minor=amount.minor)
+            return (await app.ask_credential(request)).credential
+
     async def _one_text(self, code: CodeOrder | None, screenshot_of: str | None, text: str | None) -> str:
         if sum(part is not None for part in (code, screenshot_of, text)) != 1:
             raise SimulatorError("name one thing to show: a fresh code, a screenshot, or a text")
@@ -189,27 +258,32 @@ class World:
         if order.form is CodeForm.NUMERIC:
             text = await self._ask_numeric_code(order.phone)
         else:
-            made_ms = self._outside.now_ms() - order.age_s * 1000
+            made_ms = self._outside.now_ms() + (order.ahead_s - order.age_s) * 1000
             cap = Money(order.cap_minor, self._file.iso_currency)
-            text = phone.pay_code(made_ms, cap, form=order.form.value, life_s=order.life_s)
+            text = phone.pay_code(
+                made_ms, cap, form=order.form.value, life_s=order.life_s, forged=order.forged
+            )
         self._last_codes[order.phone] = text
         return text
 
     async def _ask_numeric_code(self, phone_name: str) -> str:
-        if self._outside.gateway_url is None:
+        async with self._app_of(draw_key_of(self._file.seed, PHONE_KEY, phone_name)) as app:
+            return (await app.ask_payment_code()).code
+
+    @asynccontextmanager
+    async def _app_of(self, key: PrivateKey) -> AsyncIterator[WalletApp]:
+        """Open the application that signs with a key; `GatewaySilent` where there is nobody to ask."""
+        gateway_url = self._outside.gateway_url
+        if gateway_url is None:
             raise GatewaySilent("this world was not told where the gateway is")
         async with aiohttp.ClientSession() as session:
-            answer = await self._open_app(session, phone_name, self._outside.gateway_url).ask_payment_code()
-        return answer.code
-
-    def _open_app(self, session: aiohttp.ClientSession, phone_name: str, gateway_url: str) -> WalletApp:
-        return WalletApp(
-            exchange_over(session),
-            gateway_url,
-            draw_key_of(self._file.seed, PHONE_KEY, phone_name),
-            now_ms=self._outside.now_ms,
-            entropy=self._outside.entropy,
-        )
+            yield WalletApp(
+                exchange_over(session),
+                gateway_url,
+                key,
+                now_ms=self._outside.now_ms,
+                entropy=self._outside.entropy,
+            )
 
     def _forget_field(self, field_name: str) -> None:
         self._field_of = {thing: field for thing, field in self._field_of.items() if field != field_name}
@@ -218,6 +292,11 @@ class World:
 def _prepare(card: Card, order: PresentOrder) -> None:
     """Set what is wrong with the next tap; without an order nothing is."""
     tampers, tears = order.tamper_amount_minor is not None, order.tear_at_apdu is not None
+    is_usual = order.held is HeldState.READY and order.answer is AnswerKind.OWN
+    if not (is_usual and order.relayed_terminal is None) and not isinstance(card, PaymentCard):
+        raise SimulatorError(
+            "only a phone or applet card signs, so nothing else can do that with a signature"
+        )
     if isinstance(card, UidTag):
         if tampers or tears:
             raise SimulatorError("a plain tag speaks no commands: nothing to tamper with or to tear")
@@ -225,5 +304,11 @@ def _prepare(card: Card, order: PresentOrder) -> None:
     card.tear_at_apdu = order.tear_at_apdu
     if isinstance(card, PaymentCard):
         card.tamper_amount_minor = order.tamper_amount_minor
+        card.relayed_terminal_id = order.relayed_terminal
+        card.has_forged_signature = order.answer is AnswerKind.FORGED
+        card.answers_stale_nonce = order.answer is AnswerKind.STALE
+        card.locked = order.held is HeldState.LOCKED
+        card.blocked = order.held is HeldState.BLOCKED
+        card.confirmation_above_minor = 0 if order.held is HeldState.ASKING else None
     elif tampers:
         raise SimulatorError("a one-time link states no amount: nothing to tamper with")

@@ -187,6 +187,18 @@ async def test_suspended_merchant_is_declined(open_store: OpenStore, shop: Shop)
     assert (await store.book_payment(shop.booking(1))).decline_code == "merchant_suspended"
 
 
+async def test_merchant_is_suspended_and_let_go_on_from_the_next_payment(store: Store, shop: Shop) -> None:
+    merchant_id = shop.merchant.merchant_id
+    for number, status, code in (
+        (1, MerchantStatus.SUSPENDED, "merchant_suspended"),
+        (2, MerchantStatus.ACTIVE, None),
+    ):
+        await store.set_merchant_status(merchant_id, status)
+        assert (await store.book_payment(shop.booking(number))).decline_code == code
+    with pytest.raises(NotFound):
+        await store.set_merchant_status("NOBODY000000001", MerchantStatus.SUSPENDED)
+
+
 async def test_withdrawn_terminal_is_turned_away_and_nothing_is_stored(store: Store, shop: Shop) -> None:
     await store.revoke_terminal("TERMNA01")
     with pytest.raises(AuthenticationFailed) as caught:

@@ -12,6 +12,7 @@ from tests.terminal.conftest import (
     GatewayStandIn,
     Till,
     lose_answer,
+    make_decline,
     make_json,
     make_presentation,
     now_ms,
@@ -39,6 +40,10 @@ ORDER_ID = make_ulid(1_800_000_000_000, bytes(10))
 STAFF = StaffProof(staff_id=make_ulid(1, bytes(10)), pin="918273")
 
 
+def closed(answer: PaymentAnswer, state: PaymentState, code: str) -> PaymentAnswer:
+    return msgspec.structs.replace(answer, outcome="closed", state=state, decline=make_decline(code))
+
+
 async def hold_money(till: Till, amount_minor: int = 1_500, **fields: object) -> PaymentAnswer:
     await till.start_sale(amount_minor, capture=CaptureMode.MANUAL, **fields)
     till.readers.present(make_presentation())
@@ -59,6 +64,34 @@ async def give(till: Till, payment_id: str, what: str, order: object, kind: type
     async with till.session.post(f"/v1/payments/{payment_id}/{what}", data=dump_message(order)) as response:
         assert response.status == 200, await response.text()
         return parse_message(await response.read(), kind)
+
+
+async def test_hold_that_ran_out_is_over_in_the_list_without_being_asked_about(
+    start_till: StartTill, gateway: GatewayStandIn
+) -> None:
+    till = await start_till()
+    held = await hold_money(till)
+    await gateway.tell(closed(held, PaymentState.EXPIRED, "hold_expired"))
+
+    async def is_over() -> bool:
+        (listed,) = await list_payments(till)
+        return (listed.state, listed.code) == (PaymentState.EXPIRED, "hold_expired")
+
+    while not await is_over():
+        pass
+
+
+async def test_late_news_of_a_hold_does_not_undo_its_capture(
+    start_till: StartTill, gateway: GatewayStandIn
+) -> None:
+    till = await start_till()
+    held = await hold_money(till)
+    capture = CaptureRequest(capture_id=ORDER_ID, amount_minor=1_500)
+    await give(till, held.payment_id, "capture", capture, PaymentAnswer)
+    await gateway.tell(held)
+    await until(lambda: b'"last":1' in (till.folder / "gateway-events.json").read_bytes())
+    (listed,) = await list_payments(till)
+    assert listed.state is PaymentState.SUCCEEDED
 
 
 async def test_sale_with_a_tip_is_held_and_captured(start_till: StartTill, gateway: GatewayStandIn) -> None:

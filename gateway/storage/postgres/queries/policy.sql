@@ -1,6 +1,9 @@
 -- What is allowed to whom: tiers, limits, PINs; and what tills ask for by code. Why lookups stand apart
 -- with OFFSET 0: migrations/0002_booking.sql.
 
+-- name: set_merchant_status
+UPDATE merchants SET status = :status WHERE merchant_id = :merchant_id
+
 -- name: set_tip_margin
 UPDATE merchants SET tip_margin_basis_points = :basis_points WHERE merchant_id = :merchant_id
 

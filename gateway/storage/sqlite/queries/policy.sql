@@ -1,5 +1,8 @@
 -- What is allowed to whom: tiers, limits, PINs; and what tills ask for by code.
 
+-- name: set_merchant_status
+UPDATE merchants SET status = :status WHERE merchant_id = :merchant_id
+
 -- name: set_tip_margin
 UPDATE merchants SET tip_margin_basis_points = :basis_points WHERE merchant_id = :merchant_id
 
