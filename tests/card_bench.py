@@ -11,6 +11,7 @@ from gateway.holders.service import HolderService
 from gateway.merchants.model import EnrolledTerminal
 from gateway.merchants.staff import StaffService
 from gateway.payments.bell import TerminalBell
+from gateway.payments.card_keys import CardKeyRing
 from gateway.payments.life_service import PaymentLifeService
 from gateway.pins import PinHasher
 from gateway.storage.store import Store
@@ -56,7 +57,7 @@ class CardBench:
         """Return the service of one more process on the same database."""
         orders = CardOrderService(store, self.vault, self.rng.randbytes)
         pins = PinHasher(b"p" * 32)
-        staff = StaffService(store, pins, self.rng.randbytes)
+        staff = StaffService(store, pins, CardKeyRing(store, self.vault), self.rng.randbytes)
         lives = PaymentLifeService(store, staff, pins, TerminalBell(), self.rng.randbytes)
         return CardSessionService(store, self.vault, orders, lives, self.rng.randbytes, link_base=LINK_BASE)
 
