@@ -220,7 +220,7 @@ class _Rehearsal:
             body["tip_max_minor"] = self._minor(step.tip_max)
         status, answer = await self._send(step, "POST", "/v1/sales", msgspec.json.encode(body), body=body)
         if status != 201:
-            raise Otherwise(f"the sale was answered {status}")
+            raise Otherwise(f"the sale was answered {status} {self._told.code}")
         return msgspec.convert(answer, SaleView)
 
     async def _await_their_sale(self) -> SaleView:

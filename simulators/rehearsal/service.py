@@ -137,7 +137,8 @@ async def run_rehearsal(
 @contextlib.asynccontextmanager
 async def serve(values: TestValues, player: Player, listener: socket.socket) -> AsyncIterator[str]:
     """Serve the interface on a bound socket, and yield the address it is reached at."""
-    runner = web.AppRunner(_make_app(_Routes(values, player)), access_log=None)
+    # A developer who loses patience ends the value with the request: the till is free for the next one.
+    runner = web.AppRunner(_make_app(_Routes(values, player)), access_log=None, handler_cancellation=True)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

@@ -113,6 +113,22 @@ def test_till_software_of_somebody_else_drives_while_hands_present(rehearsal: Re
     assert (sale["amount_minor"], sale["answer"]["decline"]["code"]) == (777, "wallet_frozen")
 
 
+def test_a_value_that_its_developer_gives_up_leaves_the_till_free(rehearsal: Rehearsal) -> None:
+    with pytest.raises(TimeoutError):
+        urlopen(
+            Request(
+                f"{rehearsal.url}/v1/values/nobody-confirms",
+                data=b"{}",
+                headers={"Content-Type": "application/json"},
+            ),
+            timeout=1,
+        )
+    report = rehearsal.rehearse("frozen-wallet")
+    while "another value" in report.get("detail", ""):
+        report = rehearsal.rehearse("frozen-wallet")
+    assert report["as_promised"]
+
+
 def test_hands_have_nothing_to_do_for_a_request(rehearsal: Rehearsal) -> None:
     problem = rehearsal.rehearse("misspelt-field", hands_only=True)
     assert "send it yourself" in problem["detail"]
