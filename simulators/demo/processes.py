@@ -84,11 +84,13 @@ class Processes:
         *,
         piped: bool = False,
         fed: bool = False,
+        merged: bool = False,
     ) -> Child:
         """Start a process that stays; its output goes to its log, or stdout to a pipe if `piped`.
 
         Args:
             fed: its standard input is a pipe too, instead of nothing.
+            merged: what it logs goes through the same pipe, so that it writes to no file of ours itself.
 
         Raises:
             ProcessFailed: there is no such program.
@@ -97,7 +99,8 @@ class Processes:
         with path.open("ab") as log:
             stdout = asyncio.subprocess.PIPE if piped else log
             stdin = asyncio.subprocess.PIPE if fed else asyncio.subprocess.DEVNULL
-            process = await _spawn(command, environment, stdin=stdin, stdout=stdout, stderr=log)
+            stderr = asyncio.subprocess.STDOUT if merged else log
+            process = await _spawn(command, environment, stdin=stdin, stdout=stdout, stderr=stderr)
         child = Child(name, process, path)
         self._children.append(child)
         watcher = asyncio.create_task(self._watch(child))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -85,8 +86,19 @@ class Stage:
     tills: dict[str, TillClient]
     ears: dict[str, TillEars]
     gateway_url: str
+    pids: dict[str, int]
+    """Of the tills' daemons."""
     devices_of: dict[str, list[str]] = field(default_factory=dict)
     """Fields and guns by till, as the world file has them."""
+
+    def fill_disk(self, till: str, *, full: bool) -> None:
+        """Let a till's daemon write to no file from now on, as on a full disk, or let it write again.
+
+        The system refuses every byte that it adds to a file (RLIMIT_FSIZE, setrlimit(2)); pipes and sockets
+        are no files.
+        """
+        _, most = resource.prlimit(self.pids[till], resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pids[till], resource.RLIMIT_FSIZE, (0 if full else most, most))
 
     @property
     def database_path(self) -> Path:
@@ -121,7 +133,8 @@ async def open_stage(casting: Casting, processes: Processes) -> AsyncIterator[St
             listening = asyncio.create_task(one.listen())
             stack.callback(listening.cancel)
         devices = {till.name: list(till.devices) for till in casting.file.tills}
-        yield Stage(casting, line, world, office, ids, tills, ears, gateway_url, devices)
+        pids = {child.name: child.process.pid for child in processes.children if child.name in tills}
+        yield Stage(casting, line, world, office, ids, tills, ears, gateway_url, pids, devices)
 
 
 def _write_gateway_config(casting: Casting, public_url: str) -> Path:
@@ -226,7 +239,7 @@ async def _start_tills(
         own = [paths[device] for device in devices]
         config = _write_till_config(casting, name, own + odd_paths.get(name, []), port)
         run = product_command("tapscan-terminal", "run", "--config", str(config))
-        child = await processes.start(name, run, piped=True)
+        child = await processes.start(name, run, piped=True, merged=True)
         key = ACCESS_KEY if name == _WITH_KEY else None
         till = TillClient(name, await read_url(child), http, access_key=key)
         if name not in odd_paths:

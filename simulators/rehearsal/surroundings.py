@@ -14,7 +14,18 @@ from simulators.demo.till_client import TillClient
 from simulators.errors import ProcessFailed, SimulatorError
 from simulators.rehearsal.fillings import Fillings
 from simulators.rehearsal.stage import Stage
-from simulators.rehearsal.values import Allowance, Clone, Decide, Fault, Line, Mode, Operator, Step, Watch
+from simulators.rehearsal.values import (
+    Allowance,
+    Clone,
+    Decide,
+    Disk,
+    Fault,
+    Line,
+    Mode,
+    Operator,
+    Step,
+    Watch,
+)
 from simulators.world.messages import AllowanceOrder, CloneOrder, DecisionOrder, FaultOrder
 from wire.messages.till import OfflineView
 
@@ -60,6 +71,8 @@ class Surroundings:
             case Decide(phone=phone, agreed=agreed):
                 if not await self._stage.world.decide(phone, DecisionOrder(agreed=agreed)):
                     raise Otherwise(f"nothing waits for the owner of {phone}")
+            case Disk(state=state):
+                self._stage.fill_disk(self._till.name, full=state == "full")
             case Operator(words=words):
                 await self._stage.office.run(*map(self._places.fill, words))
             case Watch(count=count):
@@ -77,6 +90,7 @@ class Surroundings:
             with contextlib.suppress(ProcessFailed):
                 await self._stage.world.mend(device)
         self._stage.line.set("carries")
+        self._stage.fill_disk(self._till.name, full=False)
 
     async def _change_things(self, step: Clone | Allowance | Fault) -> None:
         match step:

@@ -150,6 +150,12 @@ class Line(Doing, frozen=True, kw_only=True, tag="line"):
     state: Literal["carries", "loses_answers", "cut"]
 
 
+class Disk(Doing, frozen=True, kw_only=True, tag="disk"):
+    """The till's disk is full, or has room again."""
+
+    state: Literal["full", "roomy"]
+
+
 class Fault(Doing, frozen=True, kw_only=True, tag="fault"):
     """A reader, or what lies on it, fails as docs/faults.md says; mended when the value is over."""
 
@@ -203,6 +209,7 @@ Step = (
     | Allowance
     | Line
     | Fault
+    | Disk
     | AwaitReader
     | Mode
     | Operator

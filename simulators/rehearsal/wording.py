@@ -17,6 +17,7 @@ from simulators.rehearsal.values import (
     Call,
     Clone,
     Decide,
+    Disk,
     Fault,
     Line,
     Mode,
@@ -101,6 +102,8 @@ def say_step(step: Step) -> str:  # noqa: C901 - one line a kind, and nothing el
             return f"`{thing}` holds an allowance of {amount}{by}"
         case Line(state=state):
             return _LINE[state]
+        case Disk(state=state):
+            return "the till's disk is full" if state == "full" else "the till's disk has room again"
         case Fault():
             return _say_fault(step)
         case AwaitReader(ready=ready):

@@ -24,6 +24,7 @@ import pytest
 
 from simulators.rehearsal.values import VALUES_PATH, TestValues, Value
 from simulators.world.file import load_toml
+from tests.acceptance.test_demo import SPENDABLE
 
 pytestmark = pytest.mark.processes
 
@@ -80,6 +81,9 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
         check=False,
     )
     assert json.loads(audit.stdout)["audit"] == "ok", audit.stdout + audit.stderr
+    logs = sorted((folder / "logs").glob("*.log"))
+    assert len(logs) >= 8, "a log is missing, so this would prove nothing"
+    assert [log.name for log in logs if SPENDABLE.search(log.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("value", VALUES.values, ids=lambda value: value.name)

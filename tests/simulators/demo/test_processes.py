@@ -113,3 +113,23 @@ def test_a_killed_orchestrator_takes_its_children_along(tmp_path: Path) -> None:
         # The orphan has no parent left to reap it but init; a zombie holds no port and counts as gone.
         psutil.wait_procs([child], timeout=5)
         assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_merged_child_writes_to_no_file_of_its_own(processes: Processes) -> None:
+    words = [
+        sys.executable,
+        "-c",
+        "import sys; print('told'); sys.stdout.flush(); sys.stderr.write('logged')",
+    ]
+    child = await processes.start("talker", words, piped=True, merged=True)
+    assert child.process.stdout is not None
+    assert await child.process.stdout.read() == b"told\nlogged"
+    assert processes.log_path("talker").read_bytes() == b""
+
+
+async def test_a_fed_child_reads_what_is_written_to_it(processes: Processes) -> None:
+    words = [sys.executable, "-c", "import sys; print(sys.stdin.readline().upper(), end='')"]
+    child = await processes.start("reader", words, piped=True, fed=True)
+    assert child.process.stdin is not None
+    child.process.stdin.write(b"hello\n")
+    assert await read_line(child.process.stdout) == b"HELLO\n"
