@@ -161,7 +161,6 @@ class _Rehearsal:
     async def run(self) -> Report:
         complaint = ""
         try:
-            await self._close_open_sale()
             for step in self._value.steps:
                 await self._do(step)
         except Otherwise as otherwise:
@@ -440,7 +439,9 @@ class _Rehearsal:
             with contextlib.suppress(ProcessFailed):
                 await self._stage.world.remove(field)
         await self._around.restore()
-        await self._close_open_sale()
+        if not self._hands_only:
+            # Somebody else's sale is theirs to end.
+            await self._close_open_sale()
         told, steps, self._hands_only = self._told, len(self._steps), False
         for step in self._value.put_back:
             with contextlib.suppress(Otherwise):

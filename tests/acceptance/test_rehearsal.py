@@ -115,6 +115,10 @@ def test_till_software_of_somebody_else_drives_while_hands_present(rehearsal: Re
 
     assert report["told"] == {"event": "declined", "code": "wallet_frozen"}
     assert (sale["amount_minor"], sale["answer"]["decline"]["code"]) == (777, "wallet_frozen")
+    # Still theirs: another card may be presented, or the sale be given up.
+    assert sale["state"] == "armed"
+    ended = rehearsal.call(f"{till}/v1/sales/{started['sale_id']}", method="DELETE")
+    assert ended["state"] == "cancelled"
 
 
 def test_a_value_that_its_developer_gives_up_leaves_the_till_free(rehearsal: Rehearsal) -> None:
