@@ -95,7 +95,7 @@ class Counter:
     async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:
         """Ask again and again until what is asked is so, for a bounded time."""
         async with asyncio.timeout(PATIENCE_S):
-            while not condition(found := await self.ask("GET", path)):
+            while not condition(found := await self.ask("GET", path)):  # noqa: ASYNC110 -- no event tells
                 await asyncio.sleep(0.01)
         return found
 
