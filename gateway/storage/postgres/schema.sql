@@ -364,8 +364,9 @@ CREATE TABLE payments (
         ELSE false END)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
--- What a till did on a day of UTC, for the totals of its shifts.
-CREATE INDEX payments_of_day ON payments ((decided_ms / 86400000), terminal_id);
+-- What a till did in an hour, for the totals of its shifts. Hours, and not days, because only the last leaf of each
+-- till is written to: those of an hour stay in memory.
+CREATE INDEX payments_of_hour ON payments ((decided_ms / 3600000), terminal_id);
 
 -- One row for every payment that holds money until its deadline; whoever ends or moves it changes this row.
 CREATE TABLE open_payments (
@@ -400,7 +401,7 @@ CREATE TABLE payment_steps (
     CHECK ((state IN ('requires_confirmation', 'authorised')) = (due_ms IS NOT NULL))
 );
 
-CREATE INDEX payment_steps_of_day ON payment_steps ((at_ms / 86400000), terminal_id);
+CREATE INDEX payment_steps_of_hour ON payment_steps ((at_ms / 3600000), terminal_id);
 
 -- Money given back, each up to a total that no second refund can reach.
 CREATE TABLE refunds (

@@ -1,5 +1,5 @@
--- Shifts, and what a till did in one: looked up day by day through indexes that lead with the day, so that a shift
--- of a week costs seven look-ups however large the ledger is.
+-- Shifts, and what a till did in one: looked up hour by hour through indexes that lead with the hour, so that a
+-- shift of a week costs 168 look-ups however large the ledger is.
 
 -- name: end_overdue_shift
 UPDATE shifts SET closed_ms = opened_ms + :shift_ms_max
@@ -33,29 +33,29 @@ FROM shifts AS s LEFT JOIN staff AS o ON o.staff_id = s.opened_by
 WHERE s.terminal_id = :terminal_id AND s.closed_ms IS NULL
 
 -- name: sum_decided
-WITH RECURSIVE days (day) AS (
-    SELECT :from_ms / 86400000 UNION ALL SELECT day + 1 FROM days WHERE day < (:to_ms - 1) / 86400000
+WITH RECURSIVE hours (hour) AS (
+    SELECT :from_ms / 3600000 UNION ALL SELECT hour + 1 FROM hours WHERE hour < (:to_ms - 1) / 3600000
 )
 SELECT p.outcome, p.entry_mode, count(*) AS payment_count, sum(p.amount_minor) AS amount_minor,
     sum(p.fee_minor) AS fee_minor,
     sum(CASE WHEN r.payment_id IS NULL THEN 0 ELSE 1 END) AS offline_count,
     sum(CASE WHEN r.payment_id IS NULL THEN 0 ELSE p.amount_minor END) AS offline_minor
-FROM days
-    CROSS JOIN payments AS p ON p.decided_ms / 86400000 = days.day AND p.terminal_id = :terminal_id
+FROM hours
+    CROSS JOIN payments AS p ON p.decided_ms / 3600000 = hours.hour AND p.terminal_id = :terminal_id
     LEFT JOIN offline_records AS r ON r.payment_id = p.payment_id AND r.has_payment = 1
 WHERE p.decided_ms >= :from_ms AND p.decided_ms < :to_ms
 GROUP BY p.outcome, p.entry_mode
 
 -- name: sum_steps
-WITH RECURSIVE days (day) AS (
-    SELECT :from_ms / 86400000 UNION ALL SELECT day + 1 FROM days WHERE day < (:to_ms - 1) / 86400000
+WITH RECURSIVE hours (hour) AS (
+    SELECT :from_ms / 3600000 UNION ALL SELECT hour + 1 FROM hours WHERE hour < (:to_ms - 1) / 3600000
 )
 SELECT s.state, p.entry_mode, count(*) AS step_count, sum(s.charged_minor) AS charged_minor,
     sum(s.tip_minor) AS tip_minor, sum(s.fee_minor) AS fee_minor,
     sum(coalesce((SELECT max(r.total_minor) FROM refunds AS r WHERE r.payment_id = s.payment_id), 0))
     AS refunded_minor
-FROM days
-    CROSS JOIN payment_steps AS s ON s.at_ms / 86400000 = days.day AND s.terminal_id = :terminal_id
+FROM hours
+    CROSS JOIN payment_steps AS s ON s.at_ms / 3600000 = hours.hour AND s.terminal_id = :terminal_id
     CROSS JOIN payments AS p USING (payment_id)
 WHERE s.at_ms >= :from_ms AND s.at_ms < :to_ms
 GROUP BY s.state, p.entry_mode

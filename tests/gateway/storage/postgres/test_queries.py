@@ -18,6 +18,7 @@ from gateway.storage.postgres.database import connect
 from gateway.storage.postgres.queries import load_queries, number_parameters
 from gateway.storage.postgres.store import PostgresStore, open_postgres_store
 from wire.messages.payments import EntryMode
+from wire.messages.shifts import SHIFT_MS_MAX
 
 if TYPE_CHECKING:
     from tests.conftest import Shop
@@ -181,3 +182,21 @@ async def test_bookings_read_a_few_rows_however_many_there_are(
     read = {table: after[table] - before[table] for table in after}
     assert read["payments"] > ROUNDS, "what was read is counted"
     assert {table: count for table, count in read.items() if count > ROUNDS * READS_PER_ROUND_MAX} == {}
+
+
+async def test_a_shifts_totals_read_its_tills_rows_and_no_others(
+    grown_store: PostgresStore, shop: Shop, postgres_url: str
+) -> None:
+    connection = await asyncpg.connect(postgres_url)
+    await grown_store.check_health()
+    before = await reads_of(connection)
+    totals = await grown_store.reckon_shift("TERMNA01", shop.now_ms, shop.now_ms + SHIFT_MS_MAX)
+    await grown_store.close()
+    after = await reads_of(connection)
+    await connection.close()
+    assert totals.payment_count > 10
+    seen = totals.payment_count + totals.declined_count
+    tables = ("payments", "payment_steps", "refunds", "offline_records")
+    read = {table: after[table] - before[table] for table in tables}
+    assert read["payments"] >= seen, "what was read is counted"
+    assert {table: count for table, count in read.items() if count > 2 * seen} == {}
