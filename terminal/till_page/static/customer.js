@@ -51,7 +51,7 @@ function draw() {
   document.getElementById("location").textContent = view.location_name;
   if (isIdle()) return show(place, "idle", null, [t("welcome")]);
   const [look, shape, words, hint] = STATES[view.state]();
-  return show(place, look, icon(shape), [t(words), hint === null ? "" : t(hint)], drawSale(), drawCode());
+  return show(place, look, icon(shape), [t(words), hint === null ? "" : t(hint)], drawSale(), drawCode() ?? drawReceiptCode());
 }
 
 function isIdle() {
@@ -86,6 +86,11 @@ function drawSale() {
 function drawCode() {
   if (!view.has_code) return null;
   return h("figure", { class: "code" }, h("img", { src: `/v1/display/code.svg?of=${view.sale_id}-${view.now_ms}`, alt: t("code_alt"), width: 260, height: 260 }), h("figcaption", {}, t("or_scan")));
+}
+
+function drawReceiptCode() {
+  if (!view.has_receipt) return null;
+  return h("figure", { class: "code" }, h("img", { src: `/v1/display/receipt.svg?of=${view.sale_id}`, alt: t("receipt_code_alt"), width: 260, height: 260 }), h("figcaption", {}, t("receipt_scan")));
 }
 
 function drawTools() {
