@@ -70,6 +70,7 @@ def _with_sale(
         has_receipt=find_receipt_url(sale) is not None,
         must_present_again=was_refused,
         by_pin=asked is not None and ConfirmationWay.PIN in asked.ways,
+        by_card=asked is not None and ConfirmationWay.CARD in asked.ways,
         by_device=asked is not None and ConfirmationWay.DEVICE in asked.ways,
     )
 

@@ -122,4 +122,5 @@ class DisplayView(Message, frozen=True):
     """What was presented last was not taken; the sale goes on."""
     by_pin: bool = False
     by_device: bool = False
+    by_card: bool = False
     """How the holder can agree, while that is waited for."""

@@ -144,6 +144,7 @@ function describeConfirming(till, actions) {
     describeNote(till.note),
     byPin ? describePin(actions) : null,
     byDevice ? hint(t(byPin ? "confirm_by_device" : "confirm_device_only")) : null,
+    asked.ways.includes("card") ? hint(t(byPin || byDevice ? "confirm_by_card" : "confirm_card_only")) : null,
     button(t("take_back"), actions.cancel, { kind: "large" }),
   ];
 }

@@ -168,6 +168,8 @@ async def test_unknown_outcome_says_what_to_do_and_is_taken_back_on_the_cashiers
     live = await text_of(page, "#live")
     assert "Do not take the money again" in live
     assert "Taken back by itself at" in live
+    assert await page.locator("#live.live-unsure .icon-question").count() == 1
+    assert await page.locator("#live .icon-check, #live .icon-cross").count() == 0
     assert [form for form, _ in await page.evaluate("window.tones")] == ["triangle"] * 4
     await page.click("[data-key=view-attempts]")
     await expect(page.locator("#attempts .row[data-stage=unknown]")).to_have_count(1)
