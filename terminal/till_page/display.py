@@ -67,10 +67,18 @@ def _with_sale(
         amount_minor=sale.amount_minor,
         lines=() if order is None else order.lines,
         has_code=sale.state is SaleState.ARMED and sale.code_text is not None,
+        has_receipt=find_receipt_url(sale) is not None,
         must_present_again=was_refused,
         by_pin=asked is not None and ConfirmationWay.PIN in asked.ways,
+        by_card=asked is not None and ConfirmationWay.CARD in asked.ways,
         by_device=asked is not None and ConfirmationWay.DEVICE in asked.ways,
     )
+
+
+def find_receipt_url(sale: SaleView) -> str | None:
+    """Return where the receipt of a sale that was approved is shown to whoever has the address."""
+    receipt = None if sale.answer is None else sale.answer.receipt
+    return receipt.page_url if receipt is not None and sale.state is SaleState.APPROVED else None
 
 
 def is_about_presenting(event: TillEvent | None) -> bool:

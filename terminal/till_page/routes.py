@@ -12,7 +12,7 @@ from aiohttp import web
 from terminal.errors import SaleRefused
 from terminal.sale.events import EventBoard, SubscriberTooSlow
 from terminal.till_api.event_stream import HEARTBEAT_MS, WRITE_TIMEOUT_MS
-from terminal.till_page.display import Display, is_about_presenting
+from terminal.till_page.display import Display, find_receipt_url, is_about_presenting
 from terminal.till_page.door import SESSION_MS, PageDoor
 from terminal.till_page.qr_svg import draw_qr_svg
 from terminal.till_page.static_files import StaticFiles
@@ -60,6 +60,7 @@ class PageApi:
             web.get("/v1/notices", self.list_notices),
             web.get("/v1/display/events", self.watch_display),
             web.get("/v1/display/code.svg", self.show_code),
+            web.get("/v1/display/receipt.svg", self.show_receipt_code),
         ]
 
     def make_link(self, request: PageLinkRequest) -> PageLink:
@@ -127,10 +128,12 @@ class PageApi:
         text = None
         if newest is not None and newest[0].state is SaleState.ARMED:
             text = newest[0].code_text
-        if text is None:
-            raise SaleRefused("no code is shown", code="not_found")
-        svg = await asyncio.to_thread(draw_qr_svg, text)
-        return web.Response(text=svg, content_type=SVG_CONTENT_TYPE, headers=_NO_STORE)
+        return await _draw(text)
+
+    async def show_receipt_code(self, _: web.Request) -> web.Response:
+        """GET /v1/display/receipt.svg: where the receipt of the last sale is, if it was approved."""
+        newest = self.display.desk.find_newest()
+        return await _draw(None if newest is None else find_receipt_url(newest[0]))
 
     async def watch_display(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/display/events: the display's view, again whenever it changes."""
@@ -156,6 +159,13 @@ class PageApi:
             return self.files.answer(name, request)
 
         return show
+
+
+async def _draw(text: str | None) -> web.Response:
+    if text is None:
+        raise SaleRefused("no code is shown", code="not_found")
+    svg = await asyncio.to_thread(draw_qr_svg, text)
+    return web.Response(text=svg, content_type=SVG_CONTENT_TYPE, headers=_NO_STORE)
 
 
 def _json(message: object, status: int = 200) -> web.Response:

@@ -44,6 +44,10 @@ def test_wheel_holds_the_four_packages_and_no_tests(wheel: Path) -> None:
     assert tops == set(PACKAGES)
     data = {Path(name).suffix for name in names if not name.endswith(".py")}
     assert {".sql", ".typed"} <= data
+    pages = "terminal/till_page/static/"
+    assert {name for name in names if name.startswith(pages)} == {
+        pages + path.name for path in (ROOT / pages).iterdir()
+    }
 
 
 def test_three_commands_start_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:

@@ -116,8 +116,11 @@ class DisplayView(Message, frozen=True):
     lines: Annotated[tuple[LineItem, ...], msgspec.Meta(max_length=LINES_MAX)] = ()
     has_code: bool = False
     """Whether the till shows a code of its own to scan."""
+    has_receipt: bool = False
+    """Whether a code leads to the page of the payment's receipt."""
     must_present_again: bool = False
     """What was presented last was not taken; the sale goes on."""
     by_pin: bool = False
     by_device: bool = False
+    by_card: bool = False
     """How the holder can agree, while that is waited for."""

@@ -13,7 +13,7 @@ const STATES = {
   armed: () => ["armed", "tap", "hold_here", view.must_present_again ? "again" : "or_show"],
   reading: () => ["armed", "work", "hold_still", null],
   submitting: () => ["busy", "work", "one_moment", null],
-  confirming: () => ["armed", "person", view.by_pin ? (view.by_device ? "pin_or_phone" : "pin_please") : "phone_please", null],
+  confirming: () => ["armed", "person", wayToAgree(), null],
   approved: () => ["good", "check", "paid", "thanks"],
   accepted_offline: () => ["later", "check", "paid", "thanks"],
   declined: () => ["bad", "cross", "not_paid", "ask_cashier"],
@@ -21,6 +21,12 @@ const STATES = {
   reversing: () => ["unsure", "back", "taken_back", "being_checked_hint"],
   closed: () => ["bad", "cross", "not_paid", "ask_cashier"],
 };
+function wayToAgree() {
+  if (view.by_card) return "card_please";
+  if (view.by_pin) return view.by_device ? "pin_or_phone" : "pin_please";
+  return "phone_please";
+}
+
 const RESULTS = new Set(["approved", "accepted_offline", "declined", "closed"]);
 
 let view = null;
@@ -51,7 +57,7 @@ function draw() {
   document.getElementById("location").textContent = view.location_name;
   if (isIdle()) return show(place, "idle", null, [t("welcome")]);
   const [look, shape, words, hint] = STATES[view.state]();
-  return show(place, look, icon(shape), [t(words), hint === null ? "" : t(hint)], drawSale(), drawCode());
+  return show(place, look, icon(shape), [t(words), hint === null ? "" : t(hint)], drawSale(), drawCode() ?? drawReceiptCode());
 }
 
 function isIdle() {
@@ -86,6 +92,11 @@ function drawSale() {
 function drawCode() {
   if (!view.has_code) return null;
   return h("figure", { class: "code" }, h("img", { src: `/v1/display/code.svg?of=${view.sale_id}-${view.now_ms}`, alt: t("code_alt"), width: 260, height: 260 }), h("figcaption", {}, t("or_scan")));
+}
+
+function drawReceiptCode() {
+  if (!view.has_receipt) return null;
+  return h("figure", { class: "code" }, h("img", { src: `/v1/display/receipt.svg?of=${view.sale_id}`, alt: t("receipt_code_alt"), width: 260, height: 260 }), h("figcaption", {}, t("receipt_scan")));
 }
 
 function drawTools() {

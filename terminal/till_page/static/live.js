@@ -107,6 +107,7 @@ const PARTS = {
   approved: (till, actions) => [
     till.sale.answer.capture_by_ms ? hint(t("held_hint", { time: dateTimeOf(till.sale.answer.capture_by_ms) })) : null,
     describeMeans(till.sale),
+    till.sale.answer.receipt?.page_url ? describeReceiptCode(till.sale) : null,
     till.sale.answer.receipt ? button(t("receipt"), () => actions.showReceipt(`/v1/sales/${till.sale.sale_id}`), { kind: "large" }) : null,
   ],
   accepted_offline: (till, actions) => [
@@ -143,6 +144,7 @@ function describeConfirming(till, actions) {
     describeNote(till.note),
     byPin ? describePin(actions) : null,
     byDevice ? hint(t(byPin ? "confirm_by_device" : "confirm_device_only")) : null,
+    asked.ways.includes("card") ? hint(t(byPin || byDevice ? "confirm_by_card" : "confirm_card_only")) : null,
     button(t("take_back"), actions.cancel, { kind: "large" }),
   ];
 }
@@ -177,6 +179,11 @@ function describeCode(sale) {
   // The code's text is in the address only to have the picture fetched anew with each code.
   const address = `/v1/display/code.svg?of=${sale.sale_id}-${sale.code_expires_ms}`;
   return h("figure", { class: "code" }, h("img", { src: address, alt: t("code_alt"), width: 220, height: 220 }), h("figcaption", {}, t("scan_hint")));
+}
+
+function describeReceiptCode(sale) {
+  const address = `/v1/display/receipt.svg?of=${sale.sale_id}`;
+  return h("figure", { class: "code small" }, h("img", { src: address, alt: t("receipt_code_alt"), width: 130, height: 130 }), h("figcaption", {}, t("receipt_scan")));
 }
 
 function describeNote(note) {

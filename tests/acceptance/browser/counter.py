@@ -261,6 +261,10 @@ class Counter:
         """Return what the till's reader has handed over so far."""
         return sum(one.presentation_count for one in (await self.shopfront.till.find_daemon()).readers)
 
+    async def armed_readers(self) -> list[str]:
+        """Return the readers that would take a card or code now."""
+        return [one.path for one in (await self.shopfront.till.find_daemon()).readers if one.is_armed]
+
     async def restart_till(self) -> None:
         """Start the daemon again on its folder, at the address it had."""
         await self.shopfront.till.start()

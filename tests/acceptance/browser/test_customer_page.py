@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy
 import pytest
+import zxingcpp
+from PIL import Image
 from playwright.async_api import Page, expect
 
 from tests.acceptance.browser.counter import Counter
@@ -87,3 +92,18 @@ async def test_display_can_do_nothing_but_watch(counter: Counter) -> None:
         }"""
     )
     assert statuses == [401] * 6
+
+
+async def test_code_on_the_display_leads_to_the_page_of_the_receipt(counter: Counter) -> None:
+    till = await counter.open()
+    display = await counter.open(page=PageKind.CUSTOMER)
+    await ring_up(till, "870")
+    counter.tap()
+    await shows(display, "approved")
+    picture = await display.locator(".code img").screenshot()
+    (code,) = zxingcpp.read_barcodes(numpy.asarray(Image.open(io.BytesIO(picture)).convert("L")))
+    assert code.text.startswith(counter.line.url)
+    async with counter.shopfront.http.get(code.text) as response:
+        assert response.status == 200
+        assert "8.70" in await response.text()
+    await expect(till.locator("#live .code img")).to_be_visible()

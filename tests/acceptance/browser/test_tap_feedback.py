@@ -24,9 +24,10 @@ async def test_second_tap_on_a_result_takes_nothing_and_the_next_sale_takes_it(c
     await in_state(page, "approved")
     first = await page.get_attribute("#live", "data-sale")
     counter.take_away()
-    # The customer is not sure and taps once more, on the screen that says approved.
+    # The customer is not sure and taps once more, on the screen that says approved: nothing would take it.
     presented = await counter.presentation_count()
     counter.tap()
+    assert await counter.armed_readers() == []
     counter.take_away()
     assert await page.get_attribute("#live", "data-sale") == first
     assert "Approved" in await text_of(page, "#live")

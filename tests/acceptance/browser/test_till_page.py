@@ -67,7 +67,7 @@ async def test_a_tap_is_approved_with_shape_word_colour_and_sound(
     assert await page.evaluate("window.tones") == [["sine", 784], ["sine", 1175]]
     await expect(page.locator("#said")).to_contain_text(approved)
     assert await page.get_attribute("html", "lang") == language
-    await page.click(f"#live >> text={receipt}")
+    await page.locator("#live").get_by_role("button", name=receipt).click()
     assert "Mill Lane Bakery" in await text_of(page, "dialog pre")
 
 
@@ -168,6 +168,8 @@ async def test_unknown_outcome_says_what_to_do_and_is_taken_back_on_the_cashiers
     live = await text_of(page, "#live")
     assert "Do not take the money again" in live
     assert "Taken back by itself at" in live
+    assert await page.locator("#live.live-unsure .icon-question").count() == 1
+    assert await page.locator("#live .icon-check, #live .icon-cross").count() == 0
     assert [form for form, _ in await page.evaluate("window.tones")] == ["triangle"] * 4
     await page.click("[data-key=view-attempts]")
     await expect(page.locator("#attempts .row[data-stage=unknown]")).to_have_count(1)

@@ -15,9 +15,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from terminal.config import CodeSettings, TerminalConfig, TillApiSettings, TillPageSettings, parse_config
+from terminal.config import (
+    CodeSettings,
+    PrinterSettings,
+    TerminalConfig,
+    TillApiSettings,
+    TillPageSettings,
+    parse_config,
+)
 from terminal.errors import ConfigurationError
-from tests.terminal.conftest import ENROLMENT, GatewayStandIn, Till, make_presentation, now_ms
+from tests.terminal.conftest import ENROLMENT, GatewayStandIn, Till, make_presentation, now_ms, until
 from wire.messages.base import dump_message, parse_message
 from wire.messages.problem import Problem
 from wire.messages.till import SaleEventKind, SaleState
@@ -320,3 +327,28 @@ def test_every_word_that_is_asked_for_is_there_and_no_other() -> None:
     made = re.compile(r"(view|state|mode|stage|reader|result|bearer|role)_")
     states = {state.value for state in SaleState} | {"language_name"}
     assert {key for key in defined - asked - quoted - states if not made.match(key)} == set()
+
+
+async def test_receipt_that_did_not_print_is_printed_when_a_page_asks(
+    start_till: StartTill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paper = tmp_path / "printer" / "lp0"
+    till = await start_till(printer=PrinterSettings(device=str(paper)))
+    async with till.session.get("/v1/page") as response:
+        assert parse_message(await response.read(), PageView).has_printer
+    sale = await till.start_sale()
+    till.readers.present(make_presentation())
+    await till.wait_for(SaleEventKind.APPROVED)
+    told = ""
+    while "slip_not_printed" not in told:
+        told += capsys.readouterr().out
+        await asyncio.sleep(0)
+    plug_in(paper)
+    async with till.session.post(f"/v1/sales/{sale.sale_id}/print") as response:
+        assert response.status == 204
+    await until(lambda: paper.stat().st_size > 0)
+
+
+def plug_in(paper: Path) -> None:
+    paper.parent.mkdir()
+    paper.touch()
