@@ -18,6 +18,7 @@ LIBRARIES: Final = (
     "nfcpy",
     "pyscard",
     "pyserial",
+    "evdev",
     "opencv-python-headless",
     "zxing-cpp",
     "pyzbar",

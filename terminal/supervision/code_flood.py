@@ -1,51 +1,41 @@
 """Tells a hand that shows codes from a device that pours them out.
 
 A camera before a wall of codes, or a scanner gone wild, would make an attempt of every one of them: whoever
-shows the first few is charged, and the sale is used up. People show one code, and after a refusal another.
+shows the first few is charged, the sale is used up, and what is left pays the next customer's. People show
+one code, and after a refusal another; nobody manages two within GAP_MS.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
-CODES_MAX: Final = 3
-"""Different codes within the window; a customer who was refused shows the next one after seconds."""
-WINDOW_MS: Final = 1_000
+GAP_MS: Final = 150
+"""Two different codes closer than this come from no hand."""
+QUIET_MS: Final = 1_000
+"""A flood has ended when so long no two codes came close to each other."""
 
 _NS_PER_MS: Final = 1_000_000
 
 
 class CodeFlood:
-    """Watches the codes of one device; keeps at most CODES_MAX + 1 of them, for a window."""
+    """Watches every payment code of one device, whether a sale is armed or not."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[str, int]] = deque(maxlen=CODES_MAX + 1)
-        self._is_flooded = False
+        self._last: tuple[str, int] | None = None
+        self._until_ns: int | None = None
         self.is_news = False
         """Whether the last code was the one that made it a flood."""
 
-    @property
-    def is_on(self) -> bool:
-        """Whether the last code was one of too many."""
-        return self._is_flooded
-
-    def is_flooded(self, text: str, now_ns: int) -> bool:
-        """Take a code; say whether it is one of too many, until a window has passed with few.
+    def is_flooded(self, text: str, read_ns: int) -> bool:
+        """Take a code; say whether it is one of too many.
 
         Args:
-            now_ns: of a clock that only rises.
+            read_ns: when the device read it, of a clock that only rises.
         """
-        self._forget_until(now_ns - WINDOW_MS * _NS_PER_MS)
-        if all(text != known for known, _ in self._seen):
-            self._seen.append((text, now_ns))
-        was_flooded = self._is_flooded
-        # Once it floods, half a window's codes do not end it: it must have become one code at a time.
-        limit = 1 if was_flooded else CODES_MAX
-        self._is_flooded = len(self._seen) > limit
-        self.is_news = self._is_flooded and not was_flooded
-        return self._is_flooded
-
-    def _forget_until(self, before_ns: int) -> None:
-        while self._seen and self._seen[0][1] < before_ns:
-            self._seen.popleft()
+        last, self._last = self._last, (text, read_ns)
+        is_close = last is not None and last[0] != text and read_ns - last[1] < GAP_MS * _NS_PER_MS
+        was_flooded = self._until_ns is not None and read_ns < self._until_ns
+        if is_close:
+            self._until_ns = read_ns + QUIET_MS * _NS_PER_MS
+        self.is_news = is_close and not was_flooded
+        return is_close or was_flooded

@@ -42,7 +42,6 @@ class CodeOwner(Owner):
         super().__init__(device, switch, deliver, tenure)
         self._served: Arming | None = None
         self._held: tuple[str, int] | None = None
-        self._watched: Arming | None = None
         self._flood = CodeFlood()
 
     def _serve(self) -> None:
@@ -65,8 +64,17 @@ class CodeOwner(Owner):
         text = self._device.wait_for_code(WAIT_MS)
         self._tenure.beat(health.CALL_MS_MAX)
         arming = self._switch.arming
-        if text is not None and arming is not None and self._is_of(arming):
+        if text is not None and not self._is_of_a_flood(text) and arming is not None and self._is_of(arming):
             self._take(arming, text)
+
+    def _is_of_a_flood(self, text: str) -> bool:
+        """Say whether a payment code is one of too many, and tell the sale so, once; posters do not count."""
+        if not _is_payment_code(text) or not self._flood.is_flooded(text, self._device.seen_ns):
+            return False
+        if self._flood.is_news:
+            log.warning("code_flood", reader=self._device.path)
+            self._refuse("too_many_codes")
+        return True
 
     def _is_of(self, arming: Arming) -> bool:
         """Say whether what the scanner told last was read since the sale was armed."""
@@ -88,11 +96,11 @@ class CodeOwner(Owner):
             return
         beside = self._other_payment_code(text)
         if not self._is_held(text if beside is None else _pair(text, beside)):
-            if beside is None:
-                self._take(arming, text)
-            else:
+            if beside is not None:
                 # Whose code it was that the camera happened to name first must not decide who pays.
                 self._refuse("too_many_codes")
+            elif not self._is_of_a_flood(text):
+                self._take(arming, text)
 
     def _other_payment_code(self, text: str) -> str | None:
         """Return a second payment code that the camera sees beside this one; posters do not count."""
@@ -119,15 +127,6 @@ class CodeOwner(Owner):
 
     def _take(self, arming: Arming, text: str) -> None:
         noticed_ns = time.monotonic_ns()
-        if arming is not self._watched and not self._flood.is_on:
-            # A flood goes on across sales: what is left of it must not pay the next customer's.
-            self._flood = CodeFlood()
-        self._watched = arming
-        if self._flood.is_flooded(text, noticed_ns):
-            if self._flood.is_news:
-                log.warning("code_flood", reader=self._device.path)
-                self._refuse("too_many_codes")
-            return
         self._deliver(arming, Noticed(self._device.path, noticed_ns))
         try:
             presentation = recognise(text)

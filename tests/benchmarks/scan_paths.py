@@ -22,9 +22,9 @@ from terminal.presentations import PresentationEvent
 from tests.benchmarks.card_readers import KEY, PathResult, arm_reader, await_presented
 from wire.money import Money, find_currency
 
-AWAY_S_MIN: Final = 0.05
-AWAY_S_MAX: Final = 0.09
-"""Between two codes: at a random moment of the camera's own rhythm (25 frames a second)."""
+AWAY_S_MIN: Final = 0.17
+AWAY_S_MAX: Final = 0.21
+"""Between two codes: at a random moment of the camera's rhythm (25 frames a second), no faster than hands."""
 NOW_MS: Final = 1_790_000_000_000
 CAP: Final = Money(10_000, find_currency("EUR"))
 TOKEN_PAN: Final = "4111111111111111"

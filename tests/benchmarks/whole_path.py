@@ -6,10 +6,12 @@ after another on each till, because a till has one customer at a time.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import psutil
 from rich.console import Console
@@ -69,6 +71,9 @@ class WholePathResult:
     """From nothing to every reader ready."""
 
 
+BETWEEN_SALES_S: Final = 0.2
+
+
 async def measure_whole_path(folder: Path, sale_count: int) -> WholePathResult:
     """Set the stage, sell `sale_count` times in every way, and strike the stage again."""
     (folder / "logs").mkdir(parents=True)
@@ -112,6 +117,8 @@ async def _sell(stage: Stage, step: Presenting, sale_count: int) -> WayResult:
     result = WayResult()
     checkout = stage.checkouts[stage.file.till_of(device_of(step))]
     for _ in range(sale_count):
+        # Codes closer to each other than a hand's are refused as a flood.
+        await asyncio.sleep(BETWEEN_SALES_S)
         outcome = await checkout.sell(step)
         if outcome.is_approved and outcome.tap_to_answer_ms is not None and outcome.shopper_ms is not None:
             result.tap_to_answer_ms.append(outcome.tap_to_answer_ms)

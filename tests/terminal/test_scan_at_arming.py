@@ -5,9 +5,12 @@ from __future__ import annotations
 import queue
 import time
 
+import pytest
+
 from simulators.scanners.serial_gun import SerialGun
 from terminal.presentations import PresentationEvent, Presented
 from terminal.scanners.serial_scanner import SerialScanner
+from terminal.supervision import code_flood
 from terminal.supervision.supervisor import Supervisor
 from wire.cards.payment_terms import PaymentTerms
 from wire.codes.numeric import make_numeric_code
@@ -30,7 +33,9 @@ def next_code(events: queue.SimpleQueue[PresentationEvent]) -> str:
             return event.presentation.code
 
 
-def test_no_scan_is_lost_however_soon_after_arming_it_comes() -> None:
+def test_no_scan_is_lost_however_soon_after_arming_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Sales follow one another here as fast as no hand can scan.
+    monkeypatch.setattr(code_flood, "GAP_MS", 0)
     gun = SerialGun()
     gun.start()
     events: queue.SimpleQueue[PresentationEvent] = queue.SimpleQueue()
