@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import random
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -151,9 +153,12 @@ class Workshop:
         return Ntag424Card(personalise_chip(uid, keys, LINK_BASE, counter=6), rng=random.Random(SEED))
 
 
+def terminal_toml(tmp_path: Path, reader_path: str) -> str:
+    return f'data_folder = "{tmp_path / "till"}"\ndevices = ["{reader_path}"]\n[till_api]\nport = 0\n'
+
+
 def terminal_config(tmp_path: Path, reader_path: str) -> TerminalConfig:
-    text = f'data_folder = "{tmp_path / "till"}"\ndevices = ["{reader_path}"]\n[till_api]\nport = 0\n'
-    return parse_config(text.encode(), source="test")
+    return parse_config(terminal_toml(tmp_path, reader_path).encode(), source="test")
 
 
 async def add_keys(office: Office, key_version: int, now_ms: int) -> None:
@@ -353,3 +358,42 @@ async def test_a_card_lifted_too_early_confirms_when_it_is_held_there_again(coun
     await counter.until(sale_id, SaleState.APPROVED)
     counter.field.remove()
     assert await counter.left_minor() == (3_500, 0)
+
+
+async def card_command(tmp_path: Path, *arguments: str) -> tuple[int, str]:
+    """Run `tapscan-terminal card`, and return its status and what it printed."""
+    program = str(Path(sys.executable).parent / "tapscan-terminal")
+    process = await asyncio.create_subprocess_exec(
+        *(program, "card", *arguments, "--config", str(tmp_path / "terminal.toml")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    async with asyncio.timeout(WAIT_S):
+        out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode("utf-8")
+
+
+@pytest.mark.processes
+async def test_the_command_makes_proves_and_refuses_with_a_status_of_its_own(
+    tmp_path: Path, reader_field: Field
+) -> None:
+    (tmp_path / "terminal.toml").write_text(terminal_toml(tmp_path, reader_field.reader_path))
+    async with open_shop(tmp_path, reader_field) as (office, wallet_id, settings):
+        now_ms = daemon.SURROUNDINGS.now_ms()
+        code = (await office.cards.order(wallet_id, None, "Blue", now_ms=now_ms)).code
+        card = make_chip(1, uid_of(1))
+        reader_field.present(card)
+        status, out = await card_command(tmp_path, "personalise", "--code", code)
+        assert (status, "READY  Blue can pay" in out, "Step 6 of 6" in out) == (0, True, True), out
+        assert_whole(card)
+        status, out = await card_command(tmp_path, "personalise", "--code", code)
+        assert (status, "(card_code_invalid)" in out) == (1, True), out
+        status, out = await card_command(tmp_path, "wipe")
+        assert (status, "NOT DONE" in out, "Suspend it" in out) == (1, True, True), out
+        async with open_card_gateway(settings):
+            status, out = await card_command(tmp_path, "verify")
+        assert (status, "stop it first" in out) == (1, True), out
+        status, out = await card_command(tmp_path, "verify", "--reader", reader_field.reader_path)
+        assert (status, "GENUINE  Blue, can pay" in out) == (0, True), out
+        reader_field.remove()
