@@ -96,9 +96,10 @@ async def _hold(
 ) -> CardSessionAnswer:
     from terminal import daemon
     from terminal.cards.bench import open_bench
+    from terminal.cards.opening import open_card_gateway
     from terminal.paths import make_card_reader
 
     daemon.configure_logging(settings.logging)
     device = make_card_reader(reader, settings.devices)
-    async with daemon.open_card_gateway(settings) as gateway, open_bench(device, gateway, screen) as bench:
+    async with open_card_gateway(settings) as gateway, open_bench(device, gateway, screen) as bench:
         return await bench.work(purpose, code)

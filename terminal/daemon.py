@@ -132,9 +132,7 @@ async def run_daemon(
         journal = Journal(disk)
         stack.callback(journal.close)
         exchanges = _ExchangeRelay()
-        gateway = await stack.enter_async_context(
-            _make_client(config, identity, surroundings, exchanges.note)
-        )
+        gateway = await stack.enter_async_context(make_client(config, identity, surroundings, exchanges.note))
         parts = _Parts(config, identity, disk, journal, gateway, surroundings)
         offline = parts.open_offline()
         if offline is not None:
@@ -165,21 +163,6 @@ async def run_daemon(
         stack.push_async_callback(desk.stop)
         lock.publish_address(url)
         yield RunningDaemon(url, lambda: parts.describe(readers), lambda: page.make_link(PageLinkRequest()))
-
-
-@asynccontextmanager
-async def open_card_gateway(
-    config: TerminalConfig, surroundings: Surroundings = SURROUNDINGS
-) -> AsyncIterator[CardGateway]:
-    """Let cards be worked on by a process that is no daemon, while none holds this till's readers.
-
-    Raises:
-        ConfigurationError: a daemon holds them. NotEnrolled: nobody knows this till yet.
-    """
-    folder = prepare_folder(config.data_path)
-    with DaemonLock(folder):
-        async with _make_client(config, load_identity(folder), surroundings, lambda _: None) as gateway:
-            yield CardGateway(gateway, now_ms=surroundings.now_ms, entropy=surroundings.entropy)
 
 
 async def serve(config: TerminalConfig, on_ready: Callable[[RunningDaemon], None]) -> None:
@@ -324,6 +307,9 @@ class _Parts:
             times=self._times,
             offline=self.offline,
             codes=self.codes if self._config.codes.enabled else None,
+            cards=CardGateway(
+                self._gateway, now_ms=self._surroundings.now_ms, entropy=self._surroundings.entropy
+            ),
         )
         self._desk = SaleDesk(ports, deadline_ms=self._config.sale.deadline_ms)
         return self._desk
@@ -450,12 +436,13 @@ class _ExchangeRelay:
         self._take = take
 
 
-def _make_client(
+def make_client(
     config: TerminalConfig,
     identity: Identity,
     surroundings: Surroundings,
-    on_exchange: Callable[[int | None], None],
+    on_exchange: Callable[[int | None], None] = lambda _: None,
 ) -> GatewayClient:
+    """Return an enrolled terminal's way to its gateway; ConfigurationError if its address is none."""
     url = check_gateway_url(
         config.gateway.url or identity.gateway_url,
         plain_http_allowed=config.gateway.plain_http_allowed,

@@ -74,7 +74,7 @@ class DaemonLock:
             os.close(self._descriptor)
             # Two daemons on one journal would each resend what the other has in flight.
             raise ConfigurationError(
-                "a daemon uses this data_folder and its readers: stop it first"
+                "another daemon already uses this data_folder and its readers: stop it first"
             ) from None
         os.ftruncate(self._descriptor, 0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from terminal.readers.card_line import CardLine
 from wire.cards.payment_terms import PaymentTerms
 from wire.messages.payments import Presentation
 
@@ -35,6 +36,8 @@ class Presented:
     credential: bytes | None = None
     """The card's credential where it signed offline terms: such a tap is for terminal/offline, and what it
     signed must not be sent as a payment while the terminal accepts offline."""
+    line: CardLine | None = None
+    """To the card itself while it stays, where it showed a link: the gateway may want it to prove itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ PATIENCE_MS: Final = 120_000
 """How long a card is waited for, each time."""
 LIFTS_MAX: Final = 20
 """How often it may be lifted before this gives up; the card can still be recovered."""
-OPENS_MAX: Final = 10
+OPENS_MAX: Final = 6
 REOPEN_PAUSE_S: Final = 0.5
 """A reader that failed, or was pulled out and put back, is tried so often."""
 RECOVERED_BY: Final = "card_removed"
@@ -71,8 +71,15 @@ class CardBench:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="card bench")
 
     async def open(self) -> None:
-        """Take the reader; errors as CardReader.open."""
-        await self._do(self._reader.open)
+        """Take the reader, which may need a moment after another program; errors as CardReader.open."""
+        for number in range(OPENS_MAX):
+            try:
+                await self._do(self._reader.open)
+                return
+            except ReaderUnavailable:
+                if number + 1 == OPENS_MAX:
+                    raise
+            await asyncio.sleep(REOPEN_PAUSE_S)
 
     async def close(self) -> None:
         """Give the reader back; never raises."""
@@ -97,7 +104,8 @@ class CardBench:
                 ended = await self._try_once(purpose, code)
             except ReaderUnavailable:
                 self._screen.show_lifted()
-                await self._reopen()
+                await self._do(self._reader.close)
+                await self.open()
                 continue
             if ended is not None:
                 return ended
@@ -116,18 +124,6 @@ class CardBench:
         finally:
             await self._do(connection.close)
         return None
-
-    async def _reopen(self) -> None:
-        """Take a reader that failed once more; ReaderUnavailable if it stays away."""
-        await self._do(self._reader.close)
-        for number in range(OPENS_MAX):
-            try:
-                await self._do(self._reader.open)
-                return
-            except ReaderUnavailable:
-                if number + 1 == OPENS_MAX:
-                    raise
-            await asyncio.sleep(REOPEN_PAUSE_S)
 
     async def _carry(
         self, connection: CardConnection, purpose: CardPurpose, code: str | None

@@ -1,4 +1,5 @@
-"""A payment that waits for its holder: the PIN typed at the till, the phone's word, and the time for both.
+"""A payment that waits for its holder: the PIN typed at the till, the phone's word, the card itself, and the
+time for all of them.
 
 A PIN is handed on and kept nowhere: not in the journal, not in an event, not in a log line.
 """
@@ -11,8 +12,12 @@ from typing import Final
 
 import structlog
 
-from terminal.errors import GatewayRefused, GatewayUnreachable, SaleRefused, TerminalError
+from terminal.cards.confirming import confirm_by_card
+from terminal.errors import CardRemoved, GatewayRefused, GatewayUnreachable, SaleRefused, TerminalError
+from terminal.readers.card_line import CardLine
 from terminal.sale.ports import SalePorts
+from wire.cards.payment_terms import PaymentTerms
+from wire.errors import CardError
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.payments import ConfirmationWay, ConfirmRequest, PaymentAnswer, PaymentRequest
 
@@ -20,6 +25,9 @@ GRACE_MS: Final = 1_000
 """After the deadline: the gateway ends such payments in sweeps."""
 ASK_PAUSE_MS: Final = 1_000
 """Between two questions after the deadline."""
+
+CARD_MS_MAX: Final = 10_000
+"""For a card to prove itself; it needs five commands and as many round trips to the gateway."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -35,6 +43,7 @@ class HolderConfirmation:
         *,
         on_word: Callable[[PaymentAnswer], Awaitable[None]],
         on_silence: Callable[[], Awaitable[None]],
+        on_refusal: Callable[[str], None],
     ) -> None:
         """Begin to wait.
 
@@ -43,6 +52,7 @@ class HolderConfirmation:
             answer: what asks for the confirmation.
             on_word: takes the gateway's final word.
             on_silence: called when the time is over and the gateway does not say what became of it.
+            on_refusal: told why a card did not confirm, as a code of wire/notices; it may come again.
         """
         assert answer.confirmation is not None, "it asks for a confirmation"
         self._request = request
@@ -52,12 +62,17 @@ class HolderConfirmation:
         self._ports = ports
         self._on_word = on_word
         self._on_silence = on_silence
+        self._on_refusal = on_refusal
+        self._asks_card = ConfirmationWay.CARD in self._ways and ports.cards is not None
+        self._has_readers = False
+        self._card: asyncio.Task[None] | None = None
+        self._next_line: CardLine | None = None
         self._is_judging = False
         self._watch = asyncio.create_task(self._watch_end())
 
     @property
     def is_judging(self) -> bool:
-        """Whether a PIN is on its way."""
+        """Whether a PIN or a card's proof is on its way."""
         return self._is_judging
 
     async def enter_pin(self, pin: str) -> None:
@@ -76,13 +91,57 @@ class HolderConfirmation:
         try:
             answer = await self._judge(pin)
         finally:
-            self._is_judging = False
+            self._end_judging()
         await self._take(answer)
+
+    def expect_card(self, line: CardLine | None) -> None:
+        """Let the card confirm, if a card may: the one that lies there, or one that is held there again."""
+        if self._asks_card:
+            self._has_readers = True
+            self._ports.readers.arm(_refuse_to_sign)
+            self.meet_card(line)
+
+    def meet_card(self, line: CardLine | None) -> None:
+        """Have a card prove that it is the one, once what is being judged is."""
+        if not self._asks_card or line is None or line.is_over:
+            return
+        if self._is_judging:
+            self._next_line = line
+            return
+        self._is_judging, self._next_line = True, None
+        self._card = asyncio.create_task(self._ask_card(line))
 
     def stop(self) -> None:
         """Wait no longer; the journal goes on knowing that the payment waits."""
-        if self._watch is not asyncio.current_task():
-            self._watch.cancel()
+        for task in (self._watch, self._card):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        if self._has_readers:
+            self._has_readers = False
+            self._ports.readers.disarm()
+
+    async def _ask_card(self, line: CardLine) -> None:
+        assert self._ports.cards is not None, "only then is a card asked"
+        try:
+            async with asyncio.timeout(CARD_MS_MAX / 1000):
+                answer = await confirm_by_card(self._ports.cards, self._payment_id, self._request, line)
+        except (TerminalError, TimeoutError) as error:
+            code = getattr(error, "code", CardRemoved.code)
+            log.info("card_not_confirmed", payment_id=self._payment_id, code=code)
+            self._on_refusal(code)
+            return
+        except Exception:
+            log.exception("card_confirmation_failed", payment_id=self._payment_id)
+            return
+        finally:
+            self._end_judging()
+        await self._take(answer)
+
+    def _end_judging(self) -> None:
+        self._is_judging = False
+        if self._has_readers:
+            # A card that came meanwhile is not read again while it stays.
+            self.meet_card(self._next_line)
 
     async def _judge(self, pin: str) -> PaymentAnswer:
         entry = ConfirmRequest(
@@ -134,3 +193,8 @@ class HolderConfirmation:
     async def _take(self, answer: PaymentAnswer) -> None:
         if answer.outcome != "requires_confirmation":
             await self._on_word(answer)
+
+
+def _refuse_to_sign() -> PaymentTerms:
+    """Terms for readers that wait for a link card only: a phone held there is not asked to sign anything."""
+    raise CardError("this waits for the card that began it", code="card_differs")

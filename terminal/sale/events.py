@@ -6,12 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final, TypedDict, TypeVar
 
 import msgspec
 
 from terminal.errors import SaleRefused
-from wire.messages.till import DaemonEvent, SaleEvent
+from wire.messages.payments import Decline, EntryMode
+from wire.messages.till import DaemonEvent, Refusal, SaleEvent
 
 EVENTS_KEPT_MAX: Final = 512
 """How far back a watcher can resume, and how far one may fall behind before it is dropped."""
@@ -20,6 +21,16 @@ SUBSCRIBERS_MAX: Final = 32
 
 TillEvent = SaleEvent | DaemonEvent
 AnyEvent = TypeVar("AnyEvent", SaleEvent, DaemonEvent)
+
+
+class EventDetails(TypedDict, total=False):
+    """What an event says beyond its kind and its sale."""
+
+    reader: str
+    entry_mode: EntryMode
+    refusal: Refusal
+    decline: Decline
+    tap_to_answer_ms: int
 
 
 class SubscriberTooSlow(Exception):

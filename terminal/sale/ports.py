@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from terminal.cards.gateway import CardGateway
 from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
 from terminal.presentations import TermsSource
@@ -49,6 +50,8 @@ class SalePorts:
     """None where payments without a connection are not taken."""
     codes: CodeDoor | None = None
     """None where the till shows no codes of its own."""
+    cards: CardGateway | None = None
+    """None where no card can be asked to confirm."""
     times: UnknownTimes = DEFAULT_TIMES
     """Must be the resolver's own."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from functools import partial
-from typing import Final, TypedDict, Unpack
+from typing import Final, Unpack
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from terminal.errors import GatewayRefused, GatewayUnreachable, SaleRefused
 from terminal.journal_records import AttemptRecord
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
+from terminal.readers.card_line import CardLine
 from terminal.sale.attempt import (
     Answered,
     AttemptOutcome,
@@ -28,6 +29,7 @@ from terminal.sale.attempt import (
 )
 from terminal.sale.attempt_book import AttemptBook
 from terminal.sale.confirmation import HolderConfirmation
+from terminal.sale.events import EventDetails
 from terminal.sale.offline_tap import accept_offline, is_for_offline
 from terminal.sale.ports import SaleFacts, SalePorts
 from terminal.sale.requests import make_payment, make_terms
@@ -35,11 +37,10 @@ from terminal.sale.sale_code import SaleCode
 from terminal.sale.states import OPEN, READERS_ON, SaleStep, next_state
 from terminal.sale.wording import make_decline, make_refusal
 from wire.ids import ENTROPY_BYTES, make_ulid
-from wire.messages.payments import Decline, EntryMode, PaymentAnswer, PaymentRequest, entry_mode_of
+from wire.messages.payments import Decline, PaymentAnswer, PaymentRequest, entry_mode_of
 from wire.messages.till import (
     AttemptStage,
     OfflinePayment,
-    Refusal,
     SaleEvent,
     SaleEventKind,
     SaleState,
@@ -54,16 +55,6 @@ _ORDER_DECLINES: Final = frozenset({"order_already_paid", "merchant_suspended"})
 """Declines that no other card or code can change."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-class _Details(TypedDict, total=False):
-    """What an event says beyond its kind and its sale."""
-
-    reader: str
-    entry_mode: EntryMode
-    refusal: Refusal
-    decline: Decline
-    tap_to_answer_ms: int
 
 
 class SaleSession:
@@ -86,6 +77,7 @@ class SaleSession:
         self._has_left_till = False
         self._submission: asyncio.Task[None] | None = None
         self._request: PaymentRequest | None = None
+        self._line: CardLine | None = None
         self._confirmation: HolderConfirmation | None = None
         self._code = SaleCode(
             facts,
@@ -195,9 +187,7 @@ class SaleSession:
         try:
             await self._confirmation.enter_pin(pin)
         except (GatewayRefused, GatewayUnreachable) as error:
-            if next_state(self._state, SaleStep.PIN_REFUSED) is not None:
-                refusal = make_refusal("", error.code)
-                self._step(SaleStep.PIN_REFUSED, SaleEventKind.PIN_REFUSED, refusal=refusal)
+            self._refuse_confirmation(error.code)
             raise
 
     async def order_reversal(self) -> None:
@@ -223,7 +213,7 @@ class SaleSession:
     def settle_late(self, answer: PaymentAnswer) -> None:
         """Take the final word on the attempt whose outcome was unknown; others are ignored."""
         if self.is_waiting_for_word and answer.attempt_id == self._attempt_id:
-            self._take_answer(answer, _Details())
+            self._take_answer(answer, EventDetails())
 
     def note_given_up(self, attempt_id: str) -> None:
         """Take that the daemon takes an attempt back by itself; others' are ignored."""
@@ -304,7 +294,14 @@ class SaleSession:
             return
         self._step(SaleStep.REFUSED, SaleEventKind.REFUSED, reader=reader, refusal=make_refusal(reader, code))
 
+    def _refuse_confirmation(self, code: str) -> None:
+        if next_state(self._state, SaleStep.PIN_REFUSED) is not None:
+            self._step(SaleStep.PIN_REFUSED, SaleEventKind.PIN_REFUSED, refusal=make_refusal("", code))
+
     def _take(self, presented: Presented) -> None:
+        if self._state is SaleState.CONFIRMING and self._confirmation is not None:
+            self._confirmation.meet_card(presented.line)
+            return
         digest = hashlib.sha256(msgspec.json.encode(presented.presentation)).digest()
         if next_state(self._state, SaleStep.PRESENTED) is None or presented.complete_ns < self._armed_ns:
             return
@@ -330,7 +327,7 @@ class SaleSession:
             enrolment=self._ports.enrolment,
             run_blocking=self._ports.run_blocking,
         )
-        details = _Details(reader=presented.reader, entry_mode=entry_mode_of(presented.presentation))
+        details = EventDetails(reader=presented.reader, entry_mode=entry_mode_of(presented.presentation))
         if isinstance(accepted, str):
             details["refusal"] = make_refusal(presented.reader, accepted)
             self._step(SaleStep.REFUSED, SaleEventKind.REFUSED, **details)
@@ -348,7 +345,7 @@ class SaleSession:
         self._change_state(SaleStep.PRESENTED)
         self._tried.add(digest)
         request = make_payment(presented, self._facts, self._ports)
-        self._attempt_id, self._request = request.attempt_id, request
+        self._attempt_id, self._request, self._line = request.attempt_id, request, presented.line
         self._submission = asyncio.create_task(self._run_attempt(request, presented, digest))
 
     async def _run_attempt(self, request: PaymentRequest, presented: Presented, digest: bytes) -> None:
@@ -382,18 +379,15 @@ class SaleSession:
 
     def _announce_submission(self, presented: Presented) -> None:
         self._attempt_count += 1
-        self._publish(
-            SaleEventKind.SUBMITTING,
-            reader=presented.reader,
-            entry_mode=entry_mode_of(presented.presentation),
-        )
+        details = EventDetails(reader=presented.reader, entry_mode=entry_mode_of(presented.presentation))
+        self._publish(SaleEventKind.SUBMITTING, **details)
 
     def _conclude(self, outcome: AttemptOutcome, presented: Presented, digest: bytes) -> None:
         if self._paid_by_code is not None and not is_approval(outcome):
             # Somebody scanned the till's code meanwhile; what was presented has taken nothing.
             self._end_paid_by_code(self._paid_by_code)
             return
-        details = _Details(reader=presented.reader, entry_mode=entry_mode_of(presented.presentation))
+        details = EventDetails(reader=presented.reader, entry_mode=entry_mode_of(presented.presentation))
         match outcome:
             case NotStored():
                 # Nothing was sent, so the same card or code may be presented again.
@@ -411,7 +405,7 @@ class SaleSession:
         if self._is_overdue:
             self._pass_deadline()
 
-    def _take_answer(self, answer: PaymentAnswer, details: _Details) -> None:
+    def _take_answer(self, answer: PaymentAnswer, details: EventDetails) -> None:
         if answer.outcome == "requires_confirmation":
             self._ask_holder(answer, details)
             return
@@ -426,18 +420,25 @@ class SaleSession:
         step = SaleStep.DECLINED_FOR_NOW if self._can_go_on(answer.decline) else SaleStep.DECLINED
         self._step(step, SaleEventKind.DECLINED, **details)
 
-    def _ask_holder(self, answer: PaymentAnswer, details: _Details) -> None:
+    def _ask_holder(self, answer: PaymentAnswer, details: EventDetails) -> None:
         if next_state(self._state, SaleStep.CONFIRMATION_ASKED) is None:
             return
         self._answer = answer
         self._change_state(SaleStep.CONFIRMATION_ASKED)
         self._confirmation = self._await_holder(answer)
         self._publish(SaleEventKind.CONFIRMING, **details)
+        if not self._has_left_till:
+            self._confirmation.expect_card(self._line)
 
     def _await_holder(self, answer: PaymentAnswer) -> HolderConfirmation:
         assert self._request is not None, "a confirmation is an attempt's"
         return HolderConfirmation(
-            self._request, answer, self._ports, on_word=self._hear, on_silence=self._lose_holder
+            self._request,
+            answer,
+            self._ports,
+            on_word=self._hear,
+            on_silence=self._lose_holder,
+            on_refusal=self._refuse_confirmation,
         )
 
     async def _hear(self, answer: PaymentAnswer) -> None:
@@ -463,7 +464,7 @@ class SaleSession:
         if next_state(self._state, SaleStep.DEADLINE_PASSED) is not None:
             self._step(SaleStep.DEADLINE_PASSED, SaleEventKind.TIMED_OUT)
 
-    def _step(self, step: SaleStep, kind: SaleEventKind, **details: Unpack[_Details]) -> None:
+    def _step(self, step: SaleStep, kind: SaleEventKind, **details: Unpack[EventDetails]) -> None:
         self._change_state(step)
         self._publish(kind, **details)
 
@@ -471,13 +472,13 @@ class SaleSession:
         after = next_state(self._state, step)
         assert after is not None, f"{step} is impossible in {self._state}"
         before, self._state = self._state, after
+        if before is SaleState.CONFIRMING is not after and self._confirmation is not None:
+            self._confirmation.stop()
         if before in READERS_ON and after not in READERS_ON:
             # At once, before anybody is told: a tap on a result screen must not be taken for a payment.
             self._ports.readers.disarm()
         elif after in READERS_ON and before not in READERS_ON:
             self._arm()
-        if before is SaleState.CONFIRMING is not after and self._confirmation is not None:
-            self._confirmation.stop()
         if after not in OPEN:
             # From now on another sale may have the till, and this one must leave its readers alone.
             self._has_left_till = True
@@ -489,7 +490,7 @@ class SaleSession:
         self._armed_ns = self._ports.monotonic_ns()
         self._ports.readers.arm(partial(make_terms, self._facts, self._ports))
 
-    def _publish(self, kind: SaleEventKind, **details: Unpack[_Details]) -> None:
+    def _publish(self, kind: SaleEventKind, **details: Unpack[EventDetails]) -> None:
         log.info("sale", sale_id=self._facts.sale_id, what=kind.value, attempt_id=self._attempt_id)
         event = SaleEvent(sequence=0, at_ms=self._ports.now_ms(), kind=kind, sale=self.view, **details)
         self._ports.publish(event)

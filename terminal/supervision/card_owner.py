@@ -9,14 +9,17 @@ answers the first look, a few milliseconds after its field comes on.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from terminal.errors import CardRemoved, PresentationRefused
-from terminal.presentations import Noticed, PresentedInVain
+from terminal.presentations import Noticed, Presented, PresentedInVain
+from terminal.readers.card_line import CardLine
 from terminal.readers.card_meeting import meet_card
 from terminal.readers.card_reader import CardConnection, CardReader
 from terminal.supervision import health
 from terminal.supervision.owner import WAIT_MS, Owner
+from wire.messages.payments import NfcSdmPresentation
 
 IDLE_PROBE_MS: Final = 2_000
 """How often an idle card reader is looked after."""
@@ -70,10 +73,21 @@ class CardOwner(Owner):
             # The reader failed under the card; its holder must not be left with "hold it still".
             self._deliver(arming, PresentedInVain(self._device.path, CardRemoved.code, noticed_ns))
             raise
-        self._deliver(arming, event)
-        self._await_removal(connection)
+        line = CardLine()
+        if isinstance(event, Presented) and isinstance(event.presentation, NfcSdmPresentation):
+            event = replace(event, line=line)
+        try:
+            self._deliver(arming, event)
+            self._await_removal(connection, line)
+        except (CardRemoved, PresentationRefused):
+            # Whoever asked the card by its line was told; it is read again when it is held there again.
+            return
+        finally:
+            line.close()
 
-    def _await_removal(self, connection: CardConnection) -> None:
+    def _await_removal(self, connection: CardConnection, line: CardLine) -> None:
+        """Wait until the card has left; meanwhile it answers whoever asks it by its line."""
         while not self._is_done and connection.is_present():
             self._tenure.beat(health.CALL_MS_MAX)
-            self._switch.rest(int(PRESENCE_PAUSE_S * 1000))
+            while line.serve(connection, PRESENCE_PAUSE_S) and not self._is_done:
+                self._tenure.beat(health.CALL_MS_MAX)

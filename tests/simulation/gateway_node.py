@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.app import make_desk
+from gateway.cards.orders import CardOrderService
 from gateway.config import CodeSettings, DeadlineSettings, GatewayConfig, RiskSettings
 from gateway.holders.service import HolderService
 from gateway.http.answers import Answer
@@ -172,6 +173,7 @@ class GatewayNode:
             holders=HolderService(store, vault, rng.randbytes),
             pins=pins,
             staff=StaffService(store, pins, CardKeyRing(store, vault), rng.randbytes),
+            cards=CardOrderService(store, vault, rng.randbytes),
         )
         desk = make_desk(
             self._config, self._office, public_url=GATEWAY_URL, now_ms=self._now_ms, entropy=rng.randbytes
