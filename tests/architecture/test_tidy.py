@@ -93,7 +93,7 @@ def test_nothing_is_mocked_in_the_product(module: tuple[Path, ast.Module]) -> No
 
 
 def test_lock_files_carry_hashes_and_no_index_address() -> None:
-    for name in ("requirements.lock", "requirements-pcsc.lock"):
+    for name in ("requirements.lock", "requirements-pcsc.lock", "requirements-wedge.lock"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "://" not in text, name
         requirements = re.findall(r"^[a-z0-9].*==.*$", text, re.MULTILINE | re.IGNORECASE)
