@@ -22,9 +22,10 @@ from tests.terminal.conftest import (
     make_presentation,
     reset_unread,
 )
-from wire.messages.base import parse_message
+from wire.messages.base import dump_message, parse_message
 from wire.messages.payments import ConfirmationWay, PaymentRequest
 from wire.messages.till import SaleEventKind
+from wire.messages.till_page import PageEntry
 
 PROGRAM = str(Path(sys.executable).parent / "tapscan-terminal")
 TIMEOUT_S = 20.0
@@ -167,6 +168,19 @@ async def test_amount_that_is_none_is_one_sentence(
     assert err.count("\n") == 1
 
 
+async def test_page_prints_a_link_that_lets_one_browser_in(start_till: StartTill, run_command: Run) -> None:
+    till = await start_till()
+    code, out, err = await finish(await run_command("page", "--customer"))
+    assert (code, err) == (0, "")
+    line, until = out.splitlines()
+    assert line.startswith(f"page {till.url}/enter#")
+    assert until.startswith("good once, until ")
+    entry = dump_message(PageEntry(link=line.partition("#")[2]))
+    for status in (201, 403):
+        async with till.session.post("/v1/page-sessions", data=entry) as response:
+            assert response.status == status
+
+
 async def test_readers_and_journal_are_tables_without_anything_spendable(
     start_till: StartTill, run_command: Run, gateway: GatewayStandIn
 ) -> None:
@@ -292,7 +306,7 @@ async def test_enrol_run_and_stop(run_command: Run, gateway: GatewayStandIn) -> 
         line = await daemon.stdout.readline()
     assert line.startswith(b"ready http://127.0.0.1:")
     code, _, err = await finish(await run_command("run"))
-    assert (code, "another daemon" in err) == (1, True)
+    assert (code, "a daemon uses this data_folder" in err) == (1, True)
     daemon.send_signal(signal.SIGTERM)
     code, out, _ = await finish(daemon)
     assert (code, out) == (0, "")

@@ -131,7 +131,10 @@ async def test_two_daemons_cannot_share_a_data_folder(
 ) -> None:
     config = make_config()
     enrol_till(config)
-    with DaemonLock(config.data_path), pytest.raises(ConfigurationError, match="another daemon"):
+    with (
+        DaemonLock(config.data_path),
+        pytest.raises(ConfigurationError, match="a daemon uses this data_folder"),
+    ):
         async with run_daemon(config):
             pass
 
