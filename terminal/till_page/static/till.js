@@ -175,6 +175,7 @@ function onSale(kind, event) {
 
 function takeSale(sale, { note = null, isNews = false } = {}) {
   const before = till.sale;
+  const isNewNote = note !== null && note !== till.note;
   const isSame = before !== null && sale !== null && before.sale_id === sale.sale_id;
   till.sale = sale;
   till.note = note;
@@ -183,7 +184,8 @@ function takeSale(sale, { note = null, isNews = false } = {}) {
     if (SOUNDS[sale.state] !== undefined) play(SOUNDS[sale.state]);
     if (OPEN.has(sale.state) && till.view !== "sell") showView("sell");
   }
-  if (note !== null && isNews) play(note.kind === "bad" ? "bad" : "again");
+  // A fresh code to scan leaves the note where it is, and is no reason to sound again.
+  if (isNewNote && isNews) play(note.kind === "bad" ? "bad" : "again");
   draw();
   if (!isSame || before.state !== sale?.state) moveFocus(before, sale);
 }
