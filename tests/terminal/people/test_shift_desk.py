@@ -54,6 +54,10 @@ async def sell(till: Till, number: int = 1, amount_minor: int = 1_250) -> None:
     await till.wait_for(SaleEventKind.APPROVED)
 
 
+TELLING_MS_MAX = 10_000
+"""What a loaded machine may take from a word to its being told; the till can't know of it."""
+
+
 class TestWithTheGateway:
     async def test_a_cashier_opens_and_closes_with_the_gateways_totals(
         self, till: Till, gateway: GatewayStandIn
@@ -117,8 +121,8 @@ class TestWithoutTheGateway:
         (told,) = gateway.shifts.values()
         assert told.closed_ms is not None
         # By the gateway's clock, which here is the till's own: as long ago as it was.
-        assert abs(told.opened_ms - opened.opened_ms) < 1_000
-        assert abs(told.closed_ms - (closed.closed_ms or 0)) < 1_000
+        assert abs(told.opened_ms - opened.opened_ms) < TELLING_MS_MAX
+        assert abs(told.closed_ms - (closed.closed_ms or 0)) < TELLING_MS_MAX
         async with asyncio.timeout(EVENT_TIMEOUT_S):
             # The gateway has it a moment before its answer is here.
             while (final := await show(till, "last")).is_queued:
