@@ -54,6 +54,18 @@ export function fill(container, ...children) {
   (again ?? container.querySelector("button:not([disabled]), input") ?? container).focus();
 }
 
+/** The same, but what stands there already stays: a button that is pressed just then is not lost. */
+export function refill(container, ...children) {
+  const there = [...container.childNodes];
+  if (there.length !== children.length) return fill(container, ...children);
+  return there.forEach((node, index) => {
+    if (node.isEqualNode(children[index])) return;
+    const hadFocus = node.contains(document.activeElement);
+    node.replaceWith(children[index]);
+    if (hadFocus) children[index].focus();
+  });
+}
+
 /** A dialog over the page; `build(close)` returns its content. */
 export function openDialog(title, build) {
   const before = document.activeElement;

@@ -2,7 +2,7 @@
 
 import { ask, askText, follow, loadNotices, Problem, wordsOf } from "./api.js";
 import { drawAttempts } from "./attempts.js";
-import { button, fill, h, icon, openDialog } from "./dom.js";
+import { button, fill, h, icon, openDialog, refill } from "./dom.js";
 import { chooseLanguage, language, onLanguage, pick, suggestLanguage, t } from "./language.js";
 import { drawLive, nameOf, OPEN, sayLive, SOUNDS } from "./live.js";
 import { formatMoney } from "./money.js";
@@ -337,7 +337,7 @@ function drawChips() {
   const readers = daemon.readers.length === 0 ? ["none", "stop", t("chip_no_readers")] : bad === 0 ? ["good", "check", t("chip_readers_ready")] : ["bad", "cross", t("chip_readers_bad", { count: bad, total: daemon.readers.length })];
   const chip = ([look, shape, words]) => h("span", { class: `chip chip-${look}` }, icon(shape), words);
   const chips = [network, readers, ...(waiting ? [["unsure", "later", waiting]] : [])];
-  fill(document.getElementById("chips"), ...chips.map(chip));
+  refill(document.getElementById("chips"), ...chips.map(chip));
 }
 
 function drawTools() {
@@ -348,7 +348,7 @@ function drawTools() {
   );
   const who = till.daemon?.staff?.signed_in;
   const person = !who ? null : h("span", { class: "who" }, icon("person"), ` ${who.name} `, button(t("sign_out"), actions.signOut, { kind: "small", key: "sign-out" }));
-  fill(place, h("div", { class: "group" }, person, h("div", { class: "group", role: "group", "aria-label": t("settings") }, ...languages, sound)));
+  refill(place, h("div", { class: "group" }, person, h("div", { class: "group", role: "group", "aria-label": t("settings") }, ...languages, sound)));
 }
 
 function drawNav() {
@@ -362,7 +362,7 @@ function drawNav() {
       t(`view_${name}`),
       name === "attempts" && count > 0 ? h("span", { class: "count" }, String(count)) : null,
     );
-  fill(place, ...(isLocked(till) ? [] : Object.keys(VIEWS).map(item)));
+  refill(place, ...(isLocked(till) ? [] : Object.keys(VIEWS).map(item)));
 }
 
 function showLocked(problem) {

@@ -75,6 +75,7 @@ async def test_till_page_has_nothing_serious_in_any_state(
     await page.click("#live [data-key]")
     found["receipt"] = await serious_findings(page) + await page.evaluate(CUT)
     await page.keyboard.press("Escape")
+    await expect(page.locator("dialog")).to_have_count(0)
     await ring_up(page, "90000")
     counter.tap()
     await expect(page.locator("#live .note-bad")).to_be_visible()
@@ -106,6 +107,7 @@ async def test_till_page_has_nothing_serious_in_any_state(
     await page.get_by_role("button", name="Refund").first.click()
     found["refund"] = await serious_findings(page) + await page.evaluate(CUT)
     await page.keyboard.press("Escape")
+    await expect(page.locator("dialog")).to_have_count(0)
     counter.line.set(LineState.CARRIES)
     await in_state(page, "approved")
     assert {name: one for name, one in found.items() if one} == {}
@@ -158,7 +160,7 @@ async def test_a_sale_and_a_refund_by_keyboard_alone(counter: Counter) -> None:
     await page.keyboard.press("Enter")
     await page.wait_for_selector("dialog[open]")
     await page.keyboard.press("Escape")
-    assert await page.locator("dialog").count() == 0
+    await expect(page.locator("dialog")).to_have_count(0)
     assert await page.evaluate("document.activeElement.textContent") == "Refund"
 
 

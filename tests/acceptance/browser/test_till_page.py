@@ -194,6 +194,18 @@ async def test_unknown_outcome_is_kept_and_found_out(counter: Counter) -> None:
     await in_state(page, "approved")
 
 
+async def test_a_press_counts_also_while_the_page_draws_an_outcome(counter: Counter) -> None:
+    page = await counter.open()
+    await ring_up(page, "1150")
+    await page.hover("[data-key=view-payments]")
+    await page.mouse.down()
+    counter.tap()
+    await in_state(page, "approved")
+    counter.take_away()
+    await page.mouse.up()
+    await expect(page.locator("#payments .row").first).to_contain_text("€11.50")
+
+
 async def test_refund_needs_a_managers_pin_and_shows_in_the_list(counter: Counter) -> None:
     page = await counter.open()
     await ring_up(page, "1300")
