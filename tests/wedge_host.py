@@ -21,7 +21,7 @@ from terminal.errors import PresentationRefused, ReaderNotInstalled, ReaderUnava
 from terminal.paths import make_device
 from terminal.scanners.code_scanner import CodeScanner
 
-KEY_ENTER, KEY_F1 = 28, 59
+KEY_ENTER, KEY_SHIFT, KEY_F1 = 28, 42, 59
 ERRORS = {error.__name__: error for error in (PresentationRefused, ReaderNotInstalled, ReaderUnavailable)}
 
 
@@ -118,13 +118,15 @@ class WedgeStand:
         self.scanner.stop()
 
     def _type(self, text: str, *, has_end: bool) -> None:
+        changes: list[tuple[int, int]] = []
         for character in text:
-            if character in KEYS:
-                self.gun.scan(character, suffix=None)
-            else:
-                self.gun.press([(KEY_F1, 1), (KEY_F1, 0)])
+            key, is_shifted = KEYS.get(character, (KEY_F1, False))
+            held = [(KEY_SHIFT, 1)] if is_shifted else []
+            changes += [*held, (key, 1), (key, 0), *((one, 0) for one, _ in held)]
         if has_end:
-            self.gun.press([(KEY_ENTER, 1), (KEY_ENTER, 0)])
+            changes += [(KEY_ENTER, 1), (KEY_ENTER, 0)]
+        # In one go: on a loaded machine, pauses between writes would be pauses of the scanner's.
+        self.gun.press(changes)
 
 
 class Cable:

@@ -127,7 +127,7 @@ class WedgeGun:
 
         Args:
             suffix: the key it ends with; None for a scan that breaks off.
-            pause_ms: between two characters.
+            pause_ms: before every key that goes down or up.
 
         Raises:
             WedgeJammed: a character has no key, or nobody runs the program any more.
@@ -147,9 +147,14 @@ class WedgeGun:
         """Type single changes: key codes with 1 for pressed, 2 for held on, 0 for released."""
         if self._writer < 0:
             raise WedgeJammed("the scanner is not plugged in")
-        events = b"".join(_event(_EV_KEY, key, value) + _event(0, 0, 0) for key, value in changes)
+        # A line for each: umockdev hands a line over whole, and only so much of it fits.
+        reports = (_event(_EV_KEY, key, value) + _event(0, 0, 0) for key, value in changes)
+        lines = b"".join(b"r %d %s\n" % (pause_ms, _escape(report)) for report in reports)
         try:
-            os.write(self._writer, b"r %d %s\n" % (pause_ms, _escape(events)))
+            with os.fdopen(os.dup(self._writer), "wb", buffering=0) as pipe:
+                rest = memoryview(lines)
+                while rest:
+                    rest = rest[pipe.write(rest) or 0 :]
         except BrokenPipeError:
             raise WedgeJammed("nobody runs under umockdev any more") from None
 

@@ -190,7 +190,7 @@ def _directory(ledger: _Ledger) -> Tables:
         "instruments",
         [
             (_instrument(number), f"W{number}", "phone_key", "Phone", "active", _key_id("i", number),
-             bytes(33), "code_numeric", 10**9, 10**9, None, 0, None, START_MS)
+             bytes(33), "code_numeric", 10**9, 10**9, None, 0, None, None, START_MS)
             for number in range(ledger.wallet_count)
         ],
     )  # fmt: skip
@@ -286,7 +286,7 @@ def _live(ledger: _Ledger, rows: Rows, number: int) -> None:
     ledger.spent[now_ms // DAY_MS, wallet] += 9
     rows["payment_steps"].append(
         (payment_id, 1, "captured", "succeeded", None, attempt_id, 9, 1, 1, 0, 1, ledger.receipts[merchant],
-         ledger.sequence, None, now_ms)
+         ledger.sequence, None, now_ms, till)
     )  # fmt: skip
     rows["orders (merchant_id, order_id, amount_minor, taken_minor)"].append(
         (_merchant(merchant), order_id, 8, 8)

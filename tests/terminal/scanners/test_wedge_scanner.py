@@ -89,7 +89,7 @@ class TestUnderUmockdev:
         assert gun[1].wait_for_code(WAIT_MS) == code
 
     def test_a_slow_scanner_is_waited_for(self, gun: tuple[WedgeGun, RemoteScanner]) -> None:
-        gun[0].scan("SLOW", pause_ms=SILENCE_MS // 4)
+        gun[0].scan("SLOW", pause_ms=SILENCE_MS // 10)
         assert gun[1].wait_for_code(WAIT_MS) == "SLOW"
 
     def test_a_burst_leaves_the_newest_codes(self, gun: tuple[WedgeGun, RemoteScanner]) -> None:
