@@ -59,6 +59,8 @@ EVENT_WITHIN_S: Final = 30.0
 YOUR_TURN_S: Final = 120.0
 """How long somebody else's till software may take to start its sale."""
 CLOSE_TRIES_MAX: Final = 400
+CODE_PAUSE_S: Final = 0.25
+"""From one code before a scanner to the next."""
 COPIES_MAX: Final = 50
 """Copies of cards in one rehearsal; a world has room for a few more."""
 
@@ -93,6 +95,7 @@ class Player:
         self._turn = asyncio.Lock()
         self._copy_count = 0
         self._field_turn = 0
+        self._code_s = 0.0
 
     async def rehearse(self, value: Value, *, hands_only: bool = False) -> Report:
         """Do a value's steps, and say what the till API told.
@@ -111,6 +114,12 @@ class Player:
         async with self._turn:
             rehearsal = _Rehearsal(self, value, hands_only=hands_only)
             return await rehearsal.run()
+
+    async def take_time_for_a_code(self) -> None:
+        """Wait until a person could show the next code: what comes faster a till calls a flood."""
+        now_s = asyncio.get_running_loop().time()
+        await asyncio.sleep(max(0.0, self._code_s + CODE_PAUSE_S - now_s))
+        self._code_s = asyncio.get_running_loop().time()
 
     @property
     def stage(self) -> Stage:
@@ -242,6 +251,7 @@ class _Rehearsal:
             self._fields_used.add(field)
             await self._stage.world.present(field, self._order_of(step))
         else:
+            await self._player.take_time_for_a_code()
             await self._stage.world.scan(self._player.gun_of(self._value.till), self._scan_of(step))
         try:
             event = await self._hear(

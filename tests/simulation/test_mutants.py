@@ -303,14 +303,14 @@ def take_early_requests_later(patch: Patch) -> None:
 
 def lose_the_second_first_tap(patch: Patch) -> None:
     async def verify_tap(self: Any, link: Any) -> Any:
-        tap = card_keys._find_tap(self._batches, link)
+        tap = card_keys._find_tap(self._keys, link)
         if tap is not None:
             return tap
         stored = await self._store.list_card_key_batches()
-        if len(stored) == len(self._batches):
+        if len(stored) == len(self._keys):
             return None
-        self._batches = tuple(map(self._open, stored))
-        return card_keys._find_tap(self._batches, link)
+        self._keys = tuple(map(self._open, stored))
+        return card_keys._find_tap(self._keys, link)
 
     patch.setattr(card_keys.CardKeyRing, "verify_tap", verify_tap)
 

@@ -306,7 +306,7 @@ async def test_enrol_run_and_stop(run_command: Run, gateway: GatewayStandIn) -> 
         line = await daemon.stdout.readline()
     assert line.startswith(b"ready http://127.0.0.1:")
     code, _, err = await finish(await run_command("run"))
-    assert (code, "a daemon uses this data_folder" in err) == (1, True)
+    assert (code, "daemon already uses this data_folder" in err) == (1, True)
     daemon.send_signal(signal.SIGTERM)
     code, out, _ = await finish(daemon)
     assert (code, out) == (0, "")

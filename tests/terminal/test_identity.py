@@ -133,7 +133,7 @@ async def test_two_daemons_cannot_share_a_data_folder(
     enrol_till(config)
     with (
         DaemonLock(config.data_path),
-        pytest.raises(ConfigurationError, match="a daemon uses this data_folder"),
+        pytest.raises(ConfigurationError, match="daemon already uses this data_folder"),
     ):
         async with run_daemon(config):
             pass
