@@ -32,3 +32,9 @@ def condition_of(error: BaseException) -> str:
         # No OSError, but the same number: what a serial port raises once its cable is pulled.
         number = error.args[0]
     return _CONDITIONS.get(number, "reader_failed") if isinstance(number, int) else "reader_failed"
+
+
+def reason_of(error: BaseException) -> str:
+    """Name an error by its class and number; a library's own text may hold the path and more."""
+    number = getattr(error, "errno", None)
+    return f"{type(error).__name__} {number}" if number else type(error).__name__

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import termios
 import time
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from terminal.device_conditions import condition_of
-from terminal.errors import PresentationRefused, ReaderNotInstalled, ReaderUnavailable
-from terminal.scanners.code_scanner import CODE_CHARS_MAX, CodeScanner, cut_code
+from terminal.device_conditions import condition_of, reason_of
+from terminal.errors import ReaderNotInstalled, ReaderUnavailable
+from terminal.scanners.code_scanner import CODE_CHARS_MAX, CodeScanner
+from terminal.scanners.typed_codes import TypedCodes
 
 if TYPE_CHECKING:
     import serial
@@ -25,8 +25,6 @@ READ_MS_MAX: Final = 50
 READ_BYTES_MAX: Final = 4_096
 LINE_BYTES_MAX: Final = CODE_CHARS_MAX + 1
 """Bytes kept of a line: enough to see that it is too long."""
-CODES_MAX: Final = 8
-"""Codes kept that nobody asked for yet; more mean a scanner gone wild, and the oldest go."""
 
 _NS_PER_MS: Final = 1_000_000
 _LINE_ENDS: Final = b"\r\n"
@@ -56,7 +54,7 @@ class SerialScanner(CodeScanner):
     @property
     def seen_ns(self) -> int:
         """When the end of the last code was read; see `CodeScanner.seen_ns`."""
-        return self._lines.taken_ns
+        return self._lines.codes.taken_ns
 
     def open(self) -> None:
         """Take the device; see `CodeScanner.open`."""
@@ -75,22 +73,17 @@ class SerialScanner(CodeScanner):
             # serial.SerialException is an OSError; other speeds than the driver knows are a ValueError.
             self.close()
             raise ReaderUnavailable(
-                f"the device does not open: {_reason(error)}", code=condition_of(error)
+                f"the device does not open: {reason_of(error)}", code=condition_of(error)
             ) from None
 
     def wait_for_code(self, timeout_ms: int) -> str | None:
         """Return the next code typed; see `CodeScanner.wait_for_code`."""
         if self._port is None:
             raise ReaderUnavailable("the device is not open")
-        deadline_ns = time.monotonic_ns() + timeout_ms * _NS_PER_MS
-        while True:
-            # At least one read, so that waiting no time still takes what is there; but no waiting for more
-            # while a code is there, or a burst would be handed on one by one, into the next sale.
-            read_until_ns = 0 if self._lines.has_code else deadline_ns
-            self._lines.feed(self._read(self._port, read_until_ns), time.monotonic_ns())
-            code = self._lines.next_code()
-            if code is not None or time.monotonic_ns() >= deadline_ns:
-                return code
+        port = self._port
+        return self._lines.codes.wait(
+            timeout_ms, lambda until_ns: self._lines.feed(self._read(port, until_ns), time.monotonic_ns())
+        )
 
     def close(self) -> None:
         """Give the device back; see `CodeScanner.close`."""
@@ -113,26 +106,18 @@ class SerialScanner(CodeScanner):
         except (OSError, TypeError, termios.error) as error:
             # TypeError is what pyserial raises when its descriptor vanishes under it.
             raise ReaderUnavailable(
-                f"the device is gone: {_reason(error)}", code="reader_unplugged"
+                f"the device is gone: {reason_of(error)}", code="reader_unplugged"
             ) from None
 
 
 class _Lines:
-    """Cuts what is typed into codes; keeps no more than one bounded line and CODES_MAX codes."""
+    """Cuts what is typed into codes; keeps no more than one bounded line and some codes."""
 
     def __init__(self, code_end: CodeEnd) -> None:
         self._code_end = code_end
         self._line = bytearray()
         self._line_ns = 0
-        self._codes: deque[tuple[str | None, int]] = deque(maxlen=CODES_MAX)
-        """With the time each was read; None is a scan that broke off."""
-        self.taken_ns = 0
-        """When what `next_code` returned or refused last was read."""
-
-    @property
-    def has_code(self) -> bool:
-        """Whether something waits to be taken."""
-        return bool(self._codes)
+        self.codes = TypedCodes()
 
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take what was read just now.
@@ -149,23 +134,10 @@ class _Lines:
             if piece.endswith(b"\n"):
                 self._end_line(now_ns)
 
-    def next_code(self) -> str | None:
-        """Return the oldest code not yet taken.
-
-        Raises:
-            PresentationRefused: `code_incomplete`; a part of a code came in its place.
-        """
-        if not self._codes:
-            return None
-        code, self.taken_ns = self._codes.popleft()
-        if code is None:
-            raise PresentationRefused("half a scan", code="code_incomplete")
-        return code
-
     def clear(self) -> None:
         """Forget everything."""
         self._line.clear()
-        self._codes.clear()
+        self.codes.clear()
 
     def _end_by_silence(self, now_ns: int) -> None:
         if self._code_end is CodeEnd.SILENCE:
@@ -173,17 +145,10 @@ class _Lines:
             return
         _log.warning("half_scan_dropped", byte_count=len(self._line))
         self._line.clear()
-        self._codes.append((None, now_ns))
+        self.codes.add_half(now_ns)
 
     def _end_line(self, now_ns: int) -> None:
         # No code of ours holds bytes beyond ASCII; a replacement character makes the text be refused.
         text = self._line.decode("ascii", errors="replace")
         self._line.clear()
-        if text:
-            self._codes.append((cut_code(text), now_ns))
-
-
-def _reason(error: BaseException) -> str:
-    # The library's own text may name the path and more; the class and number say enough.
-    number = getattr(error, "errno", None)
-    return f"{type(error).__name__} {number}" if number else type(error).__name__
+        self.codes.add(text, now_ns)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import select
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from terminal.device_conditions import condition_of
-from terminal.errors import PresentationRefused, ReaderNotInstalled, ReaderUnavailable
-from terminal.scanners.code_scanner import CODE_CHARS_MAX, CodeScanner, cut_code
+from terminal.device_conditions import condition_of, reason_of
+from terminal.errors import ReaderNotInstalled, ReaderUnavailable
+from terminal.scanners.code_scanner import CODE_CHARS_MAX, CodeScanner
+from terminal.scanners.typed_codes import TypedCodes
 from terminal.scanners.us_keyboard import ENDS, KEY_CAPSLOCK, SHIFTS, SILENT, type_key
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ READ_MS_MAX: Final = 50
 """One wait for keys; how soon a deadline and the end of a scan are noticed."""
 LINE_CHARS_MAX: Final = CODE_CHARS_MAX + 1
 """Characters kept of a scan: enough to see that it is too long."""
-CODES_MAX: Final = 8
-"""Codes kept that nobody asked for yet; more mean a scanner gone wild, and the oldest go."""
 
 _EV_SYN: Final = 0
 _EV_KEY: Final = 1
@@ -56,7 +54,7 @@ class WedgeScanner(CodeScanner):
     @property
     def seen_ns(self) -> int:
         """When the end of the last code was read; see `CodeScanner.seen_ns`."""
-        return self._keys.taken_ns
+        return self._keys.codes.taken_ns
 
     def open(self) -> None:
         """Take the device and grab it; see `CodeScanner.open`."""
@@ -72,22 +70,17 @@ class WedgeScanner(CodeScanner):
         except OSError as error:
             self.close()
             raise ReaderUnavailable(
-                f"the device does not open: {_reason(error)}", code=condition_of(error)
+                f"the device does not open: {reason_of(error)}", code=condition_of(error)
             ) from None
 
     def wait_for_code(self, timeout_ms: int) -> str | None:
         """Return the next code typed; see `CodeScanner.wait_for_code`."""
         if self._device is None:
             raise ReaderUnavailable("the device is not open")
-        deadline_ns = time.monotonic_ns() + timeout_ms * _NS_PER_MS
-        while True:
-            # At least one read, so that waiting no time still takes what is there; but no waiting for more
-            # while a code is there, or a burst would be handed on one by one, into the next sale.
-            read_until_ns = 0 if self._keys.has_code else deadline_ns
-            self._keys.feed(self._read(self._device, read_until_ns), time.monotonic_ns())
-            code = self._keys.next_code()
-            if code is not None or time.monotonic_ns() >= deadline_ns:
-                return code
+        device = self._device
+        return self._keys.codes.wait(
+            timeout_ms, lambda until_ns: self._keys.feed(self._read(device, until_ns), time.monotonic_ns())
+        )
 
     def close(self) -> None:
         """Give the device back; see `CodeScanner.close`."""
@@ -112,7 +105,7 @@ class WedgeScanner(CodeScanner):
             return []
         except (OSError, ValueError) as error:
             raise ReaderUnavailable(
-                f"the device is gone: {_reason(error)}", code="reader_unplugged"
+                f"the device is gone: {reason_of(error)}", code="reader_unplugged"
             ) from None
         if not events:
             # Ready to read and nothing there: the end of a file, which a device has when it is pulled.
@@ -121,7 +114,7 @@ class WedgeScanner(CodeScanner):
 
 
 class _Keys:
-    """Turns keys into codes; keeps no more than one bounded scan and CODES_MAX codes."""
+    """Turns keys into codes; keeps no more than one bounded scan and some codes."""
 
     def __init__(self) -> None:
         self._line: list[str] = []
@@ -129,15 +122,7 @@ class _Keys:
         self._is_spoilt = False
         self._shifts: set[int] = set()
         self._is_caps = False
-        self._codes: deque[tuple[str | None, int]] = deque(maxlen=CODES_MAX)
-        """With the time each was read; None is a scan that broke off."""
-        self.taken_ns = 0
-        """When what `next_code` returned or refused last was read."""
-
-    @property
-    def has_code(self) -> bool:
-        """Whether something waits to be taken."""
-        return bool(self._codes)
+        self.codes = TypedCodes()
 
     def feed(self, events: list[tuple[int, int, int]], now_ns: int) -> None:
         """Take what was read just now; only a read that found nothing proves silence."""
@@ -151,24 +136,11 @@ class _Keys:
             elif kind == _EV_KEY:
                 self._take(code, value, now_ns)
 
-    def next_code(self) -> str | None:
-        """Return the oldest code not yet taken.
-
-        Raises:
-            PresentationRefused: `code_incomplete`; a part of a code came in its place.
-        """
-        if not self._codes:
-            return None
-        code, self.taken_ns = self._codes.popleft()
-        if code is None:
-            raise PresentationRefused("half a scan", code="code_incomplete")
-        return code
-
     def clear(self) -> None:
         """Forget everything."""
         self._line.clear()
         self._shifts.clear()
-        self._codes.clear()
+        self.codes.clear()
         self._is_spoilt = self._is_caps = False
 
     def _take(self, key: int, value: int, now_ns: int) -> None:
@@ -190,17 +162,10 @@ class _Keys:
             return
         text = "".join(self._line)
         self._line.clear()
-        if text:
-            self._codes.append((cut_code(text), now_ns))
+        self.codes.add(text, now_ns)
 
     def _break_off(self, now_ns: int) -> None:
         _log.warning("half_scan_dropped", char_count=len(self._line))
         self._line.clear()
         self._is_spoilt = False
-        self._codes.append((None, now_ns))
-
-
-def _reason(error: BaseException) -> str:
-    # The library's own text may name the path and more; the class and number say enough.
-    number = getattr(error, "errno", None)
-    return f"{type(error).__name__} {number}" if number else type(error).__name__
+        self.codes.add_half(now_ns)

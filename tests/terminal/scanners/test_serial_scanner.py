@@ -18,7 +18,8 @@ from simulators.scanners.serial_gun import SerialGun
 from terminal.errors import ConfigurationError, PresentationRefused, ReaderUnavailable
 from terminal.paths import make_device
 from terminal.scanners.code_scanner import CODE_CHARS_MAX
-from terminal.scanners.serial_scanner import CODES_MAX, SILENCE_MS, CodeEnd, SerialScanner, _Lines
+from terminal.scanners.serial_scanner import SILENCE_MS, CodeEnd, SerialScanner, _Lines
+from terminal.scanners.typed_codes import CODES_MAX
 
 TEXT: Final = "P1:6BF$*F0 %-./: " + "8UC+XK4QT3Z" * 20
 WAIT_MS: Final = 3_000
@@ -129,20 +130,20 @@ def test_endless_line_is_kept_no_longer_than_a_code_can_be() -> None:
         lines.feed(b"x" * 1_000, number)
     assert len(lines._line) == CODE_CHARS_MAX + 1
     lines.feed(b"\rGOOD\r", 2_000)
-    assert [lines.next_code(), lines.next_code()] == ["x" * (CODE_CHARS_MAX + 1), "GOOD"]
+    assert [lines.codes.take(), lines.codes.take()] == ["x" * (CODE_CHARS_MAX + 1), "GOOD"]
 
 
 def test_scanner_gone_wild_keeps_only_the_newest_codes() -> None:
     lines = _Lines(CodeEnd.LINE)
     lines.feed(b"".join(b"%d\r" % number for number in range(1_000)), 0)
-    assert list(iter(lines.next_code, None)) == [str(number) for number in range(1_000 - CODES_MAX, 1_000)]
+    assert list(iter(lines.codes.take, None)) == [str(number) for number in range(1_000 - CODES_MAX, 1_000)]
 
 
 def test_pause_in_which_nobody_read_does_not_tear_a_code() -> None:
     lines = _Lines(CodeEnd.LINE)
     lines.feed(b"FIRST HALF ", 0)
     lines.feed(b"AND SECOND\r", 10 * SILENCE_MS * MS)
-    assert lines.next_code() == "FIRST HALF AND SECOND"
+    assert lines.codes.take() == "FIRST HALF AND SECOND"
 
 
 @given(
@@ -157,7 +158,7 @@ def test_codes_arrive_whole_however_the_line_cuts_them(texts: list[str], data: s
     lines = _Lines(CodeEnd.LINE)
     for now_ns, (start, end) in enumerate(itertools.pairwise([0, *cuts, len(typed)])):
         lines.feed(typed[start:end], now_ns)
-    assert list(iter(lines.next_code, None)) == texts
+    assert list(iter(lines.codes.take, None)) == texts
 
 
 @given(st.lists(st.binary(max_size=3_000), max_size=20))
@@ -165,7 +166,7 @@ def test_any_bytes_give_bounded_texts_and_never_an_exception(pieces: list[bytes]
     lines = _Lines(CodeEnd.SILENCE)
     for number, piece in enumerate(pieces):
         lines.feed(piece, number * SILENCE_MS * MS)
-    codes = list(iter(lines.next_code, None))
+    codes = list(iter(lines.codes.take, None))
     assert len(codes) <= CODES_MAX
     assert all(0 < len(code) <= CODE_CHARS_MAX + 1 for code in codes)
 
