@@ -24,6 +24,7 @@ from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, Seal
 from gateway.payments.life import PaymentChange
 from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
+from gateway.storage.cards import CardQueries, values_of_renewal
 from gateway.storage.people import PeopleQueries
 from gateway.storage.policies import PolicyQueries
 from gateway.storage.postgres import booking, cards, directory, life, offline
@@ -46,7 +47,13 @@ from gateway.storage.store import KEYS_PER_CALL_MAX, WalletBalance
 
 SQL = load_queries("payments")
 LEDGER_SQL = load_queries("ledger")
-POLICY_SQL = {**load_queries("policy"), **load_queries("people"), **load_queries("shifts")}
+SHARED_SQL = {
+    **load_queries("policy"),
+    **load_queries("people"),
+    **load_queries("shifts"),
+    **load_queries("cards"),
+}
+"""Statements that mean the same in every store, as policies.py, people.py, shifts.py and cards.py say."""
 
 
 async def open_postgres_store(
@@ -67,7 +74,7 @@ async def open_postgres_store(
     return PostgresStore(database, Batches(url, patience, queue_max=queue_max))
 
 
-class PostgresStore(PolicyQueries, PeopleQueries, ShiftQueries):
+class PostgresStore(PolicyQueries, PeopleQueries, ShiftQueries, CardQueries):
     """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
 
     Bound to the event loop it was opened in. Any number of stores may use one database at the same time.
@@ -225,34 +232,10 @@ class PostgresStore(PolicyQueries, PeopleQueries, ShiftQueries):
 
     # Cards
 
-    async def add_card_order(self, order: CardOrder, code_hash: bytes) -> None:
-        async with self._database.transaction() as connection:
-            await cards.add_card_order(connection, order, code_hash)
-
-    async def find_card_order(self, code_hash: bytes) -> CardOrder | None:
-        async with self._database.connection() as connection:
-            return await cards.find_card_order(connection, code_hash)
-
-    async def find_card_order_by_id(self, order_id: str) -> CardOrder | None:
-        async with self._database.connection() as connection:
-            return await cards.find_card_order_by_id(connection, order_id)
-
     async def find_card_orders_by_card(self, key_ids: Sequence[bytes]) -> list[CardOrder]:
         assert len(key_ids) <= KEYS_PER_CALL_MAX, "a call has a bound"
         async with self._database.connection() as connection:
             return await cards.find_card_orders_by_card(connection, key_ids)
-
-    async def list_card_orders(self, after_id: str = "") -> list[CardOrder]:
-        async with self._database.connection() as connection:
-            return await cards.list_card_orders(connection, after_id)
-
-    async def cancel_card_order(self, order_id: str) -> None:
-        async with self._database.transaction() as connection:
-            await cards.cancel_card_order(connection, order_id)
-
-    async def claim_card_order(self, order_id: str, card_key_id: bytes, now_ms: int) -> bool:
-        async with self._database.transaction() as connection:
-            return await cards.claim_card_order(connection, order_id, card_key_id, now_ms)
 
     async def finish_card_order(self, order_id: str, instrument: Instrument) -> Instrument:
         async with self._database.transaction() as connection:
@@ -261,24 +244,13 @@ class PostgresStore(PolicyQueries, PeopleQueries, ShiftQueries):
     async def renew_card(
         self, instrument_id: str, old_key_id: bytes, key_id: bytes, key_version: int, counter: int
     ) -> bool:
+        renewal = values_of_renewal(instrument_id, old_key_id, key_id, key_version, counter)
         async with self._database.transaction() as connection:
-            return await cards.renew_card(connection, instrument_id, old_key_id, key_id, key_version, counter)
-
-    async def find_instrument(self, instrument_id: str) -> Instrument | None:
-        async with self._database.connection() as connection:
-            return await cards.find_instrument(connection, instrument_id)
+            return await cards.renew_card(connection, renewal)
 
     async def add_card_session(self, session: CardSession) -> None:
         async with self._database.transaction() as connection:
             await cards.add_card_session(connection, session)
-
-    async def find_card_session(self, session_id: str, terminal_id: str, now_ms: int) -> CardSession | None:
-        async with self._database.connection() as connection:
-            return await cards.find_card_session(connection, session_id, terminal_id, now_ms)
-
-    async def advance_card_session(self, session: CardSession, state_sealed: bytes, now_ms: int) -> bool:
-        async with self._database.transaction() as connection:
-            return await cards.advance_card_session(connection, session, state_sealed, now_ms)
 
     # Payments without a connection
 
@@ -324,20 +296,20 @@ class PostgresStore(PolicyQueries, PeopleQueries, ShiftQueries):
         async with self._database.transaction() as connection:
             # Limits and PINs are judged by bookings: whoever changes them takes its turn among those.
             await fetch_row(connection, LEDGER_SQL["lock_chain_head"], {})
-            if await execute(connection, POLICY_SQL[name], values) == 0:
+            if await execute(connection, SHARED_SQL[name], values) == 0:
                 raise NotFound("there is none with this id")
 
     async def _add(self, name: str, values: Values, /) -> bool:
         async with self._database.connection() as connection:
-            return await insert(connection, POLICY_SQL[name], values) > 0
+            return await insert(connection, SHARED_SQL[name], values) > 0
 
     async def _take(self, name: str, /, **values: Any) -> Row | None:
         async with self._database.transaction() as connection:
-            return await fetch_row(connection, POLICY_SQL[name], values)
+            return await fetch_row(connection, SHARED_SQL[name], values)
 
     async def _list(self, name: str, /, **values: Any) -> Sequence[Row]:
         async with self._database.connection() as connection:
-            return await fetch(connection, POLICY_SQL[name], values)
+            return await fetch(connection, SHARED_SQL[name], values)
 
     async def _list_habit(self, instrument_id: str, days: Sequence[int], /) -> Sequence[Row]:
         return await self._list("list_habit", instrument_id=instrument_id, days=list(days))

@@ -24,11 +24,12 @@ from gateway.offline.model import Credential, CredentialWish, OfflineAlarm, Seal
 from gateway.payments.life import PaymentChange
 from gateway.payments.life_changes import Changed
 from gateway.payments.model import PaymentBooking, PaymentRecord, TerminalEvent
+from gateway.storage.cards import CardQueries, values_of_renewal
 from gateway.storage.people import PeopleQueries
 from gateway.storage.policies import PolicyQueries
 from gateway.storage.records import Row
 from gateway.storage.shifts import ShiftQueries
-from gateway.storage.sqlite import cards, directory, ledger, life, offline, payments, policy
+from gateway.storage.sqlite import cards, directory, ledger, life, offline, payments, statements
 from gateway.storage.sqlite.database_lock import DatabaseLock, share_database
 from gateway.storage.sqlite.migrate import migrate
 from gateway.storage.sqlite.readers import Readers
@@ -49,7 +50,7 @@ async def open_sqlite_store(path: Path | str, *, queue_max: int = QUEUE_MAX) -> 
     return await SqliteStore.open(path, queue_max=queue_max)
 
 
-class SqliteStore(PolicyQueries, PeopleQueries, ShiftQueries):
+class SqliteStore(PolicyQueries, PeopleQueries, ShiftQueries, CardQueries):
     """Keeps gateway.storage.store.Store and gateway.ledger.book.LedgerBook; see there for each method.
 
     Bound to the event loop it was opened in. Other processes may use the same file at the same time.
@@ -198,27 +199,9 @@ class SqliteStore(PolicyQueries, PeopleQueries, ShiftQueries):
 
     # Cards
 
-    async def add_card_order(self, order: CardOrder, code_hash: bytes) -> None:
-        await self._writer.submit(lambda c: cards.add_card_order(c, order, code_hash))
-
-    async def find_card_order(self, code_hash: bytes) -> CardOrder | None:
-        return await self._readers.read(lambda c: cards.find_card_order(c, code_hash))
-
-    async def find_card_order_by_id(self, order_id: str) -> CardOrder | None:
-        return await self._readers.read(lambda c: cards.find_card_order_by_id(c, order_id))
-
     async def find_card_orders_by_card(self, key_ids: Sequence[bytes]) -> list[CardOrder]:
         assert len(key_ids) <= KEYS_PER_CALL_MAX, "a call has a bound"
         return await self._readers.read(lambda c: cards.find_card_orders_by_card(c, key_ids))
-
-    async def list_card_orders(self, after_id: str = "") -> list[CardOrder]:
-        return await self._readers.read(lambda c: cards.list_card_orders(c, after_id))
-
-    async def cancel_card_order(self, order_id: str) -> None:
-        await self._writer.submit(lambda c: cards.cancel_card_order(c, order_id))
-
-    async def claim_card_order(self, order_id: str, card_key_id: bytes, now_ms: int) -> bool:
-        return await self._writer.submit(lambda c: cards.claim_card_order(c, order_id, card_key_id, now_ms))
 
     async def finish_card_order(self, order_id: str, instrument: Instrument) -> Instrument:
         return await self._writer.submit(lambda c: cards.finish_card_order(c, order_id, instrument))
@@ -226,23 +209,11 @@ class SqliteStore(PolicyQueries, PeopleQueries, ShiftQueries):
     async def renew_card(
         self, instrument_id: str, old_key_id: bytes, key_id: bytes, key_version: int, counter: int
     ) -> bool:
-        return await self._writer.submit(
-            lambda c: cards.renew_card(c, instrument_id, old_key_id, key_id, key_version, counter)
-        )
-
-    async def find_instrument(self, instrument_id: str) -> Instrument | None:
-        return await self._readers.read(lambda c: cards.find_instrument(c, instrument_id))
+        renewal = values_of_renewal(instrument_id, old_key_id, key_id, key_version, counter)
+        return await self._writer.submit(lambda c: cards.renew_card(c, renewal))
 
     async def add_card_session(self, session: CardSession) -> None:
         await self._writer.submit(lambda c: cards.add_card_session(c, session))
-
-    async def find_card_session(self, session_id: str, terminal_id: str, now_ms: int) -> CardSession | None:
-        return await self._readers.read(lambda c: cards.find_card_session(c, session_id, terminal_id, now_ms))
-
-    async def advance_card_session(self, session: CardSession, state_sealed: bytes, now_ms: int) -> bool:
-        return await self._writer.submit(
-            lambda c: cards.advance_card_session(c, session, state_sealed, now_ms)
-        )
 
     # Payments without a connection
 
@@ -279,19 +250,19 @@ class SqliteStore(PolicyQueries, PeopleQueries, ShiftQueries):
     # How the queries it inherits run their statements
 
     async def _set(self, name: str, /, **values: Any) -> None:
-        await self._writer.submit(lambda c: policy.change_one(c, name, values))
+        await self._writer.submit(lambda c: statements.change_one(c, name, values))
 
     async def _add(self, name: str, values: Values, /) -> bool:
-        return await self._writer.submit(lambda c: policy.add(c, name, values))
+        return await self._writer.submit(lambda c: statements.add(c, name, values))
 
     async def _take(self, name: str, /, **values: Any) -> Row | None:
-        return await self._writer.submit(lambda c: policy.take(c, name, values))
+        return await self._writer.submit(lambda c: statements.take(c, name, values))
 
     async def _list(self, name: str, /, **values: Any) -> Sequence[Row]:
-        return await self._readers.read(lambda c: policy.list_rows(c, name, values))
+        return await self._readers.read(lambda c: statements.list_rows(c, name, values))
 
     async def _list_habit(self, instrument_id: str, days: Sequence[int], /) -> Sequence[Row]:
-        return await self._readers.read(lambda c: policy.list_habit(c, instrument_id, days))
+        return await self._readers.read(lambda c: statements.list_habit(c, instrument_id, days))
 
     # The ledger's book
 

@@ -21,9 +21,9 @@ TOPICS = {
     "payments": "payments.py",
     "life": "life.py",
     "offline": "offline.py",
-    "policy": "policy.py",
-    "people": "policy.py",
-    "shifts": "policy.py",
+    "policy": "statements.py",
+    "people": "statements.py",
+    "shifts": "statements.py",
     "directory": "directory.py",
     "cards": "cards.py",
     "audit": "audit_source.py",
@@ -39,7 +39,8 @@ def strings_of(module: str) -> set[str]:
     shared = {
         "life.py": ["life_rows.py"],
         "offline.py": ["offline_rows.py"],
-        "policy.py": ["policies.py", "people.py", "shifts.py"],
+        "statements.py": ["policies.py", "people.py", "shifts.py"],
+        "cards.py": ["cards.py"],
     }.get(module, [])
     modules = [FOLDER / module, *(FOLDER.parent / name for name in shared)]
     return {

@@ -21,11 +21,13 @@ SELECT * FROM card_orders WHERE order_id > :after_id ORDER BY order_id LIMIT :ro
 
 -- name: cancel_card_order
 UPDATE card_orders SET state = 'cancelled' WHERE order_id = :order_id AND state = 'open'
+RETURNING order_id
 
 -- name: claim_card_order
 UPDATE card_orders SET card_key_id = :card_key_id
 WHERE order_id = :order_id AND state = 'open'
     AND (card_key_id = :card_key_id OR (card_key_id IS NULL AND expires_ms > :now_ms))
+RETURNING order_id
 
 -- name: finish_card_order
 UPDATE card_orders SET state = 'done', instrument_id = :instrument_id
@@ -64,6 +66,7 @@ WHERE session_id = :session_id AND terminal_id = :terminal_id AND expires_ms > :
 -- name: advance_card_session
 UPDATE card_sessions SET step = :step::bigint + 1, state_sealed = :state_sealed
 WHERE session_id = :session_id AND terminal_id = :terminal_id AND step = :step::bigint AND expires_ms > :now_ms
+RETURNING step
 
 -- name: find_card_orders_by_card
 SELECT * FROM card_orders WHERE card_key_id = ANY (:card_key_ids::bytea[])

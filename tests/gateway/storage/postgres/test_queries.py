@@ -74,7 +74,7 @@ READS_PER_ROUND_MAX = 40
 
 def strings_of_the_package() -> set[str]:
     # The shared ones name their statements for both stores.
-    shared = ("life_rows.py", "offline_rows.py", "policies.py", "people.py", "shifts.py")
+    shared = ("life_rows.py", "offline_rows.py", "policies.py", "people.py", "shifts.py", "cards.py")
     paths = [*FOLDER.glob("*.py"), *(FOLDER.parent / name for name in shared)]
     trees = [ast.parse(path.read_text("utf-8")) for path in paths]
     return {

@@ -1,6 +1,6 @@
-"""Runs the statements of queries/policy.sql, people.sql and shifts.sql.
+"""Runs the statements that mean the same in every store.
 
-What they mean say gateway/storage/policies.py, people.py and shifts.py.
+What they mean say gateway/storage/policies.py, people.py, shifts.py and cards.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from gateway.errors import NotFound
 from gateway.storage.sqlite.database import insert
 from gateway.storage.sqlite.queries import list_named_rows, load_queries
 
-SQL = {**load_queries("policy"), **load_queries("people"), **load_queries("shifts")}
+SQL = {
+    **load_queries("policy"),
+    **load_queries("people"),
+    **load_queries("shifts"),
+    **load_queries("cards"),
+}
 
 
 def change_one(connection: sqlite3.Connection, name: str, values: Mapping[str, Any]) -> None:
