@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.http.answers import Answer, answer_with
+from gateway.http.callers import read_request
 from gateway.http.calls import SignedCall
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
-from wire.errors import WireError
 from wire.ids import check_ulid
-from wire.messages.base import parse_message
 from wire.messages.cards import CardAnswerRequest, CardSessionAnswer, CardSessionRequest
 
 
@@ -23,26 +22,16 @@ class CardResource:
     async def begin(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Begin one, and say what the card is to be asked first."""
         desk = self._desk
-        now_ms = desk.now_ms()
-        enrolled, signed = await desk.authenticator.authenticate_terminal(call, now_ms=now_ms)
-        noted.caller = enrolled.terminal.terminal_id
-        request = parse_message(call.body, CardSessionRequest)
-        if signed.idempotency_key != request.session_id:
-            raise WireError("Idempotency-Key must be the session_id")
-        answer = await desk.cards.begin(request, enrolled, now_ms=now_ms)
+        request, terminal, now_ms = await read_request(desk, call, noted, CardSessionRequest, "session_id")
+        answer = await desk.cards.begin(request, terminal, now_ms=now_ms)
         return _answer(answer, noted, status=201)
 
     async def take_answer(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Take what the card said, and say what it is to be asked next."""
         desk = self._desk
-        now_ms = desk.now_ms()
-        enrolled, signed = await desk.authenticator.authenticate_terminal(call, now_ms=now_ms)
-        noted.caller = enrolled.terminal.terminal_id
-        request = parse_message(call.body, CardAnswerRequest)
-        if signed.idempotency_key != request.answer_id:
-            raise WireError("Idempotency-Key must be the answer_id")
+        request, terminal, now_ms = await read_request(desk, call, noted, CardAnswerRequest, "answer_id")
         session_id = check_ulid(parameters["session_id"])
-        return _answer(await desk.cards.take_answer(session_id, request, enrolled, now_ms=now_ms), noted)
+        return _answer(await desk.cards.take_answer(session_id, request, terminal, now_ms=now_ms), noted)
 
 
 def _answer(answer: CardSessionAnswer, noted: Exchange, *, status: int = 200) -> Answer:

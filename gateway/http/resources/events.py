@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.http.answers import Answer, answer_with
+from gateway.http.callers import read_terminal
 from gateway.http.calls import SignedCall, read_query
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
@@ -29,10 +30,8 @@ class EventResource:
 
     async def identify(self, call: SignedCall, noted: Exchange) -> EnrolledTerminal:
         """Return whose events are asked for."""
-        desk = self._desk
-        enrolled, _ = await desk.authenticator.authenticate_terminal(call, now_ms=desk.now_ms())
-        noted.caller = enrolled.terminal.terminal_id
-        return enrolled
+        terminal, _ = await read_terminal(self._desk, call, noted)
+        return terminal
 
     async def read(self, terminal: EnrolledTerminal, after: int | None) -> TerminalEvents:
         """Return a terminal's events after one of them."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 from gateway.errors import AuthenticationFailed
 from gateway.holders.model import Instrument, InstrumentStatus
 from gateway.http.answers import Answer, answer_with
+from gateway.http.callers import read_request
 from gateway.http.calls import SignedCall
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
@@ -29,12 +30,7 @@ class IntentResource:
     async def create(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Return the code for a till to show; the same request again returns the same code."""
         desk = self._desk
-        now_ms = desk.now_ms()
-        terminal, signed = await desk.authenticator.authenticate_terminal(call, now_ms=now_ms)
-        noted.caller = terminal.terminal.terminal_id
-        request = parse_message(call.body, IntentRequest)
-        if signed.idempotency_key != request.intent_id:
-            raise WireError("Idempotency-Key must be the intent_id")
+        request, terminal, now_ms = await read_request(desk, call, noted, IntentRequest, "intent_id")
         noted.code = "code_made"
         return answer_with(await desk.intents.create(request, terminal, now_ms=now_ms), status=201)
 

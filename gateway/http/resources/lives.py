@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 from gateway.http.answers import Answer, answer_with
+from gateway.http.callers import read_request
 from gateway.http.calls import SignedCall
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
 from gateway.http.resources.payments import answer_payment
-from gateway.merchants.model import EnrolledTerminal
-from wire.errors import WireError
 from wire.ids import check_ulid
-from wire.messages.base import parse_message
 from wire.messages.payments import (
     CaptureRequest,
     ConfirmRequest,
@@ -21,8 +18,6 @@ from wire.messages.payments import (
     ReversalRequest,
     VoidRequest,
 )
-
-T = TypeVar("T")
 
 
 class LifeResource:
@@ -33,48 +28,37 @@ class LifeResource:
 
     async def capture(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Charge a hold, whole or in part."""
-        request, terminal, now_ms = await self._read(call, noted, CaptureRequest, "capture_id")
+        request, terminal, now_ms = await read_request(self._desk, call, noted, CaptureRequest, "capture_id")
         payment = await self._desk.lives.capture(_id_in(parameters), request, terminal, now_ms=now_ms)
         return answer_payment(payment, noted)
 
     async def void(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Let go of what is not charged yet."""
-        request, terminal, now_ms = await self._read(call, noted, VoidRequest, "void_id")
+        request, terminal, now_ms = await read_request(self._desk, call, noted, VoidRequest, "void_id")
         payment = await self._desk.lives.void(_id_in(parameters), request, terminal, now_ms=now_ms)
         return answer_payment(payment, noted)
 
     async def confirm(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Judge the PIN that the holder entered at the till."""
-        request, terminal, now_ms = await self._read(call, noted, ConfirmRequest, "confirmation_id")
+        request, terminal, now_ms = await read_request(
+            self._desk, call, noted, ConfirmRequest, "confirmation_id"
+        )
         payment = await self._desk.lives.confirm_by_pin(_id_in(parameters), request, terminal, now_ms=now_ms)
         return answer_payment(payment, noted)
 
     async def refund(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Give back money up to a total; signed by the terminal's own key, answered for by staff."""
-        request, terminal, now_ms = await self._read(call, noted, RefundRequest, "refund_id", own_key=True)
+        request, terminal, now_ms = await read_request(
+            self._desk, call, noted, RefundRequest, "refund_id", own_key=True
+        )
         refund = await self._desk.lives.refund(_id_in(parameters), request, terminal, now_ms=now_ms)
         noted.code = "refunded"
         return answer_with(refund, status=201 if refund.refund_id == request.refund_id else 200)
 
     async def reverse(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Close an attempt whose outcome the till could not learn."""
-        request, terminal, now_ms = await self._read(call, noted, ReversalRequest, "attempt_id")
+        request, terminal, now_ms = await read_request(self._desk, call, noted, ReversalRequest, "attempt_id")
         return answer_payment(await self._desk.lives.reverse(request, terminal, now_ms=now_ms), noted)
-
-    async def _read(
-        self, call: SignedCall, noted: Exchange, kind: type[T], id_field: str, *, own_key: bool = False
-    ) -> tuple[T, EnrolledTerminal, int]:
-        """Return the message, who sent it, and when."""
-        desk = self._desk
-        now_ms = desk.now_ms()
-        enrolled, signed = await desk.authenticator.authenticate_terminal(
-            call, now_ms=now_ms, own_key=own_key
-        )
-        noted.caller = enrolled.terminal.terminal_id
-        message = parse_message(call.body, kind)
-        if signed.idempotency_key != getattr(message, id_field):
-            raise WireError(f"Idempotency-Key must be the {id_field}")
-        return message, enrolled, now_ms
 
 
 def _id_in(parameters: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.http.answers import Answer, answer_with
+from gateway.http.callers import read_request, read_terminal
 from gateway.http.calls import SignedCall, read_query
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
@@ -36,33 +37,23 @@ class OfflineResource:
 
     async def find_issuer(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Say whose signatures to believe, and what this terminal may accept."""
-        desk = self._desk
-        now_ms = desk.now_ms()
-        enrolled, _ = await desk.authenticator.authenticate_terminal(call, now_ms=now_ms)
-        noted.caller = enrolled.terminal.terminal_id
-        return answer_with(desk.offline.describe_issuer(enrolled, now_ms=now_ms))
+        terminal, now_ms = await read_terminal(self._desk, call, noted)
+        return answer_with(self._desk.offline.describe_issuer(terminal, now_ms=now_ms))
 
     async def find_status_list(
         self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange
     ) -> Answer:
         """Return who is suspended, or, by `?known=`, that this has not changed."""
-        desk = self._desk
-        now_ms = desk.now_ms()
-        enrolled, _ = await desk.authenticator.authenticate_terminal(call, now_ms=now_ms)
-        noted.caller = enrolled.terminal.terminal_id
+        _, now_ms = await read_terminal(self._desk, call, noted)
         known_etag = read_query(call, ("known",)).get("known")
-        return answer_with(await desk.offline.read_status_list(known_etag, now_ms=now_ms))
+        return answer_with(await self._desk.offline.read_status_list(known_etag, now_ms=now_ms))
 
     async def take_batch(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Give sealed records their word; signed by the terminal's own key, as they are."""
-        desk = self._desk
-        now_ms = desk.now_ms()
-        enrolled, signed = await desk.authenticator.authenticate_terminal(call, now_ms=now_ms, own_key=True)
-        noted.caller = enrolled.terminal.terminal_id
-        message = parse_message(call.body, BatchRequest)
-        if signed.idempotency_key != message.batch_id:
-            raise WireError("Idempotency-Key must be the batch_id")
-        answer = await desk.offline.take_batch(message, enrolled, now_ms=now_ms)
+        message, terminal, now_ms = await read_request(
+            self._desk, call, noted, BatchRequest, "batch_id", own_key=True
+        )
+        answer = await self._desk.offline.take_batch(message, terminal, now_ms=now_ms)
         is_plain = all(one.outcome == "settled" and not one.loss_minor for one in answer.results)
         noted.code = "batch_settled" if is_plain else "batch_taken"
         return answer_with(answer)

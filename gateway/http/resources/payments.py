@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from gateway.entropy import draw_ulid
 from gateway.errors import NotFound
 from gateway.http.answers import Answer, answer_with
+from gateway.http.callers import read_terminal
 from gateway.http.calls import SignedCall, read_query
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
-from gateway.merchants.model import EnrolledTerminal
 from wire.errors import WireError
 from wire.ids import check_ulid
 from wire.messages.base import parse_message
@@ -39,7 +39,7 @@ class PaymentResource:
 
     async def find(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Return a payment of the caller's merchant by its id."""
-        enrolled = await self._authenticate(call, noted)
+        enrolled, _ = await read_terminal(self._desk, call, noted)
         payment_id = check_ulid(parameters["payment_id"])
         return answer_payment(_found(await self._desk.payments.find(payment_id, enrolled)), noted)
 
@@ -47,15 +47,9 @@ class PaymentResource:
         self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange
     ) -> Answer:
         """Return what became of an attempt of the caller, by `?attempt_id=`."""
-        enrolled = await self._authenticate(call, noted)
+        enrolled, _ = await read_terminal(self._desk, call, noted)
         attempt_id = check_ulid(read_query(call, ("attempt_id",)).get("attempt_id", ""))
         return answer_payment(_found(await self._desk.payments.find_by_attempt(attempt_id, enrolled)), noted)
-
-    async def _authenticate(self, call: SignedCall, noted: Exchange) -> EnrolledTerminal:
-        desk = self._desk
-        enrolled, _ = await desk.authenticator.authenticate_terminal(call, now_ms=desk.now_ms())
-        noted.caller = enrolled.terminal.terminal_id
-        return enrolled
 
 
 def _found(answer: PaymentAnswer | None) -> PaymentAnswer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.http.answers import Answer, answer_with
+from gateway.http.callers import read_terminal
 from gateway.http.calls import SignedCall
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
@@ -49,9 +50,7 @@ class TerminalResource:
     async def open_session(self, call: SignedCall, parameters: Mapping[str, str], noted: Exchange) -> Answer:
         """Agree on a key for the requests of the coming hours; asking again opens another session."""
         desk = self._desk
-        now_ms = desk.now_ms()
-        enrolled, _ = await desk.authenticator.authenticate_terminal(call, now_ms=now_ms, own_key=True)
-        noted.caller = enrolled.terminal.terminal_id
+        enrolled, now_ms = await read_terminal(desk, call, noted, own_key=True)
         their_key = es256.load_public_key(parse_message(call.body, SessionRequest).public_key)
         assert enrolled.terminal.key_id is not None, "who has signed has a key"
         session_id = desk.sessions.open(enrolled.terminal.key_id, their_key, now_ms=now_ms)
