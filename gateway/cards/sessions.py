@@ -12,14 +12,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from gateway.cards import dialogues
 from gateway.cards.dialogues import CATCH_UP_READS_MAX, Look
 from gateway.cards.key_book import KeyBook, open_rows
-from gateway.cards.model import CardSession
+from gateway.cards.model import CardOrderState, CardSession
 from gateway.cards.orders import CardOrderService, parse_card_code
 from gateway.cards.plans import IN_USE, NEEDS_NEW_KEYS, CardPlans
 from gateway.cards.replay import SEED_BYTES, Asking, Ended, Progress, Randomness, replay
@@ -30,6 +30,7 @@ from gateway.holders.model import Instrument
 from gateway.merchants.model import EnrolledTerminal
 from gateway.payments.answers import answer_of
 from gateway.payments.card_keys import CardKeyRing
+from gateway.payments.life_service import PaymentLifeService
 from gateway.receipts.names import ReceiptPages
 from gateway.storage.store import Store
 from gateway.vault import Vault, card_session_purpose
@@ -43,20 +44,13 @@ from wire.messages.cards import (
     CardSessionRequest,
     CardView,
 )
-from wire.messages.payments import ConfirmationWay, PaymentAnswer, PaymentState
+from wire.messages.payments import ConfirmationWay, PaymentState
 
 CARD_SESSION_LIFE_MS: Final = 120_000
 """Ten times what a slow reader needs, with the card put back twice."""
 
 _OUT_OF_STEP: Final = "card_session_out_of_step"
 _INCOMPLETE: Final = "card_incomplete"
-
-
-class CardConfirmer(Protocol):
-    """What is done for a payment whose card has proven itself."""
-
-    async def confirm_by_card(self, payment_id: str, *, now_ms: int) -> PaymentAnswer:
-        """As PaymentLifeService.confirm_by_card."""
 
 
 class CardSessionService:
@@ -67,7 +61,7 @@ class CardSessionService:
         store: Store,
         vault: Vault,
         orders: CardOrderService,
-        lives: CardConfirmer,
+        lives: PaymentLifeService,
         entropy: Entropy,
         *,
         link_base: str,
@@ -98,7 +92,7 @@ class CardSessionService:
         if known is not None:
             if known.request_digest != digest:
                 raise IdempotencyConflict("this conversation was begun for something else")
-            return await self._view(known, known.step, self._open(known))
+            return await self._ask(known, known.step, self._open(known))
         state = await self._make_state(request, terminal_id, now_ms)
         session = CardSession(
             session_id=request.session_id,
@@ -110,7 +104,7 @@ class CardSessionService:
             expires_ms=now_ms + CARD_SESSION_LIFE_MS,
         )
         await self._store.add_card_session(session)
-        return await self._view(session, 0, state)
+        return await self._ask(session, 0, state)
 
     async def take_answer(
         self, session_id: str, request: CardAnswerRequest, terminal: EnrolledTerminal, *, now_ms: int
@@ -126,16 +120,16 @@ class CardSessionService:
             raise CardRefused(code="card_session_over")
         state = self._open(session)
         if request.step == session.step - 1 and request.answer == state.last_answer:
-            return await self._view(session, session.step, state)
+            return await self._ask(session, session.step, state)
         if request.step != session.step or state.part is Part.OVER:
             raise CardRefused(code=_OUT_OF_STEP)
         answers = (*state.answers, request.answer)
         state = msgspec.structs.replace(state, answers=answers, last_answer=request.answer)
-        state = await self._go_on(state, now_ms)
+        state, asking = await self._go_on(state, now_ms)
         sealed = self._seal(session_id, session.step + 1, state)
         if not await self._store.advance_card_session(session, sealed, now_ms):
             raise CardRefused(code=_OUT_OF_STEP)
-        return await self._view(session, session.step + 1, state)
+        return await self._view(session, session.step + 1, state, asking)
 
     async def _make_state(self, request: CardSessionRequest, terminal_id: str, now_ms: int) -> State:
         if request.purpose is CardPurpose.CONFIRM:
@@ -145,7 +139,7 @@ class CardSessionService:
             code_hash = self._orders.hash_code(parse_card_code(request.code or ""))
             order = await self._store.find_card_order(code_hash)
             is_late = order is not None and order.card_key_id is None and order.expires_ms <= now_ms
-            if order is None or is_late or order.state != "open":
+            if order is None or is_late or order.state is not CardOrderState.OPEN:
                 raise CardRefused(code="card_code_invalid")
         book = KeyBook(await self._ring.open_all())
         return State(
@@ -186,20 +180,20 @@ class CardSessionService:
             key_id=card.key_id,
         )
 
-    async def _go_on(self, state: State, now_ms: int) -> State:
-        """Return the state once the card has to be asked again, or nothing is left to ask."""
+    async def _go_on(self, state: State, now_ms: int) -> tuple[State, Asking | None]:
+        """Return the state once the card has to be asked again, with what; or nothing is left to ask."""
         if sum(map(len, state.answers)) > ANSWER_BYTES_MAX:
-            return state.refused("card_answer_invalid")
+            return state.refused("card_answer_invalid"), None
         while state.part is not Part.OVER:
             book = await self._book_of(state)
             try:
                 outcome = _run(state, book)
             except CardError as error:
-                return state.refused(error.code)
+                return state.refused(error.code), None
             if isinstance(outcome, Asking):
-                return state
+                return state, outcome
             state = await self._conclude(state, book, outcome.value, now_ms)
-        return state
+        return state, None
 
     async def _conclude(self, state: State, book: KeyBook, value: Any, now_ms: int) -> State:
         """Return the state after one part, and write down what it proved."""
@@ -251,8 +245,9 @@ class CardSessionService:
         new_key_id = keys.key_id_of(state.uid)
         behind = card.card_counter - counter
         if new_key_id == card.key_id and behind >= 0:
-            # Its counter was set back: links from before it would be good again if it went on like this.
-            if state.purpose is not CardPurpose.RECOVER:
+            # Its counter was set back: links from before it would be good again if it went on like this. Only
+            # level with ours it is also where a gateway noted this very proof and then broke off.
+            if state.purpose is not CardPurpose.RECOVER and behind > 0:
                 return state.refused(_INCOMPLETE)
             if behind >= CATCH_UP_READS_MAX:
                 return state.refused(NEEDS_NEW_KEYS)
@@ -274,24 +269,30 @@ class CardSessionService:
         book = open_rows(await self._ring.open_all(), state.rows)
         return book if state.target is None else book.preferring(state.target[0])
 
-    async def _view(self, session: CardSession, step: int, state: State) -> CardSessionAnswer:
+    async def _ask(self, session: CardSession, step: int, state: State) -> CardSessionAnswer:
+        """Return what a stored state asks of the card, or how it ended."""
+        if state.part is Part.OVER:
+            return await self._view(session, step, state, None)
+        asking = _run(state, await self._book_of(state))
+        assert isinstance(asking, Asking), "a part that is over was concluded"
+        return await self._view(session, step, state, asking)
+
+    async def _view(
+        self, session: CardSession, step: int, state: State, asking: Asking | None
+    ) -> CardSessionAnswer:
         stages = STAGES_OF[state.purpose]
-        command, stage = None, stages[-1]
-        if state.part is not Part.OVER:
-            outcome = _run(state, await self._book_of(state))
-            assert isinstance(outcome, Asking), "a part that is over was concluded"
-            command, stage = outcome.command, outcome.stage
+        stage = stages[-1] if asking is None else asking.stage
         payment = None
         if state.payment_id is not None and state.part is Part.OVER:
             payment = await self._store.find_payment(session.terminal_id, state.payment_id)
         return CardSessionAnswer(
             session_id=session.session_id,
-            state="asking" if command is not None else "done" if state.code is None else "refused",
+            state="asking" if asking is not None else "done" if state.code is None else "refused",
             step=step,
             stage=stage,
             stage_number=stages.index(stage) + 1,
             stage_count=len(stages),
-            command=command,
+            command=None if asking is None else asking.command,
             code=state.code,
             card=state.view,
             payment=None if payment is None else answer_of(payment, self._pages),

@@ -14,7 +14,6 @@ from wire.messages.cards import CardPurpose, CardStage, CardView
 
 ANSWER_BYTES_MAX: Final = 2_800
 """Of the answers kept of one part; an honest card stays below a half of it."""
-LOOK_BYTES_MAX: Final = 64
 
 
 class Part(StrEnum):
@@ -30,23 +29,17 @@ class Part(StrEnum):
     OVER = "over"
 
 
+_MAKING: Final = (
+    CardStage.LOOK,
+    CardStage.LINK,
+    CardStage.KEYS,
+    CardStage.HIDE_UID,
+    CardStage.MASTER_KEY,
+    CardStage.PROOF,
+)
 STAGES_OF: Final[dict[CardPurpose, tuple[CardStage, ...]]] = {
-    CardPurpose.PERSONALISE: (
-        CardStage.LOOK,
-        CardStage.LINK,
-        CardStage.KEYS,
-        CardStage.HIDE_UID,
-        CardStage.MASTER_KEY,
-        CardStage.PROOF,
-    ),
-    CardPurpose.RECOVER: (
-        CardStage.LOOK,
-        CardStage.LINK,
-        CardStage.KEYS,
-        CardStage.HIDE_UID,
-        CardStage.MASTER_KEY,
-        CardStage.PROOF,
-    ),
+    CardPurpose.PERSONALISE: _MAKING,
+    CardPurpose.RECOVER: _MAKING,
     CardPurpose.WIPE: (
         CardStage.LOOK,
         CardStage.KEYS,

@@ -176,6 +176,26 @@ async def test_verify_proves_a_card_and_changes_nothing(bench: CardBench) -> Non
     assert instrument.card_counter == card.counter
 
 
+async def test_verify_goes_on_where_a_gateway_broke_off_after_noting_what_was_proven(
+    bench: CardBench,
+) -> None:
+    card, instrument_id = await make_card(bench)
+    instrument = await bench.store.find_instrument(instrument_id)
+    assert instrument is not None
+    card.power_on()
+    step, is_noted = await bench.begin(VERIFY), False
+    while step.command is not None:
+        answer = card.transmit(step.command)
+        if card.counter > instrument.card_counter and not is_noted:
+            # As a gateway leaves it that is killed between noting the card's counter and taking the step.
+            is_noted = await bench.store.renew_card(
+                instrument_id, instrument.key_id, instrument.key_id, 1, card.counter
+            )
+        step = await bench.answer(step, answer)
+    assert is_noted
+    assert (step.state, step.code) == ("done", None)
+
+
 async def test_verify_tells_a_stranger_from_what_was_begun(bench: CardBench) -> None:
     wallet_id = await bench.furnish()
     card = make_chip(SEED)
