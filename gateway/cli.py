@@ -21,6 +21,7 @@ from gateway.console.ledger import audit, backup, move, restore
 from gateway.console.merchants import location_commands, merchant_commands, terminal_commands
 from gateway.console.offline import offline_commands
 from gateway.console.output import show_record
+from gateway.console.payments import payment_commands
 from gateway.console.policies import limit_commands, staff_commands, tier_commands
 from gateway.console.session import DEFAULT_CONFIG, ConfigOption, JsonOption, Session, session_of
 from gateway.errors import GatewayError
@@ -42,6 +43,7 @@ app.add_typer(wallet_commands, name="wallet")
 app.add_typer(instrument_commands, name="instrument")
 app.add_typer(card_key_commands, name="card-keys")
 app.add_typer(card_commands, name="card")
+app.add_typer(payment_commands, name="payment")
 app.add_typer(staff_commands, name="staff")
 app.add_typer(tier_commands, name="tier")
 app.add_typer(limit_commands, name="limit")

@@ -52,6 +52,8 @@ class Void(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
     payment_id: str
     terminal_id: str
+    staff_id: str | None = None
+    """Who answers for it, if anybody was asked; whoever makes this has verified their proof."""
 
 
 class Reverse(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -93,7 +95,7 @@ class Refund(msgspec.Struct, frozen=True, tag=True, array_like=True):
     total_minor: int
     reason: str
     staff_id: str
-    """Whoever makes this has verified the PIN of this member of staff."""
+    """Whoever makes this has verified the proof of this member of staff."""
 
 
 PaymentChange = Capture | Void | Reverse | Confirm | Refuse | Expire | Refund
@@ -110,7 +112,7 @@ def decide_change(facts: LifeFacts, change: PaymentChange, workbook: Workbook, n
         case Capture():
             decision.capture(change)
         case Void():
-            decision.void()
+            decision.void(change)
         case Reverse():
             decision.reverse()
         case Confirm():
@@ -159,11 +161,11 @@ class _Decision:
             order_released_minor=record.goods_minor - change.goods_minor,
         )
 
-    def void(self) -> None:
+    def void(self, change: Void) -> None:
         """Let go of everything, unless that was done before."""
         if self._life.state is not PaymentState.VOIDED:
             self._require_open(PaymentStep.VOIDED)
-            self._let_go(PaymentStep.VOIDED, "payment_voided")
+            self._let_go(PaymentStep.VOIDED, "payment_voided", staff_id=change.staff_id)
 
     def reverse(self) -> None:
         """Leave nothing charged and nothing held, whatever it was."""
@@ -299,7 +301,7 @@ class _Decision:
             is_grouped=True,
         )
 
-    def _let_go(self, step: PaymentStep, code: str) -> None:
+    def _let_go(self, step: PaymentStep, code: str, *, staff_id: str | None = None) -> None:
         record = self._record
         group = release(
             record.payment_id, self._facts.parties, record.currency, held_minor=record.amount_minor
@@ -314,6 +316,7 @@ class _Decision:
             order_released_minor=record.goods_minor,
             day_released_minor=record.amount_minor,
             is_grouped=outcome is Outcome.BOOKED,
+            staff_id=staff_id,
         )
 
     def _give_back(self) -> None:
@@ -366,6 +369,7 @@ class _Decision:
         receipt_number: int | None = None,
         is_grouped: bool = False,
         due_ms: int | None = None,
+        staff_id: str | None = None,
     ) -> None:
         state = next_state(self._life.state, step)
         assert state is not None, "the step was judged before"
@@ -386,6 +390,7 @@ class _Decision:
             receipt_number=receipt_number,
             is_grouped=is_grouped,
             due_ms=due_ms,
+            staff_id=staff_id,
         )
 
     def _record_after(self) -> PaymentRecord:

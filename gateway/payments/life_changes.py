@@ -79,6 +79,8 @@ class StepChange(msgspec.Struct, frozen=True):
     """Whether the one group of this change is its own."""
     due_ms: int | None = None
     """While the payment stays open: its new deadline."""
+    staff_id: str | None = None
+    """Who at the shop answered for it."""
 
 
 @dataclass(slots=True)

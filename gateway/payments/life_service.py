@@ -87,12 +87,15 @@ class PaymentLifeService:
                 merchant has written down who may do what.
         """
         await self._find(payment_id, terminal)
-        merchant_id = terminal.merchant.merchant_id
+        merchant_id, staff_id = terminal.merchant.merchant_id, None
         if request.staff is not None:
-            await self._staff.prove(request.staff, merchant_id, StaffRight.VOID, entry_id=request.void_id)
+            member = await self._staff.prove(
+                request.staff, merchant_id, StaffRight.VOID, entry_id=request.void_id
+            )
+            staff_id = member.staff_id
         elif await self._staff.are_rights_written(merchant_id):
             raise PaymentRefused(code="staff_proof_needed")
-        return await self._change(Void(payment_id, _id_of(terminal)), now_ms)
+        return await self._change(Void(payment_id, _id_of(terminal), staff_id), now_ms)
 
     async def confirm_by_pin(
         self, payment_id: str, request: ConfirmRequest, terminal: EnrolledTerminal, *, now_ms: int

@@ -197,3 +197,18 @@ class TerminalEvent(msgspec.Struct, frozen=True, array_like=True):
     """Rises; never given twice."""
     payment_id: str
     at_ms: int
+
+
+class PaymentAct(msgspec.Struct, frozen=True, array_like=True):
+    """What happened to a payment after its decision, and who at the shop answered for it."""
+
+    at_ms: int
+    act: str
+    """A step of gateway/payments/states.py, or `refunded`."""
+    amount_minor: int
+    """Charged by a step, or given back by a refund; 0 for what moves nothing."""
+    code: str | None
+    """Why it ended, where it did."""
+    staff_id: str | None
+    """None where nobody was asked."""
+    staff_name: str | None

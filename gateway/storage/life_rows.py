@@ -91,6 +91,7 @@ def statements_of_step(
         "due_ms": step.due_ms,
         "at_ms": step.at_ms,
         "terminal_id": record.terminal_id,
+        "staff_id": step.staff_id,
         "order_id": record.order_id,
         "merchant_id": record.merchant_id,
         "day": utc_day_of(record.decided_ms),

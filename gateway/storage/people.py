@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from gateway.errors import IdempotencyConflict
 from gateway.merchants.model import StaffMember, StaffRights, StaffStatus, StaffTagRecord
-from gateway.storage.records import read_staff, read_staff_rights, read_staff_tag
+from gateway.payments.model import PaymentAct
+from gateway.storage.records import read_act, read_staff, read_staff_rights, read_staff_tag
 from gateway.storage.statements import StatementRunner, Values
 from gateway.storage.store import PAGE_ROWS_MAX, PIN_TRIES_MAX
 from wire.messages.staff import STAFF_PER_PAGE_MAX, StaffRole
@@ -76,6 +77,9 @@ class PeopleQueries(StatementRunner):
         return [
             read_staff_rights(row) for row in await self._list("list_staff_rights", merchant_id=merchant_id)
         ]
+
+    async def list_payment_acts(self, payment_id: str) -> list[PaymentAct]:
+        return [read_act(row) for row in await self._list("list_payment_acts", payment_id=payment_id)]
 
 
 def values_of_staff(member: StaffMember) -> Values:

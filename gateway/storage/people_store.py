@@ -12,11 +12,12 @@ from gateway.merchants.model import (
     StaffStatus,
     StaffTagRecord,
 )
+from gateway.payments.model import PaymentAct
 from wire.messages.staff import StaffRole
 
 
 class StaffStore(Protocol):
-    """Who works at a merchant's tills, what proves it, and what they may do."""
+    """Who works at a merchant's tills, what proves it, what they may do, and what they answered for."""
 
     async def add_staff(self, member: StaffMember) -> None:
         """Store a member of staff."""
@@ -76,6 +77,9 @@ class StaffStore(Protocol):
 
     async def list_staff_rights(self, merchant_id: str) -> list[StaffRights]:
         """Return what a merchant has written down, at most one for each role."""
+
+    async def list_payment_acts(self, payment_id: str) -> list[PaymentAct]:
+        """Return what happened to a payment after its decision, in order, with who answered for it."""
 
 
 class ShiftStore(Protocol):

@@ -31,7 +31,7 @@ from gateway.merchants.model import (
     TerminalStatus,
 )
 from gateway.payments.life_changes import RefundRecord
-from gateway.payments.model import STATE_WHEN_DECIDED, Life, PaymentRecord
+from gateway.payments.model import STATE_WHEN_DECIDED, Life, PaymentAct, PaymentRecord
 from gateway.payments.settlement import receipt_number_text
 from gateway.storage.store import WalletBalance
 from wire.messages.payments import CaptureMode, ConfirmationWay, EntryMode, PaymentState
@@ -270,6 +270,18 @@ def read_refund(row: Row) -> RefundRecord:
         reason=row["reason"],
         staff_id=row["staff_id"],
         refunded_ms=row["refunded_ms"],
+    )
+
+
+def read_act(row: Row) -> PaymentAct:
+    """Return what happened to a payment, in a row of list_payment_acts."""
+    return PaymentAct(
+        at_ms=row["at_ms"],
+        act=row["act"],
+        amount_minor=row["amount_minor"],
+        code=row["code"],
+        staff_id=row["staff_id"],
+        staff_name=row["staff_name"],
     )
 
 

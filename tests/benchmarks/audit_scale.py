@@ -286,7 +286,7 @@ def _live(ledger: _Ledger, rows: Rows, number: int) -> None:
     ledger.spent[now_ms // DAY_MS, wallet] += 9
     rows["payment_steps"].append(
         (payment_id, 1, "captured", "succeeded", None, attempt_id, 9, 1, 1, 0, 1, ledger.receipts[merchant],
-         ledger.sequence, None, now_ms, till)
+         ledger.sequence, None, now_ms, till, None)
     )  # fmt: skip
     rows["orders (merchant_id, order_id, amount_minor, taken_minor)"].append(
         (_merchant(merchant), order_id, 8, 8)

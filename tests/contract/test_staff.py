@@ -1,4 +1,4 @@
-"""Staff in every store: who is listed, what a tag's tap is good for, and what a merchant has written down."""
+"""Staff in every store: who is listed, what a tag is good for, what is written down, who answered for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import pytest
 from gateway.errors import IdempotencyConflict, NotFound
 from gateway.holders.model import CardKeyBatch
 from gateway.merchants.model import StaffMember, StaffRights, StaffStatus, StaffTagRecord
+from gateway.payments.life import Refund, Void
+from gateway.payments.model import PaymentAct, Terms
+from wire.messages.payments import CaptureMode
 from wire.messages.staff import STAFF_PER_PAGE_MAX, StaffRight, StaffRole
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Shop
     from tests.contract.conftest import OpenStore
 
+TILL = "TERMNA01"
 KEY_ID, ENTRY, OTHER_ENTRY = b"tag-key1", b"entry one", b"entry two"
 
 
@@ -119,3 +123,29 @@ async def test_rights_are_written_down_by_role_and_forgotten_again(store: Store,
     assert await store.list_staff_rights(merchant_id) == [nothing]
     with pytest.raises(NotFound):
         await store.set_staff_rights(replace(written, merchant_id="MERCHANT0000009"))
+
+
+async def test_who_voided_a_payment_and_who_refunded_it_is_kept(store: Store, shop: Shop) -> None:
+    await store.add_staff(member_of(shop, 1))
+    await store.set_refund_limit(TILL, 10_000)
+    terms = Terms(CaptureMode.MANUAL, capture_by_ms=shop.now_ms + 3_600_000)
+    first, second, paid = [
+        await store.book_payment(shop.booking(number, **changes))
+        for number, changes in ((1, {"terms": terms}), (2, {"terms": terms}), (3, {}))
+    ]
+    assert await store.list_payment_acts(first.payment_id) == []
+    await store.change_payment(Void(first.payment_id, TILL, "STAFF0001"), shop.now_ms + 1)
+    # Asked for again by software: it was hers, and stays hers.
+    await store.change_payment(Void(first.payment_id, TILL), shop.now_ms + 2)
+    await store.change_payment(Void(second.payment_id, TILL), shop.now_ms + 3)
+    refund = Refund(paid.payment_id, TILL, "0REFVND0000000000000000001", 300, "broken cup", "STAFF0001")
+    await store.change_payment(refund, shop.now_ms + 4)
+    assert await store.list_payment_acts(first.payment_id) == [
+        PaymentAct(shop.now_ms + 1, "voided", 0, "payment_voided", "STAFF0001", "Mira")
+    ]
+    assert await store.list_payment_acts(second.payment_id) == [
+        PaymentAct(shop.now_ms + 3, "voided", 0, "payment_voided", None, None)
+    ]
+    assert await store.list_payment_acts(paid.payment_id) == [
+        PaymentAct(shop.now_ms + 4, "refunded", 300, None, "STAFF0001", "Mira")
+    ]

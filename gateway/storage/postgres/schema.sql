@@ -397,6 +397,8 @@ CREATE TABLE payment_steps (
     at_ms bigint NOT NULL,
     -- Where the payment was made, whoever did this.
     terminal_id text COLLATE "C" NOT NULL,
+    -- Who at the shop answered for it; NULL where nobody had to.
+    staff_id text COLLATE "C",
     PRIMARY KEY (payment_id, step_index),
     CHECK ((state IN ('requires_confirmation', 'authorised')) = (due_ms IS NOT NULL))
 );

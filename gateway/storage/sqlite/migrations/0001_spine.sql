@@ -383,6 +383,8 @@ CREATE TABLE payment_steps (
     at_ms INTEGER NOT NULL,
     -- Where the payment was made, whoever did this.
     terminal_id TEXT NOT NULL,
+    -- Who at the shop answered for it; NULL where nobody had to.
+    staff_id TEXT,
     PRIMARY KEY (payment_id, step_index),
     CHECK ((state IN ('requires_confirmation', 'authorised')) = (due_ms IS NOT NULL))
 ) STRICT, WITHOUT ROWID;

@@ -37,11 +37,11 @@ WHERE payment_id = :payment_id AND state = :state_before
 INSERT INTO payment_steps (
     payment_id, step_index, step, state, code, request_id, charged_minor, tip_minor, fee_minor,
     order_released_minor, day_released_minor, receipt_number, group_sequence, due_ms, at_ms,
-    terminal_id
+    terminal_id, staff_id
 ) VALUES (
     :payment_id, :step_index, :step, :state, :code, :request_id, :charged_minor, :tip_minor, :fee_minor,
     :order_released_minor, :day_released_minor, :receipt_number, :group_sequence, :due_ms, :at_ms,
-    :terminal_id
+    :terminal_id, :staff_id
 )
 
 -- name: release_order

@@ -60,3 +60,13 @@ DELETE FROM staff_rights WHERE merchant_id = :merchant_id AND role = :role
 
 -- name: list_staff_rights
 SELECT * FROM staff_rights WHERE merchant_id = :merchant_id ORDER BY role
+
+-- name: list_payment_acts
+SELECT s.at_ms, s.step AS act, s.charged_minor AS amount_minor, s.code, s.staff_id, f.name AS staff_name
+FROM payment_steps AS s LEFT JOIN staff AS f ON f.staff_id = s.staff_id
+WHERE s.payment_id = :payment_id
+UNION ALL
+SELECT r.refunded_ms, 'refunded', r.amount_minor, NULL, r.staff_id, f.name
+FROM refunds AS r LEFT JOIN staff AS f ON f.staff_id = r.staff_id
+WHERE r.payment_id = :payment_id
+ORDER BY at_ms, act, amount_minor
