@@ -11,7 +11,6 @@ from gateway.names import check_name
 from gateway.payments.card_keys import CardKeyRing
 from gateway.pins import SALT_BYTES, PinHasher, check_pin
 from gateway.storage.people_store import StaffStore
-from gateway.storage.store import PIN_TRIES_MAX
 from wire.cards.ntag424.link import SunLink
 from wire.ids import check_merchant_id, check_ulid
 from wire.messages.payments import StaffProof, StaffTag
@@ -84,15 +83,11 @@ class StaffService:
         if proof.tag is not None:
             member = await self._take_tag(proof.tag, entry_id)
         else:
-            member = await self._take_try(proof, entry_id)
-        may = member.merchant_id == merchant_id and (
-            needed is None or needed in await self.list_rights(member.merchant_id, member.role)
-        )
-        is_right = proof.pin is None or await self._pins.matches(proof.pin, member.pin_hash)
-        if not is_right or not may:
+            member = await self._judge_pin(proof, merchant_id, entry_id)
+        if member.merchant_id != merchant_id:
             raise PaymentRefused(code="staff_not_allowed")
-        if proof.pin is not None:
-            await self._store.reset_staff_tries(member.staff_id)
+        if needed is not None and needed not in await self.list_rights(merchant_id, member.role):
+            raise PaymentRefused(code="staff_not_allowed")
         return member
 
     async def list_rights(self, merchant_id: str, role: StaffRole) -> tuple[StaffRight, ...]:
@@ -147,14 +142,20 @@ class StaffService:
             raise NotFound("there is no such member of staff")
         return member
 
-    async def _take_try(self, proof: StaffProof, entry_id: str) -> StaffMember:
+    async def _judge_pin(self, proof: StaffProof, merchant_id: str, entry_id: str) -> StaffMember:
         assert proof.staff_id is not None, "a proof without a tag names somebody"
         assert proof.pin is not None, "and has their PIN"
+        known = await self._store.find_staff(proof.staff_id)
+        # Before anything is counted: a till of one merchant must not lock the staff of another.
+        if known is None or known.merchant_id != merchant_id or known.status is not StaffStatus.ACTIVE:
+            raise PaymentRefused(code="staff_not_allowed")
         member = await self._store.take_staff_try(proof.staff_id, self._pins.mark(entry_id, proof.pin))
         if member is None:
-            known = await self._store.find_staff(proof.staff_id)
-            is_locked = known is not None and known.pin_tries >= PIN_TRIES_MAX
-            raise PaymentRefused(code="staff_locked" if is_locked else "staff_not_allowed")
+            raise PaymentRefused(code="staff_locked")
+        if not await self._pins.matches(proof.pin, member.pin_hash):
+            raise PaymentRefused(code="staff_not_allowed")
+        # Also for somebody who may not do what they asked for: it was the right PIN.
+        await self._store.reset_staff_tries(member.staff_id)
         return member
 
     async def _take_tag(self, tag: StaffTag, entry_id: str) -> StaffMember:

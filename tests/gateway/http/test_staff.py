@@ -143,6 +143,17 @@ class TestSignIn:
         answer = await counter.sign_in(StaffProof(staff_id=stranger.staff_id, pin=PIN))
         assert (answer.status, answer.code) == (403, "staff_not_allowed")
 
+    async def test_wrong_pins_at_one_merchants_till_lock_nobody_of_another(self, counter: Counter) -> None:
+        office = counter.shop.office
+        other = await office.merchants.add_merchant("Elsewhere", "EUR", 0, now_ms=NOW_MS)
+        stranger = await office.staff.add_staff(
+            other.merchant_id, "Bo", StaffRole.MANAGER, PIN, now_ms=NOW_MS
+        )
+        for _ in range(4):
+            answer = await counter.sign_in(StaffProof(staff_id=stranger.staff_id, pin=OTHER_PIN))
+            assert answer.code == "staff_not_allowed"
+        assert (await office.staff.find(stranger.staff_id)).pin_tries == 0
+
     async def test_a_proof_is_a_pin_or_a_tag_and_not_both(self, counter: Counter) -> None:
         entry = counter.till.new_id()
         both = msgspec.to_builtins(counter.tap()) | {"staff_id": counter.staff_id, "pin": PIN}
@@ -161,6 +172,15 @@ class TestRights:
         assert (await counter.void(payment_id, counter.tap())).code == "staff_not_allowed"
         await counter.staff.set_rights(counter.merchant_id, StaffRole.CASHIER, [StaffRight.VOID])
         assert (await counter.void(payment_id, counter.tap())).json["state"] == "voided"
+        (act,) = await counter.shop.office.store.list_payment_acts(payment_id)
+        assert (act.act, act.staff_id) == ("voided", counter.staff_id)
+
+    async def test_asking_for_what_one_may_not_do_is_no_wrong_pin(self, counter: Counter) -> None:
+        await counter.staff.set_rights(counter.merchant_id, StaffRole.CASHIER, [StaffRight.SELL])
+        payment_id, mira = await counter.hold(), StaffProof(staff_id=counter.staff_id, pin=PIN)
+        for _ in range(4):
+            assert (await counter.void(payment_id, mira)).code == "staff_not_allowed"
+        assert (await counter.sign_in(mira)).status == 200
 
     async def test_a_wrong_pin_voids_nothing_even_where_none_is_asked_for(self, counter: Counter) -> None:
         payment_id = await counter.hold()
