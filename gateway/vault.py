@@ -92,7 +92,7 @@ class Vault:
         try:
             return self._cipher.decrypt(nonce, ciphertext, _bind(purpose))
         except InvalidTag:
-            raise SealBroken("a sealed secret does not open with this key and purpose") from None
+            raise SealBroken(f"a sealed secret does not open with this key: {purpose}") from None
 
     def derive(self, purpose: str, length: int) -> bytes:
         """Return a secret of `length` bytes, the same wherever this vault key is; none tells of another."""

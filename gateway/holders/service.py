@@ -28,12 +28,12 @@ from gateway.holders.model import (
     WalletStatus,
 )
 from gateway.names import LABEL_CHARS_MAX, check_name
+from gateway.payments.card_keys import CardKeyRing
 from gateway.pins import SALT_BYTES, PinHasher, check_pin
 from gateway.storage.store import Store, WalletBalance
 from gateway.vault import Vault, file_master_purpose, meta_key_purpose
 from wire import es256
 from wire.cards.ntag424.card_profile import KEY_VERSION_MAX
-from wire.cards.ntag424.keys import card_key_id
 from wire.codes.numeric import make_numeric_code
 from wire.errors import MoneyError, WireError
 from wire.ids import check_ulid, ulid_to_bytes
@@ -87,11 +87,12 @@ class IssuedCode:
 class HolderService:
     """What an operator does for holders, and what a holder's phone asks."""
 
-    __slots__ = ("_entropy", "_store", "_vault")
+    __slots__ = ("_cards", "_entropy", "_store", "_vault")
 
     def __init__(self, store: Store, vault: Vault, entropy: Entropy) -> None:
         self._store = store
         self._vault = vault
+        self._cards = CardKeyRing(store, vault)
         self._entropy = entropy
 
     async def add_wallet(self, holder_name: str, currency: str, *, now_ms: int) -> Wallet:
@@ -211,18 +212,15 @@ class HolderService:
         return batch
 
     async def check_card_keys(self) -> None:
-        """Return if every batch of card keys opens with this vault's key.
+        """Return if all card keys open with this vault's key.
 
         Raises:
-            ConfigurationError: one does not: better now than at the first tap.
+            ConfigurationError: some don't: better now than at the first tap.
         """
-        for batch in await self._store.list_card_key_batches():
-            try:
-                self._open_file_master(batch)
-            except SealBroken:
-                raise ConfigurationError(
-                    f"card key batch {batch.batch_number} was sealed with another vault key"
-                ) from None
+        try:
+            await self._cards.open_all()
+        except SealBroken as error:
+            raise ConfigurationError(f"the vault key is another one: {error}") from None
 
     async def issue_payment_code(
         self, instrument: Instrument, *, now_ms: int, nonce: RequestNonce | None = None
@@ -267,14 +265,7 @@ class HolderService:
             raise WireError("an NTAG 424 card has no public key")
         if new.uid is None or new.batch_number is None:
             raise WireError("an NTAG 424 card has a UID and a batch")
-        for batch in await self._store.list_card_key_batches():
-            if (batch.batch_number, batch.key_version) == (new.batch_number, new.key_version):
-                return card_key_id(self._open_file_master(batch), new.uid)
-        raise NotFound("there is no such batch of card keys")
-
-    def _open_file_master(self, batch: CardKeyBatch) -> bytes:
-        purpose = file_master_purpose(batch.batch_number, batch.key_version)
-        return self._vault.open(batch.file_master_sealed, purpose)
+        return await self._cards.find_key_id(new.batch_number, new.key_version, new.uid)
 
 
 def _weakest_entry_mode_of(new: NewInstrument) -> EntryMode:
