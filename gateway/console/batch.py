@@ -51,13 +51,14 @@ def _run_line(line: str, run: Callable[[Sequence[str]], None]) -> tuple[int, str
     if words and words[0] in _NOT_HERE:
         return EXIT_USAGE, "", f"{words[0]} is no command for a batch"
     out, err = _open_capture(), _open_capture()
-    status: object = 0
+    status = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             run(words)
         except SystemExit as end:
-            status = end.code
-    return int(status) if isinstance(status, int) else 0, _read_capture(out), _read_capture(err)
+            # Without a number it is a sentence, which Python itself ends with 1 for.
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return status, _read_capture(out), _read_capture(err)
 
 
 def _open_capture() -> io.TextIOWrapper:

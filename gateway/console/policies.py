@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.console.merchants import MerchantOption
 from gateway.console.output import Record, show_record, show_table
 from gateway.console.session import DEFAULT_CONFIG, AfterOption, ConfigOption, JsonOption, session_of
 from gateway.holders.model import IdentityLevel, LimitTier
@@ -25,6 +26,7 @@ staff_commands.add_typer(tag_commands, name="tag")
 tier_commands = typer.Typer(help="Limit tiers by currency and identity level.", no_args_is_help=True)
 limit_commands = typer.Typer(help="Single limits of tills, merchants and cards.", no_args_is_help=True)
 
+StaffArgument = Annotated[str, typer.Argument(help="Staff id.", metavar="ID")]
 PinOption = Annotated[
     str,
     typer.Option(
@@ -40,7 +42,7 @@ AmountArgument = Annotated[str, typer.Argument(help="Amount in the currency's un
 @staff_commands.command("add")
 def add_staff(
     context: typer.Context,
-    merchant: Annotated[str, typer.Option("--merchant", help="Merchant id.", metavar="ID")],
+    merchant: MerchantOption,
     name: Annotated[str, typer.Option(help="Name.")],
     role: Annotated[StaffRole, typer.Option(help="Its rights: `staff rights`.")] = StaffRole.CASHIER,
     pin: PinOption = "",
@@ -70,7 +72,7 @@ def list_staff(
 @staff_commands.command("pin")
 def set_staff_pin(
     context: typer.Context,
-    staff_id: Annotated[str, typer.Argument(help="Staff id.", metavar="ID")],
+    staff_id: StaffArgument,
     pin: PinOption = "",
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -82,7 +84,7 @@ def set_staff_pin(
 @staff_commands.command("leave")
 def let_staff_leave(
     context: typer.Context,
-    staff_id: Annotated[str, typer.Argument(help="Staff id.", metavar="ID")],
+    staff_id: StaffArgument,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Take all rights from somebody who has left."""
@@ -93,7 +95,7 @@ def let_staff_leave(
 @staff_commands.command("rights")
 def set_rights(
     context: typer.Context,
-    merchant: Annotated[str, typer.Option("--merchant", help="Merchant id.", metavar="ID")],
+    merchant: MerchantOption,
     role: Annotated[StaffRole | None, typer.Argument(help="Whose rights; left out: show all.")] = None,
     rights: Annotated[
         str | None, typer.Argument(help="Comma between: " + ", ".join(StaffRight) + "; or none, or default.")
@@ -120,7 +122,7 @@ def set_rights(
 @tag_commands.command("add")
 def add_staff_tag(
     context: typer.Context,
-    staff_id: Annotated[str, typer.Argument(help="Staff id.", metavar="ID")],
+    staff_id: StaffArgument,
     uid: Annotated[
         bytes,
         typer.Option(parser=bytes.fromhex, metavar="HEX", help="The card's 7-byte UID; it is not stored."),
@@ -144,7 +146,7 @@ def add_staff_tag(
 @tag_commands.command("list")
 def list_staff_tags(
     context: typer.Context,
-    staff_id: Annotated[str, typer.Argument(help="Staff id.", metavar="ID")],
+    staff_id: StaffArgument,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:

@@ -44,7 +44,6 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "staff_tag_invalid": 403,
         "staff_proof_needed": 403,
         "shift_is_open": 409,
-        "shift_not_open": 409,
         "pin_wrong": 403,
         "pin_is_locked": 403,
         "idempotency_conflict": 409,

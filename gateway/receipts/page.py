@@ -38,23 +38,15 @@ _SIGNS: Final = {"good": "✓", "open": "…", "back": "↩", "bad": "✕"}
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiptRecord:
-    """A payment as it stands, and what its order was for."""
-
-    payment: PaymentRecord
-    order: OrderDetails | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Verdict:
     kind: str
     words: Words
     hint: Words | None = None
 
 
-def render_receipt(record: ReceiptRecord, language: Language) -> bytes:
-    """Return the page of a payment."""
-    payment, verdict = record.payment, _verdict_of(record.payment)
+def render_receipt(payment: PaymentRecord, order: OrderDetails | None, language: Language) -> bytes:
+    """Return the page of a payment as it stands, with what its order was for."""
+    verdict = _verdict_of(payment)
     shown = payment.life.charged_minor or payment.amount_minor
     return _render(
         language,
@@ -63,11 +55,11 @@ def render_receipt(record: ReceiptRecord, language: Language) -> bytes:
         verdict=verdict.words.in_language(language),
         hint=None if verdict.hint is None else verdict.hint.in_language(language),
         amount=_money(payment, shown),
-        sums=[(label.in_language(language), text) for label, text in _sums(record)],
+        sums=[(label.in_language(language), text) for label, text in _sums(payment, order)],
         items_title=words.ITEMS.in_language(language),
         item_title=words.ITEM.in_language(language),
         price_title=words.PRICE.in_language(language),
-        items=_items(record),
+        items=_items(payment, order),
         facts_title=words.DETAILS.in_language(language),
         facts=_facts(payment, language),
     )
@@ -129,22 +121,21 @@ _OTHERS: Final = {
 }
 
 
-def _sums(record: ReceiptRecord) -> list[tuple[Words, str]]:
-    payment, life = record.payment, record.payment.life
+def _sums(payment: PaymentRecord, order: OrderDetails | None) -> list[tuple[Words, str]]:
     sums = [
-        (words.TIP, life.tip_minor),
-        (words.TAX, 0 if record.order is None else record.order.tax_minor),
-        (words.REFUNDED_MINOR, life.refunded_minor),
+        (words.TIP, payment.life.tip_minor),
+        (words.TAX, 0 if order is None else order.tax_minor),
+        (words.REFUNDED_MINOR, payment.life.refunded_minor),
     ]
     return [(label, _money(payment, minor)) for label, minor in sums if minor]
 
 
-def _items(record: ReceiptRecord) -> list[tuple[str, str]]:
-    lines = () if record.order is None else record.order.lines
+def _items(payment: PaymentRecord, order: OrderDetails | None) -> list[tuple[str, str]]:
+    lines = () if order is None else order.lines
     return [
         (
             f"{line.quantity} × {line.name}" if line.quantity > 1 else line.name,
-            _money(record.payment, line.total_minor),
+            _money(payment, line.total_minor),
         )
         for line in lines
     ]

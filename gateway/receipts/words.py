@@ -46,7 +46,6 @@ REVERSED: Final = Words("Given back in full", "已全额退回")
 
 TITLE: Final = Words("Receipt", "收据")
 AS_OF: Final = Words("As it stands now.", "以上为当前状态。")
-AMOUNT: Final = Words("Amount", "金额")
 TIP: Final = Words("of it tip", "其中小费")
 TAX: Final = Words("Tax included", "含税额")
 REFUNDED_MINOR: Final = Words("Refunded", "已退款")

@@ -10,7 +10,7 @@ from gateway.http.calls import SignedCall, find_field, read_query
 from gateway.http.desk import Desk
 from gateway.http.exchange import Exchange
 from gateway.receipts import words
-from gateway.receipts.page import POLICY, ReceiptRecord, render_problem, render_receipt
+from gateway.receipts.page import POLICY, render_problem, render_receipt
 from gateway.receipts.words import Language, choose_language
 from wire.errors import WireError
 from wire.messages.base import parse_message
@@ -46,8 +46,7 @@ class ReceiptResource:
             return _refuse(noted, language, 404)
         details = found.order_details
         order = None if details is None else parse_message(details, OrderDetails)
-        page = render_receipt(ReceiptRecord(found.payment, order), language)
-        return Answer(200, HTML, page, _FIELDS)
+        return Answer(200, HTML, render_receipt(found.payment, order, language), _FIELDS)
 
 
 def _refuse(noted: Exchange, language: Language, status: int) -> Answer:
