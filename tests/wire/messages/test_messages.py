@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from collections.abc import Iterator
 
 import msgspec
@@ -10,17 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wire import messages
 from wire.errors import WireError
 from wire.messages import (
+    cards,
     enrolment,
     intents,
     offline,
     payments,
     problem,
+    sessions,
     shifts,
     staff,
     terminals,
     till,
+    till_page,
     wallet,
 )
 from wire.messages.base import BODY_BYTES_MAX, Message, dump_message, parse_message
@@ -101,6 +107,8 @@ _SIGNED_IN = staff.SignedInStaff(
     signed_in_ms=1_784_000_000_000,
     idle_ends_ms=1_784_000_900_000,
 )
+_CARD = cards.CardView(instrument_id=_ULID, label="Card ·· 4821", status="active", key_version=2)
+_ITEM = till_page.CatalogueItem(name="Oolong", name_zh="乌龙茶", price_minor=450, tax_basis_points=700)
 _WORD = staff.StaffWord(tag_read_id=_ULID)
 _BY = shifts.StaffName(staff_id=_ULID, name="米拉")
 _BY_MODE = shifts.EntryModeTotal(entry_mode=EntryMode.NFC_APP, payment_count=2, charged_minor=2_500)
@@ -361,6 +369,53 @@ EXAMPLES: list[Message] = [
         result=_OFFLINE_RESULT,
     ),
     till.PinEntry(pin="2468"),
+    sessions.SessionRequest(public_key=b"\x02" + bytes(32)),
+    sessions.SessionAnswer(
+        session_id=b"s" * 24, public_key=b"\x02" + bytes(32), lifetime_ms=3_600_000, gateway_time_ms=1
+    ),
+    cards.CardSessionRequest(session_id=_ULID, purpose=cards.CardPurpose.PERSONALISE, code="0123-4567-89AB"),
+    cards.CardAnswerRequest(answer_id=_ULID, step=3, answer=b"\x91\x00"),
+    _CARD,
+    cards.CardSessionAnswer(
+        session_id=_ULID,
+        state="done",
+        step=4,
+        stage=cards.CardStage.PROOF,
+        stage_number=6,
+        stage_count=6,
+        command=b"\x00\xa4\x04\x00",
+        card=_CARD,
+    ),
+    till_page.PageLinkRequest(page=till_page.PageKind.CUSTOMER),
+    till_page.PageLink(urls=("http://127.0.0.1:8181/page/enter#x",), expires_ms=1_784_000_000_000),
+    till_page.PageEntry(link="a-link-of-16-chars"),
+    till_page.PageEntered(page=till_page.PageKind.TILL),
+    _ITEM,
+    till_page.PageView(
+        terminal_id="TERMNA01",
+        merchant_name="最佳咖啡",
+        location_name="Main Street",
+        currency="EUR",
+        exponent=2,
+        language="en",
+        has_printer=True,
+        sequence=7,
+        now_ms=1,
+        items=(_ITEM,),
+        sale=_SALE,
+        order=_ORDER,
+    ),
+    till_page.DisplayView(
+        merchant_name="最佳咖啡",
+        location_name="Main Street",
+        currency="EUR",
+        exponent=2,
+        language="zh-Hans",
+        now_ms=1,
+        sale_id=_ULID,
+        amount_minor=1_250,
+        has_code=True,
+    ),
 ]
 
 
@@ -377,11 +432,9 @@ def message(request: pytest.FixtureRequest) -> Message:
 
 
 def test_every_kind_of_message_has_an_example() -> None:
-    modules = {
-        module.__name__
-        for module in (payments, enrolment, wallet, intents, terminals, offline, problem, till, staff, shifts)
-    }
-    kinds = {kind for kind in _kinds() if kind.__module__ in modules}
+    for module in pkgutil.iter_modules(messages.__path__):
+        importlib.import_module(f"{messages.__name__}.{module.name}")
+    kinds = {kind for kind in _kinds() if kind.__module__.startswith(messages.__name__)}
     assert {type(example) for example in EXAMPLES} == kinds
 
 
