@@ -27,6 +27,8 @@ from urllib.parse import quote
 
 import psutil
 
+from tests.memory_folder import find_memory_folder
+
 USER: Final = "tapscan"
 START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 30
@@ -77,7 +79,11 @@ class PostgresServer:
     ) -> None:
         self._identity = _unprivileged_user() if os.geteuid() == 0 else {}
         # Unix socket paths have a bound of some hundred bytes, so the folder is a short one.
-        self.folder = Path(tempfile.mkdtemp(prefix="tapscan-pg-", dir=None if durable else _memory_folder()))
+        self.folder = Path(
+            tempfile.mkdtemp(
+                prefix="tapscan-pg-", dir=None if durable else find_memory_folder(MEMORY_BYTES_MIN)
+            )
+        )
         if self._identity:
             shutil.chown(self.folder, self._identity["user"], self._identity["group"])
         self.programs = self._reachable(programs or embedded_programs())
@@ -257,15 +263,6 @@ def running_server(
         yield server
     finally:
         server.close()
-
-
-def _memory_folder() -> str | None:
-    # Copying a database takes a fraction of the time where no disk is involved.
-    folder = Path("/dev/shm")
-    if not os.access(folder, os.W_OK):
-        return None
-    space = os.statvfs(folder)
-    return str(folder) if space.f_bavail * space.f_frsize >= MEMORY_BYTES_MIN else None
 
 
 def _unprivileged_user() -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,18 +18,22 @@ from simulators.cards.ntag424_card import Ntag424Card
 from simulators.cards.ntag424_memory import deliver_chip, personalise_chip
 from tests.card_bench import LINK_BASE, CardBench, keys_of_batch, make_chip
 from tests.conftest import Shop
+from tests.memory_folder import find_memory_folder
 from wire.cards.ntag424.card_profile import derive_card_keys
 from wire.messages.cards import CardPurpose
 
 PERSONALISE, RECOVER, WIPE = CardPurpose.PERSONALISE, CardPurpose.RECOVER, CardPurpose.WIPE
 SEED = 424
+MEMORY_BYTES_MIN = 64 << 20
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[CardBench]:
-    store = await open_sqlite_store(tmp_path / "store.sqlite3")
-    yield CardBench(store, await Shop().furnish(store), SEED)
-    await store.close()
+async def bench() -> AsyncIterator[CardBench]:
+    # Nothing here asks whether a commit outlives a power cut, and there are some ten thousand.
+    with tempfile.TemporaryDirectory(dir=find_memory_folder(MEMORY_BYTES_MIN)) as folder:
+        store = await open_sqlite_store(Path(folder) / "store.sqlite3")
+        yield CardBench(store, await Shop().furnish(store), SEED)
+        await store.close()
 
 
 async def test_a_card_torn_at_any_command_of_its_making_is_recovered(bench: CardBench) -> None:
