@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.console.batch import LINE_CHARS_MAX
+from gateway.console.batch import run_batch as run_lines
 
 
 @pytest.fixture
@@ -73,3 +75,13 @@ def test_a_line_that_is_no_command_of_a_batch_is_answered_so(
     answers = run_batch(config, monkeypatch, capsys, line + "\n")
     assert [answer["status"] for answer in answers] == [2]
     assert answers[0]["err"]
+
+
+@pytest.mark.parametrize(("code", "status"), [(None, 0), (0, 0), (3, 3), ("it broke", 1)])
+def test_an_exit_is_answered_with_what_a_shell_would_see(code: str | int | None, status: int) -> None:
+    def leave(words: Sequence[str]) -> None:
+        raise SystemExit(code)
+
+    target = io.StringIO()
+    run_lines(io.StringIO("anything\n"), target, leave)
+    assert json.loads(target.getvalue())["status"] == status
