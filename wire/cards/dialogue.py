@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from wire.cards.apdu import CommandApdu, ResponseApdu, parse_response
-from wire.cards.status_words import StatusWord, describe_status, refusal_of
+from wire.cards.status_words import StatusWord
 from wire.errors import CardError, EncodingError
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def exchange(command: CommandApdu) -> CardDialogue[ResponseApdu]:
 
 
 def expect_success(
-    command: CommandApdu, *, refusal: Callable[[int], str] = refusal_of
+    command: CommandApdu, *, refusal: Callable[[int], str] = StatusWord.refusal_of
 ) -> CardDialogue[bytes]:
     """Send one command and return the data of its answer.
 
@@ -70,12 +70,14 @@ def expect_success(
     return require_success(response, refusal=refusal)
 
 
-def require_success(response: ResponseApdu, *, refusal: Callable[[int], str] = refusal_of) -> bytes:
+def require_success(
+    response: ResponseApdu, *, refusal: Callable[[int], str] = StatusWord.refusal_of
+) -> bytes:
     """Return the data of a successful answer.
 
     Raises:
         CardError: the status is not 9000; its code is the status's refusal.
     """
     if response.status_word != StatusWord.SUCCESS:
-        raise CardError(describe_status(response.status_word), code=refusal(response.status_word))
+        raise CardError(StatusWord.describe(response.status_word), code=refusal(response.status_word))
     return response.data

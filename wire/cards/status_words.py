@@ -1,23 +1,57 @@
 """What a card's two status bytes mean, and what the cashier is told of them.
 
 Meanings are those of ISO/IEC 7816-4, section 5.6, narrowed by protocol section 3a where our payment
-application says something more exact. Refusal codes are those of wire/notices.py.
+application says something more exact. Refusal codes are those of wire/notices.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, Self
 
 INVALID_ANSWER: Final = "card_answer_invalid"
 """The refusal for every status without one of its own: the card broke the dialogue."""
 
 
-class StatusWord(IntEnum):
-    """Every status word our cards answer or our terminal knows."""
+class CardStatus(IntEnum):
+    """The status words of one kind of card: each says what it means and which refusal, if any, it is."""
 
     meaning: str
     refusal: str | None
+
+    def __new__(cls, value: int, meaning: str, refusal: str | None = None) -> Self:
+        """Make a member that knows what it means and which refusal, if any, it is."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        member.refusal = refusal
+        return member
+
+    @classmethod
+    def refusal_of(cls, status_word: int) -> str:
+        """Return the refusal code for a status that was answered.
+
+        Promises a code of wire/notices for every number; an unknown or unmapped one is INVALID_ANSWER.
+
+        >>> StatusWord.refusal_of(0x6985), StatusWord.refusal_of(0x1234)
+        ('card_locked', 'card_answer_invalid')
+        """
+        status = cls._find(status_word)
+        return (status and status.refusal) or INVALID_ANSWER
+
+    @classmethod
+    def describe(cls, status_word: int) -> str:
+        """Return a status in words, for a log or an error's text; it is safe to show."""
+        status = cls._find(status_word)
+        return status.meaning if status else f"status {status_word:04X}"
+
+    @classmethod
+    def _find(cls, status_word: int) -> Self | None:
+        return next((status for status in cls if status == status_word), None)
+
+
+class StatusWord(CardStatus):
+    """Every status word our cards answer or our terminal knows."""
 
     SUCCESS = 0x9000, "done"
     END_OF_FILE = 0x6282, "the file ended before Le bytes"
@@ -38,37 +72,3 @@ class StatusWord(IntEnum):
     INSTRUCTION_UNKNOWN = 0x6D00, "no such instruction"
     CLASS_UNKNOWN = 0x6E00, "no such class"
     NO_DIAGNOSIS = 0x6F00, "something went wrong in the card"
-
-    def __new__(cls, value: int, meaning: str, refusal: str | None = None) -> StatusWord:
-        """Make a member that knows what it means and which refusal, if any, it is."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        member.refusal = refusal
-        return member
-
-
-def find_status(status_word: int) -> StatusWord | None:
-    """Return the known status of this number, None if we know none: a card may answer anything."""
-    return _BY_NUMBER.get(status_word)
-
-
-def refusal_of(status_word: int) -> str:
-    """Return the refusal code for a status the payment application answered with.
-
-    Promises a code of wire/notices.py for every number; an unknown or unmapped one is INVALID_ANSWER.
-
-    >>> refusal_of(0x6985), refusal_of(0x1234)
-    ('card_locked', 'card_answer_invalid')
-    """
-    status = find_status(status_word)
-    return (status and status.refusal) or INVALID_ANSWER
-
-
-def describe_status(status_word: int) -> str:
-    """Return the status in words, for a log or an error's text; it is safe to show."""
-    status = find_status(status_word)
-    return status.meaning if status else f"status {status_word:04X}"
-
-
-_BY_NUMBER: Final = {status.value: status for status in StatusWord}

@@ -17,7 +17,7 @@ from wire.cards.apdu import LE_MAX, CommandApdu, ResponseApdu
 from wire.cards.dialogue import CardDialogue, exchange, expect_success
 from wire.cards.ntag424.file_settings import FileSettings, dump_file_settings, parse_file_state
 from wire.cards.ntag424.keys import UID_BYTES
-from wire.cards.ntag424.native_status import NativeStatus, describe_native_status, native_refusal_of
+from wire.cards.ntag424.native_status import NativeStatus
 from wire.cards.ntag424.secure_messaging import (
     RANDOM_BYTES,
     TRANSACTION_ID_BYTES,
@@ -268,8 +268,8 @@ def _frame(instruction: int, status: NativeStatus, data: bytes = b"") -> CardDia
 
 def _require(response: ResponseApdu, status: NativeStatus) -> None:
     if response.status_word != status:
-        refusal = native_refusal_of(response.status_word)
-        raise CardError(describe_native_status(response.status_word), code=refusal)
+        word = response.status_word
+        raise CardError(NativeStatus.describe(word), code=NativeStatus.refusal_of(word))
 
 
 def _rotate(random: bytes) -> bytes:

@@ -5,17 +5,11 @@ Source: NXP NT4H2421Gx data sheet rev 3.0, table 23. Refusal codes are those of 
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import Final
-
-from wire.cards.status_words import INVALID_ANSWER
+from wire.cards.status_words import CardStatus
 
 
-class NativeStatus(IntEnum):
+class NativeStatus(CardStatus):
     """Every status word of class 90."""
-
-    meaning: str
-    refusal: str | None
 
     OPERATION_OK = 0x9100, "done"
     ILLEGAL_COMMAND_CODE = 0x911C, "the chip does not know this command", "card_not_supported"
@@ -31,30 +25,3 @@ class NativeStatus(IntEnum):
     COMMAND_ABORTED = 0x91CA, "the command before it was not finished"
     MEMORY_ERROR = 0x91EE, "the chip's memory failed", "card_not_supported"
     FILE_NOT_FOUND = 0x91F0, "there is no such file", "card_not_supported"
-
-    def __new__(cls, value: int, meaning: str, refusal: str | None = None) -> NativeStatus:
-        """Make a member that knows what it means and which refusal, if any, it is."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        member.refusal = refusal
-        return member
-
-
-def native_refusal_of(status_word: int) -> str:
-    """Return the refusal code of a status; INVALID_ANSWER for one without a word of its own.
-
-    >>> native_refusal_of(0x91AE), native_refusal_of(0x911E)
-    ('card_keys_unknown', 'card_answer_invalid')
-    """
-    status = _BY_NUMBER.get(status_word)
-    return (status and status.refusal) or INVALID_ANSWER
-
-
-def describe_native_status(status_word: int) -> str:
-    """Return the status in words, for an error's text; it is safe to show."""
-    status = _BY_NUMBER.get(status_word)
-    return status.meaning if status else f"status {status_word:04X}"
-
-
-_BY_NUMBER: Final = {status.value: status for status in NativeStatus}
