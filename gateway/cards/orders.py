@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.cards.model import CardOrder, CardOrderState
-from gateway.entropy import Entropy, draw_crockford, draw_ulid
-from gateway.errors import CardRefused, NotFound
+from gateway.entropy import Entropy, draw_ulid
+from gateway.errors import NotFound
 from gateway.holders.model import (
     Instrument,
     InstrumentKind,
@@ -16,18 +15,14 @@ from gateway.holders.model import (
 )
 from gateway.holders.service import default_limits_of, label_of_card
 from gateway.names import LABEL_CHARS_MAX, check_name
+from gateway.one_time_codes import draw_code, dump_code
 from gateway.payments.card_keys import OpenCardKeys
 from gateway.storage.store import Store
 from gateway.vault import Vault
 from wire.ids import check_ulid
 from wire.messages.payments import EntryMode
 
-CARD_CODE_CHARS: Final = 12
 CARD_ORDER_LIFE_MS: Final = 7 * 86_400_000
-
-_GROUP_CHARS: Final = 4
-_MISREAD: Final = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
-_CODE_FORM: Final = re.compile(rf"[0-9A-HJKMNP-TV-Z]{{{CARD_CODE_CHARS}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +69,9 @@ class CardOrderService:
             created_ms=now_ms,
             expires_ms=now_ms + CARD_ORDER_LIFE_MS,
         )
-        code = draw_crockford(self._entropy, CARD_CODE_CHARS)
+        code = draw_code(self._entropy)
         await self._store.add_card_order(order, self.hash_code(code))
-        return IssuedCardCode(order, dump_card_code(code))
+        return IssuedCardCode(order, dump_code(code))
 
     async def cancel(self, order_id: str) -> None:
         """End an open order without a card; NotFound if there is none.
@@ -124,27 +119,3 @@ class CardOrderService:
         if found is None:
             raise NotFound("there is no such order")
         return found
-
-
-def dump_card_code(code: str) -> str:
-    """Write a code in groups of four.
-
-    >>> dump_card_code("0123456789AB")
-    '0123-4567-89AB'
-    """
-    return "-".join(code[start : start + _GROUP_CHARS] for start in range(0, len(code), _GROUP_CHARS))
-
-
-def parse_card_code(text: str) -> str:
-    """Read a code as a person types it: any case, with or without dashes, O for 0, I or L for 1.
-
-    Raises:
-        CardRefused: `card_code_invalid`, as for a code that was never issued.
-
-    >>> parse_card_code("o123-4567-89ab")
-    '0123456789AB'
-    """
-    code = text.upper().translate(_MISREAD)
-    if _CODE_FORM.fullmatch(code) is None:
-        raise CardRefused(f"a card code is {CARD_CODE_CHARS} characters", code="card_code_invalid")
-    return code

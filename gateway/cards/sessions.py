@@ -20,7 +20,7 @@ from gateway.cards import dialogues
 from gateway.cards.dialogues import CATCH_UP_READS_MAX, Look
 from gateway.cards.key_book import KeyBook, open_rows
 from gateway.cards.model import CardOrderState, CardSession
-from gateway.cards.orders import CardOrderService, parse_card_code
+from gateway.cards.orders import CardOrderService
 from gateway.cards.plans import IN_USE, NEEDS_NEW_KEYS, CardPlans
 from gateway.cards.replay import SEED_BYTES, Asking, Ended, Progress, Randomness, replay
 from gateway.cards.state import ANSWER_BYTES_MAX, FIRST_STAGE_OF, STAGES_OF, Part, State
@@ -28,6 +28,7 @@ from gateway.entropy import Entropy
 from gateway.errors import CardRefused, IdempotencyConflict, NotFound, PaymentRefused
 from gateway.holders.model import Instrument
 from gateway.merchants.model import EnrolledTerminal
+from gateway.one_time_codes import parse_code
 from gateway.payments.answers import answer_of
 from gateway.payments.card_keys import CardKeyRing
 from gateway.payments.life_service import PaymentLifeService
@@ -136,7 +137,10 @@ class CardSessionService:
             return await self._make_confirmation(request.payment_id or "", terminal_id)
         code_hash = None
         if request.purpose is CardPurpose.PERSONALISE:
-            code_hash = self._orders.hash_code(parse_card_code(request.code or ""))
+            code = parse_code(request.code or "")
+            if code is None:
+                raise CardRefused(code="card_code_invalid")
+            code_hash = self._orders.hash_code(code)
             order = await self._store.find_card_order(code_hash)
             is_late = order is not None and order.card_key_id is None and order.expires_ms <= now_ms
             if order is None or is_late or order.state is not CardOrderState.OPEN:

@@ -7,11 +7,10 @@ for fifteen minutes.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.entropy import CROCKFORD, Entropy, draw_crockford, draw_ulid
+from gateway.entropy import Entropy, draw_ulid
 from gateway.errors import EnrolmentRefused
 from gateway.merchants.model import (
     EnrolledTerminal,
@@ -22,6 +21,7 @@ from gateway.merchants.model import (
     TerminalStatus,
 )
 from gateway.names import check_name
+from gateway.one_time_codes import draw_code, dump_code, parse_code
 from gateway.storage.store import MerchantStore
 from gateway.vault import Vault
 from wire import es256
@@ -39,14 +39,7 @@ from wire.ids import (
 from wire.money import find_currency
 
 ENROLMENT_CODE_LIFE_MS: Final = 15 * 60_000
-ENROLMENT_CODE_CHARS: Final = 12
-"""Sixty bits: within its life nobody guesses one."""
 FEE_BASIS_POINTS_MAX: Final = 1_000
-
-_GROUP_CHARS: Final = 4
-_CODE_FORM: Final = re.compile(rf"[{CROCKFORD}]{{{ENROLMENT_CODE_CHARS}}}", re.ASCII)
-# What a person types for a character they misread (crockford.com/base32.html).
-_MISREAD: Final = str.maketrans({"O": "0", "I": "1", "L": "1", "-": "", " ": ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +94,7 @@ class MerchantService:
 
     async def add_terminal(self, merchant_id: str, location_id: str, *, now_ms: int) -> PendingTerminal:
         """Store a pending terminal and return its one-time code; NotFound without merchant or location."""
-        code = draw_crockford(self._entropy, ENROLMENT_CODE_CHARS)
+        code = draw_code(self._entropy)
         terminal = Terminal(
             terminal_id=make_terminal_id(self._entropy(TERMINAL_ID_CHARS)),
             merchant_id=check_merchant_id(merchant_id),
@@ -115,7 +108,7 @@ class MerchantService:
         )
         expires_ms = now_ms + ENROLMENT_CODE_LIFE_MS
         await self._store.add_terminal(terminal, self._vault.hash_code(code), expires_ms)
-        return PendingTerminal(terminal, dump_enrolment_code(code), expires_ms)
+        return PendingTerminal(terminal, dump_code(code), expires_ms)
 
     async def enrol_terminal(
         self, code: str, public_key: es256.PublicKey, software: str, *, now_ms: int
@@ -127,8 +120,11 @@ class MerchantService:
         Raises:
             EnrolmentRefused: unknown, used with another key, or expired code; or a key that is taken.
         """
+        parsed = parse_code(code)
+        if parsed is None:
+            raise EnrolmentRefused("that is no enrolment code")
         return await self._store.enrol_terminal(
-            self._vault.hash_code(parse_enrolment_code(code)),
+            self._vault.hash_code(parsed),
             es256.key_id_of(public_key),
             es256.dump_public_key(public_key),
             software,
@@ -138,27 +134,3 @@ class MerchantService:
     async def revoke_terminal(self, terminal_id: str) -> None:
         """Withdraw a terminal for good, from the next request on; NotFound if there is none. Repeatable."""
         await self._store.revoke_terminal(check_terminal_id(terminal_id))
-
-
-def dump_enrolment_code(code: str) -> str:
-    """Write a code in groups of four.
-
-    >>> dump_enrolment_code("0123456789AB")
-    '0123-4567-89AB'
-    """
-    return "-".join(code[start : start + _GROUP_CHARS] for start in range(0, len(code), _GROUP_CHARS))
-
-
-def parse_enrolment_code(text: str) -> str:
-    """Read a code as a person types it: any case, with or without dashes, O for 0, I or L for 1.
-
-    Raises:
-        EnrolmentRefused: `enrolment_code_invalid`, as for a code that was never issued.
-
-    >>> parse_enrolment_code("o123-4567-89ab")
-    '0123456789AB'
-    """
-    code = text.upper().translate(_MISREAD)
-    if _CODE_FORM.fullmatch(code) is None:
-        raise EnrolmentRefused("an enrolment code is twelve characters")
-    return code
