@@ -17,6 +17,9 @@ REOPEN_PAUSE_S: Final = 0.1
 REOPEN_S_MAX: Final = 10.0
 LATE_MS_MAX: Final = 1_100
 """How much later than asked a driver may return; nfcpy's UDP radio waits a second for every request."""
+LATE_TRIES_MAX: Final = 5
+WAIT_MS: Final = 200
+"""One look in which nothing is expected."""
 
 DeviceT = TypeVar("DeviceT", bound=Device)
 T = TypeVar("T")
@@ -65,6 +68,24 @@ class Bench(Generic[DeviceT]):
         """Say that something did not come: the device's fault where it surely happened."""
         raise CheckFailed(reason) if self.hands.is_certain else CheckSkipped(f"{reason}, or nobody did it")
 
+    def time_in_vain(self, wait: Callable[[int], object]) -> dict[str, int]:
+        """Return how much later than asked a driver returns that sees nothing.
+
+        The best of a few tries counts: what a busy machine adds now and then is not the driver's.
+
+        Raises:
+            CheckFailed: it saw something, or it was late at every try.
+        """
+        waited_ms = 0
+        for _ in range(LATE_TRIES_MAX):
+            started = time.monotonic()
+            if wait(WAIT_MS) is not None:
+                raise CheckFailed("it sees something where there is nothing")
+            waited_ms = ms_since(started)
+            if waited_ms <= WAIT_MS + LATE_MS_MAX:
+                return {"late_ms": max(0, waited_ms - WAIT_MS)}
+        raise CheckFailed(f"asked to wait {WAIT_MS} ms, it returned after {waited_ms}")
+
     def await_failure(self, use: Callable[[], object]) -> int:
         """Return after how many milliseconds the driver says that its device is gone."""
 
@@ -79,7 +100,7 @@ class Bench(Generic[DeviceT]):
 
         started = time.monotonic()
         self.wait_for(look, "the pulled cable")
-        return _ms_since(started)
+        return ms_since(started)
 
     def open_again(self) -> int:
         """Open the device as the supervisor does, again and again; return after how many milliseconds."""
@@ -88,7 +109,7 @@ class Bench(Generic[DeviceT]):
             self.device.close()
             try:
                 self.device.open()
-                return _ms_since(started)
+                return ms_since(started)
             except ReaderUnavailable as failure:
                 if time.monotonic() - started > max(REOPEN_S_MAX, self.wait_s):
                     raise CheckFailed(f"it does not open again: {failure}") from None
@@ -142,5 +163,6 @@ class CodeBench(Bench[CodeScanner]):
         self.wait_for(look, "the empty counter")
 
 
-def _ms_since(started: float) -> int:
+def ms_since(started: float) -> int:
+    """Return how many milliseconds it is since a moment of time.monotonic."""
     return round((time.monotonic() - started) * 1000)

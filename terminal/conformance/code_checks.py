@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from terminal.conformance.bench import LATE_MS_MAX, CodeBench
+from terminal.conformance.bench import WAIT_MS, CodeBench, ms_since
 from terminal.conformance.model import Action, Check, CheckFailed
 from terminal.errors import PresentationRefused, ReaderUnavailable
 from terminal.scanners.code_scanner import CODE_CHARS_MAX
-from wire.codes.scanned import recognise
-from wire.errors import PaymentCodeError
-
-WAIT_MS: Final = 200
+from wire.codes.scanned import is_payment_code
 
 
 def _opens_and_closes(bench: CodeBench) -> dict[str, int]:
@@ -23,19 +20,13 @@ def _opens_and_closes(bench: CodeBench) -> dict[str, int]:
     except ReaderUnavailable:
         started = time.monotonic()
         bench.device.open()
-        return {"open_ms": _ms_since(started)}
+        return {"open_ms": ms_since(started)}
     raise CheckFailed("closed, it does not say so")
 
 
 def _returns_in_time(bench: CodeBench) -> dict[str, int]:
     bench.clear()
-    started = time.monotonic()
-    if bench.device.wait_for_code(WAIT_MS) is not None:
-        raise CheckFailed("it reads a code where there is none")
-    waited_ms = _ms_since(started)
-    if waited_ms > WAIT_MS + LATE_MS_MAX:
-        raise CheckFailed(f"asked to wait {WAIT_MS} ms, it returned after {waited_ms}")
-    return {"late_ms": max(0, waited_ms - WAIT_MS)}
+    return bench.time_in_vain(bench.device.wait_for_code)
 
 
 def _reads_a_code(bench: CodeBench) -> dict[str, int]:
@@ -46,7 +37,7 @@ def _reads_a_code(bench: CodeBench) -> dict[str, int]:
     _must_be(shown, text)
     if not before_ns <= bench.device.seen_ns <= time.monotonic_ns():
         raise CheckFailed("it says that it read the code at another time")
-    return {"is_payment_code": int(_is_payment_code(text)), "characters": len(text)}
+    return {"is_payment_code": int(is_payment_code(text)), "characters": len(text)}
 
 
 def _reads_the_next_code(bench: CodeBench) -> dict[str, int]:
@@ -74,7 +65,7 @@ def _cuts_what_is_too_long(bench: CodeBench) -> dict[str, int]:
     text = bench.await_code()
     if len(text) != CODE_CHARS_MAX + 1:
         raise CheckFailed(f"{len(text)} characters were handed on")
-    if _is_payment_code(text):
+    if is_payment_code(text):
         raise CheckFailed("what was cut is taken for a payment code")
     return {}
 
@@ -83,11 +74,15 @@ def _lives_through_foreign_codes(bench: CodeBench) -> dict[str, int]:
     bench.clear()
     bench.ask(Action.SHOW_FOREIGN)
     text = bench.device.wait_for_code(WAIT_MS)
-    if text is not None and _is_payment_code(text):
+    if text is not None and is_payment_code(text):
         raise CheckFailed("a foreign code is taken for a payment code")
     bench.clear()
     shown = bench.ask(Action.SHOW_CODE)
-    _must_be(shown, bench.await_code())
+    text = bench.await_code()
+    if shown not in ("", text) and not is_payment_code(text):
+        # A busy machine came to the foreign one only now.
+        text = bench.await_code()
+    _must_be(shown, text)
     return {}
 
 
@@ -148,15 +143,3 @@ CODE_CHECKS: Final = (
 def _must_be(shown: str, text: str) -> None:
     if shown and text != shown:
         raise CheckFailed("the text is not the one that was shown")
-
-
-def _is_payment_code(text: str) -> bool:
-    try:
-        recognise(text)
-    except PaymentCodeError:
-        return False
-    return True
-
-
-def _ms_since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)

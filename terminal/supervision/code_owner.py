@@ -15,7 +15,7 @@ from terminal.supervision.arming import Arming, Switch
 from terminal.supervision.code_flood import CodeFlood
 from terminal.supervision.health import Tenure
 from terminal.supervision.owner import WAIT_MS, Deliver, Owner
-from wire.codes.scanned import recognise
+from wire.codes.scanned import is_payment_code, recognise
 from wire.errors import PaymentCodeError
 
 IDLE_DRAIN_MS: Final = 250
@@ -69,7 +69,7 @@ class CodeOwner(Owner):
 
     def _is_of_a_flood(self, text: str) -> bool:
         """Say whether a payment code is one of too many, and tell the sale so, once; posters do not count."""
-        if not _is_payment_code(text) or not self._flood.is_flooded(text, self._device.seen_ns):
+        if not is_payment_code(text) or not self._flood.is_flooded(text, self._device.seen_ns):
             return False
         if self._flood.is_news:
             log.warning("code_flood", reader=self._device.path)
@@ -104,13 +104,13 @@ class CodeOwner(Owner):
 
     def _other_payment_code(self, text: str) -> str | None:
         """Return a second payment code that the camera sees beside this one; posters do not count."""
-        if not _is_payment_code(text):
+        if not is_payment_code(text):
             return None
         for _ in range(CODES_PER_PICTURE_MAX):
             other = self._device.wait_for_code(0)
             if other is None or other == text:
                 return None
-            if _is_payment_code(other):
+            if is_payment_code(other):
                 return other
         return None
 
@@ -141,11 +141,3 @@ class CodeOwner(Owner):
 def _pair(text: str, other: str) -> str:
     """Name two codes that are seen together, so that one of them alone is something else."""
     return "\n".join(sorted((text, other)))
-
-
-def _is_payment_code(text: str) -> bool:
-    try:
-        recognise(text)
-    except PaymentCodeError:
-        return False
-    return True

@@ -54,6 +54,19 @@ def recognise(text: str) -> QrConsumerPresentation | CodeNumericPresentation:
     raise PaymentCodeError("the text begins like no payment code")
 
 
+def is_payment_code(text: str) -> bool:
+    """Say whether a scanned text presents anything.
+
+    >>> is_payment_code("https://example.com/poster")
+    False
+    """
+    try:
+        recognise(text)
+    except PaymentCodeError:
+        return False
+    return True
+
+
 def _bare_token(text: str, decode: Callable[[str], bytes]) -> QrConsumerPresentation:
     try:
         token = decode(text)
