@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from terminal.errors import GatewayUnreachable
 from terminal.transport import Reply
@@ -23,6 +23,10 @@ from wire.money import find_currency
 
 JSON_CONTENT_TYPE: Final = "application/json"
 
+_OF_NO_FORM: Final = "the gateway's answer is not of the agreed form"
+
+T = TypeVar("T")
+
 
 def is_an_answer(reply: Reply) -> bool:
     """Say whether a gateway spoke, and no proxy or page in its place."""
@@ -36,16 +40,22 @@ def is_alive(reply: Reply) -> bool:
     return reply.status == 200
 
 
+def read_reply(reply: Reply, kind: type[T]) -> T:
+    """Return a reply as a message of this kind.
+
+    Raises:
+        GatewayUnreachable: it is not of the agreed form: nothing was learnt.
+    """
+    return _read(reply.body, kind)
+
+
 def believe_answer(reply: Reply, request: PaymentRequest | ReversalRequest) -> PaymentAnswer:
     """Return what a reply says of an attempt.
 
     Raises:
         GatewayUnreachable: it is about something else, or contradicts itself: nothing was learnt.
     """
-    try:
-        answer = parse_message(reply.body, PaymentAnswer)
-    except WireError:
-        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+    answer = read_reply(reply, PaymentAnswer)
     if not is_about(answer, request):
         raise GatewayUnreachable("the gateway's answer is about something else than was sent")
     if not is_consistent(answer):
@@ -84,23 +94,23 @@ def believe_enrolment(reply: Reply) -> EnrolmentAnswer:
     Raises:
         GatewayUnreachable: it is not of the agreed form.
     """
+    answer = read_reply(reply, EnrolmentAnswer)
     try:
-        answer = parse_message(reply.body, EnrolmentAnswer)
         check_terminal_id(answer.terminal_id)
         check_merchant_id(answer.merchant_id)
         find_currency(answer.currency)
     except WireError:
-        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+        raise GatewayUnreachable(_OF_NO_FORM) from None
     return answer
 
 
 def parse_notice(data: bytes) -> TerminalNotice:
-    """Return an event of the gateway's stream.
+    """Return an event of the gateway's stream; raises as `read_reply`."""
+    return _read(data, TerminalNotice)
 
-    Raises:
-        GatewayUnreachable: it is none.
-    """
+
+def _read(data: bytes, kind: type[T]) -> T:
     try:
-        return parse_message(data, TerminalNotice)
+        return parse_message(data, kind)
     except WireError:
-        raise GatewayUnreachable("the gateway's event is not of the agreed form") from None
+        raise GatewayUnreachable(_OF_NO_FORM) from None

@@ -23,6 +23,7 @@ from terminal.gateway_answers import (
     is_alive,
     is_an_answer,
     parse_notice,
+    read_reply,
 )
 from terminal.gateway_problems import log_safe, read_problem, retry_after_ms_of
 from terminal.request_signer import RequestSigner
@@ -30,7 +31,7 @@ from terminal.transport import EventTransport, Reply, Transport
 from wire import es256
 from wire.errors import WireError
 from wire.ids import ENTROPY_BYTES, make_ulid
-from wire.messages.base import dump_message, parse_message
+from wire.messages.base import dump_message
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest
 from wire.messages.intents import INTENTS_TARGET, IntentAnswer, IntentRequest
 from wire.messages.payments import (
@@ -197,10 +198,7 @@ class GatewayClient:
             GatewayUnreachable: the code may be open; take it back. GatewayRefused: there is none.
         """
         reply = await self.call("POST", INTENTS_TARGET, dump_message(intent), intent.intent_id)
-        try:
-            answer = parse_message(reply.body, IntentAnswer)
-        except WireError:
-            raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+        answer = read_reply(reply, IntentAnswer)
         if answer.intent_id != intent.intent_id:
             raise GatewayUnreachable("the gateway's answer is about something else than was sent")
         return answer
@@ -242,11 +240,7 @@ class GatewayClient:
             GatewayUnreachable, GatewayRefused: nothing was learnt.
         """
         query = "" if after is None else f"?after={after}"
-        reply = await self.call("GET", EVENTS_TARGET + query)
-        try:
-            return parse_message(reply.body, TerminalEvents)
-        except WireError:
-            raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+        return read_reply(await self.call("GET", EVENTS_TARGET + query), TerminalEvents)
 
     async def listen(self, after: int) -> AsyncGenerator[TerminalNotice]:
         """Yield what happens to this terminal's payments as it happens; ends at once where that can't be had.
@@ -365,8 +359,9 @@ class GatewayClient:
         opening = self._signer.begin_session()
         key = make_ulid(self._now_ms(), self._entropy(ENTROPY_BYTES))
         reply = await self._send_signed("POST", "/v1/terminals/sessions", dump_message(opening.request), key)
+        answer = read_reply(reply, SessionAnswer)
         try:
-            return self._signer.take_session(opening, parse_message(reply.body, SessionAnswer))
+            return self._signer.take_session(opening, answer)
         except WireError:
             raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
 from terminal.errors import GatewayUnreachable, JournalUnwritable, SaleRefused
-from terminal.gateway_answers import is_consistent
+from terminal.gateway_answers import is_consistent, read_reply
 from terminal.gateway_client import GatewayClient
 from terminal.journal import Journal
 from terminal.sale.attempt import RunBlocking, ask_blocking
 from terminal.transport import Reply
-from wire.errors import WireError
 from wire.ids import check_ulid
-from wire.messages.base import dump_message, parse_message
+from wire.messages.base import dump_message
 from wire.messages.payments import (
     CaptureRequest,
     EntryMode,
@@ -33,8 +32,6 @@ from wire.messages.payments import (
 from wire.messages.till import PAYMENTS_SHOWN_MAX, TillPayment
 
 PAYMENTS_TARGET: Final = "/v1/payments"
-
-T = TypeVar("T")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -71,7 +68,7 @@ class PaymentDesk:
     async def refund(self, payment_id: str, order: RefundRequest) -> RefundAnswer:
         """Give money back up to a total; signed by the terminal's own key. Raises as `capture`."""
         reply = await self._send(payment_id, "refunds", dump_message(order), order.refund_id, own_key=True)
-        answer = _read(reply, RefundAnswer)
+        answer = read_reply(reply, RefundAnswer)
         await self._take(payment_id, answer.payment)
         return answer
 
@@ -111,7 +108,7 @@ class PaymentDesk:
         raise SaleRefused("there is no such payment, or it has no receipt", code="not_found")
 
     async def _change(self, payment_id: str, what: str, body: bytes, order_id: str) -> PaymentAnswer:
-        answer = _read(await self._send(payment_id, what, body, order_id), PaymentAnswer)
+        answer = read_reply(await self._send(payment_id, what, body, order_id), PaymentAnswer)
         await self._take(payment_id, answer)
         return answer
 
@@ -151,10 +148,3 @@ def _describe(answer: PaymentAnswer) -> TillPayment:
         capture_by_ms=answer.capture_by_ms,
         code="" if answer.decline is None else answer.decline.code,
     )
-
-
-def _read(reply: Reply, kind: type[T]) -> T:
-    try:
-        return parse_message(reply.body, kind)
-    except WireError:
-        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
+from terminal.gateway_answers import read_reply
 from terminal.transport import Reply
-from wire.errors import WireError
 from wire.ids import ENTROPY_BYTES, make_ulid
-from wire.messages.base import dump_message, parse_message
+from wire.messages.base import dump_message
 from wire.messages.cards import (
     CARD_SESSIONS_TARGET,
     CardAnswerRequest,
@@ -94,10 +94,7 @@ def _believe(reply: Reply, session_id: str, step: int) -> CardSessionAnswer:
     Raises:
         GatewayUnreachable: it is about something else, or contradicts itself.
     """
-    try:
-        answer = parse_message(reply.body, CardSessionAnswer)
-    except WireError:
-        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
+    answer = read_reply(reply, CardSessionAnswer)
     if (answer.session_id, answer.step) != (session_id, step):
         raise GatewayUnreachable("the gateway's answer is about something else than was sent")
     if (answer.state == "asking") != (answer.command is not None):

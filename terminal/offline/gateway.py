@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from terminal.errors import GatewayUnreachable
+from terminal.gateway_answers import read_reply
 from terminal.transport import Reply
-from wire.errors import WireError
-from wire.messages.base import dump_message, parse_message
+from wire.messages.base import dump_message
 from wire.messages.offline import (
     BATCHES_TARGET,
     ISSUER_TARGET,
@@ -17,8 +17,6 @@ from wire.messages.offline import (
     IssuerAnswer,
     StatusListAnswer,
 )
-
-T = TypeVar("T")
 
 
 class OfflineGateway(Protocol):
@@ -62,12 +60,12 @@ class OfflineGatewayClient:
 
     async def fetch_issuer(self) -> IssuerAnswer:
         """See OfflineGateway."""
-        return _read(await self._caller.call("GET", ISSUER_TARGET), IssuerAnswer)
+        return read_reply(await self._caller.call("GET", ISSUER_TARGET), IssuerAnswer)
 
     async def fetch_status_list(self, known_etag: str | None) -> StatusListAnswer:
         """See OfflineGateway."""
         query = "" if known_etag is None else f"?known={known_etag}"
-        answer = _read(await self._caller.call("GET", STATUS_LIST_TARGET + query), StatusListAnswer)
+        answer = read_reply(await self._caller.call("GET", STATUS_LIST_TARGET + query), StatusListAnswer)
         if answer.status_list is None and answer.etag != known_etag:
             raise GatewayUnreachable("the gateway says that a list is unchanged which is not known here")
         return answer
@@ -77,14 +75,7 @@ class OfflineGatewayClient:
         # By the terminal's own key: whoever hands in records answers for them (docs/adr/0006).
         body = dump_message(batch)
         reply = await self._caller.call("POST", BATCHES_TARGET, body, batch.batch_id, own_key=True)
-        answer = _read(reply, BatchAnswer)
+        answer = read_reply(reply, BatchAnswer)
         if len(answer.results) != len(batch.records):
             raise GatewayUnreachable("the gateway's answer is about other records than were sent")
         return answer
-
-
-def _read(reply: Reply, kind: type[T]) -> T:
-    try:
-        return parse_message(reply.body, kind)
-    except WireError:
-        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None

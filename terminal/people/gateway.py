@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
-
-from terminal.errors import GatewayUnreachable
+from terminal.gateway_answers import read_reply
 from terminal.gateway_client import GatewayClient
 from terminal.people.shift_book import ShiftOrder
-from terminal.transport import Reply
-from wire.errors import WireError
-from wire.messages.base import dump_message, parse_message
+from wire.messages.base import dump_message
 from wire.messages.shifts import AGE_MS_MAX, SHIFTS_TARGET, ShiftAnswer, ShiftClosing, ShiftOpening
 from wire.messages.staff import (
     SIGN_IN_TARGET,
@@ -25,8 +21,6 @@ from wire.messages.staff import (
 )
 
 STAFF_PAGES_MAX: Final = STAFF_SHOWN_MAX // STAFF_PER_PAGE_MAX
-
-T = TypeVar("T")
 
 
 class StaffGateway:
@@ -70,13 +64,12 @@ class StaffGateway:
             GatewayRefused: `shift_is_open`, `staff_not_allowed`, `not_found` and others.
             GatewayUnreachable: it may have been taken; tell it again.
         """
-        facts = {"shift_id": order.shift_id, "age_ms": min(age_ms, AGE_MS_MAX), "staff_id": staff_id}
-        target, body = SHIFTS_TARGET, dump_message(msgspec.convert(facts, ShiftOpening))
-        if order.what == "close":
-            target, body = (
-                f"{target}/{order.shift_id}/close",
-                dump_message(msgspec.convert(facts, ShiftClosing)),
-            )
+        is_closing = order.what == "close"
+        told = (ShiftClosing if is_closing else ShiftOpening)(
+            shift_id=order.shift_id, age_ms=min(age_ms, AGE_MS_MAX), staff_id=staff_id
+        )
+        target = f"{SHIFTS_TARGET}/{order.shift_id}/close" if is_closing else SHIFTS_TARGET
+        body = dump_message(told)
         return read_reply(await self._client.call("POST", target, body, order.shift_id), ShiftAnswer)
 
     async def find_shift(self, what: str) -> ShiftAnswer:
@@ -86,15 +79,3 @@ class StaffGateway:
             GatewayRefused: `not_found` and others. GatewayUnreachable: nothing was learnt.
         """
         return read_reply(await self._client.call("GET", f"{SHIFTS_TARGET}/{what}"), ShiftAnswer)
-
-
-def read_reply(reply: Reply, kind: type[T]) -> T:
-    """Return a reply as a message.
-
-    Raises:
-        GatewayUnreachable: it is not of the agreed form.
-    """
-    try:
-        return parse_message(reply.body, kind)
-    except WireError:
-        raise GatewayUnreachable("the gateway's answer is not of the agreed form") from None
