@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from terminal.config_option import DEFAULT_CONFIG, ConfigOption
+
 if TYPE_CHECKING:
     from terminal.cards.screen import CardScreen
     from terminal.config import TerminalConfig
@@ -23,11 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_REFUSED: Final = 1
 EXIT_UNFINISHED: Final = 3
-DEFAULT_CONFIG: Final = Path("terminal.toml")
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", help="The till's configuration file.", envvar="TAPSCAN_TERMINAL_CONFIG")
-]
 ReaderOption = Annotated[
     str | None, typer.Option(help="The reader's path; by default the first card reader configured.")
 ]

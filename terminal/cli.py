@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from terminal.card_commands import app as card_app
+from terminal.config_option import DEFAULT_CONFIG, ConfigOption
 from terminal.errors import GatewayRefused, TerminalError
 from terminal.payment_commands import app as payments_app
 from terminal.shift_commands import app as shift_app
@@ -29,10 +30,6 @@ EXIT_FAILED: Final = 1
 EXIT_UNKNOWN: Final = 3
 """`sale`: whether it was paid is unknown. 2 is a wrong use of the command line."""
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", help="The till's configuration file.", envvar="TAPSCAN_TERMINAL_CONFIG")
-]
-DEFAULT_CONFIG: Final = Path("terminal.toml")
 
 app = typer.Typer(
     add_completion=False,

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+from terminal.config_option import DEFAULT_CONFIG, ConfigOption
 
 if TYPE_CHECKING:
     from terminal.till_client import TillClient
@@ -19,14 +21,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", help="The till's configuration file.", envvar="TAPSCAN_TERMINAL_CONFIG")
-]
 PaymentArgument = Annotated[str, typer.Argument(help="The payment's id, as `payments list` shows it.")]
 OrderOption = Annotated[
     str | None, typer.Option("--order-id", help="To repeat an order that got no answer: the id it printed.")
 ]
-DEFAULT_CONFIG: Final = Path("terminal.toml")
 
 app = typer.Typer(help="The last payments, and what can be done to them.", rich_markup_mode=None)
 

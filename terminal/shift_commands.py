@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from terminal.config_option import DEFAULT_CONFIG, ConfigOption
 
 if TYPE_CHECKING:
     from terminal.till_client import TillClient
     from wire.messages.shifts import ShiftView
 
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", help="The till's configuration file.", envvar="TAPSCAN_TERMINAL_CONFIG")
-]
 PrintOption = Annotated[bool, typer.Option("--print", help="Also on the till's printer.")]
-DEFAULT_CONFIG: Final = Path("terminal.toml")
 
 app = typer.Typer(help="The shift of this till: from when to when, and its totals.", rich_markup_mode=None)
 
