@@ -8,7 +8,6 @@ holds it. Its blocking calls run in one thread.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -23,7 +22,7 @@ from wire.messages.cards import STEPS_MAX, CardPurpose, CardSessionAnswer, CardS
 
 LOOK_MS: Final = 250
 PATIENCE_MS: Final = 120_000
-"""How long a card is waited for, each time."""
+"""How long a card is waited for, each time, and one that can't be used to leave."""
 LIFTS_MAX: Final = 20
 """How often it may be lifted before this gives up; the card can still be recovered."""
 OPENS_MAX: Final = 6
@@ -120,7 +119,7 @@ class CardBench:
             self._screen.show_lifted()
         except PresentationRefused as refusal:
             self._screen.show_refused(refusal.code)
-            await self._do(partial(_await_absence, connection))
+            await self._await_absence(connection)
         finally:
             await self._do(connection.close)
         return None
@@ -151,14 +150,16 @@ class CardBench:
                 return connection
         raise CardRemoved("no card came", code=RECOVERED_BY)
 
+    async def _await_absence(self, connection: CardConnection) -> None:
+        """Wait until a card that can't be used is gone, so that it is not refused over and over."""
+        for _ in range(self._timings.patience_ms // LOOK_MS):
+            if not await self._do(connection.is_present):
+                return
+            # Not in the reader's thread: whoever gives up here gets the reader back at once.
+            await asyncio.sleep(LOOK_MS / 1000)
+
     async def _do(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-
-
-def _await_absence(connection: CardConnection) -> None:
-    """Wait until a card that can't be used is gone, so that it is not refused over and over."""
-    while connection.is_present():
-        time.sleep(LOOK_MS / 1000)
 
 
 @asynccontextmanager
