@@ -16,12 +16,14 @@ from typing import IO, Any
 
 import structlog
 
-from simulators.scanners.wedge_gun import DEVICE, KEYS, WedgeGun
+from simulators.scanners.wedge_gun import DEVICE, KEYS, WedgeGun, strokes
 from terminal.errors import PresentationRefused, ReaderNotInstalled, ReaderUnavailable
 from terminal.paths import make_device
 from terminal.scanners.code_scanner import CodeScanner
 
-KEY_ENTER, KEY_SHIFT, KEY_F1 = 28, 42, 59
+KEY_ENTER, KEY_F1 = 28, 59
+END_S_MAX = 60.0
+"""How long is waited for the typing, and the process, to end."""
 ERRORS = {error.__name__: error for error in (PresentationRefused, ReaderNotInstalled, ReaderUnavailable)}
 
 
@@ -70,7 +72,7 @@ class RemoteScanner(CodeScanner):
     def stop(self) -> None:
         """End the process."""
         if self.process is not None:
-            self.process.communicate(timeout=10)
+            self.process.communicate(timeout=END_S_MAX)
 
     def _call(self, name: str, *arguments: int) -> Any:
         assert self.process is not None, "host a driver first"
@@ -109,7 +111,7 @@ class WedgeStand:
 
     def withdraw(self) -> None:
         """Wait until everything is typed; there is nothing to take away."""
-        self._typing.submit(lambda: None).result(timeout=10)
+        self._typing.submit(lambda: None).result(timeout=END_S_MAX)
 
     def stop(self) -> None:
         """End the driver and the scanner."""
@@ -118,15 +120,9 @@ class WedgeStand:
         self.scanner.stop()
 
     def _type(self, text: str, *, has_end: bool) -> None:
-        changes: list[tuple[int, int]] = []
-        for character in text:
-            key, is_shifted = KEYS.get(character, (KEY_F1, False))
-            held = [(KEY_SHIFT, 1)] if is_shifted else []
-            changes += [*held, (key, 1), (key, 0), *((one, 0) for one, _ in held)]
-        if has_end:
-            changes += [(KEY_ENTER, 1), (KEY_ENTER, 0)]
-        # In one go: on a loaded machine, pauses between writes would be pauses of the scanner's.
-        self.gun.press(changes)
+        changes = [change for one in text for change in strokes(*KEYS.get(one, (KEY_F1, False)))]
+        # In one go, as WedgeGun.scan.
+        self.gun.press([*changes, *(strokes(KEY_ENTER) if has_end else ())])
 
 
 class Cable:

@@ -23,7 +23,7 @@ from typing import Final
 from simulators.errors import SimulatorError
 
 DEVICE: Final = "/dev/input/event0"
-PLUG_S_MAX: Final = 10.0
+PLUG_S_MAX: Final = 30.0
 """How long is waited for the program to begin."""
 SCAN_CHARS_MAX: Final = 4_096
 """Longest text a scanner types; more fills the pipe while nobody reads."""
@@ -134,14 +134,9 @@ class WedgeGun:
         """
         if len(text) > SCAN_CHARS_MAX or any(character not in KEYS for character in text):
             raise WedgeJammed("no keyboard types this")
-        for character in text:
-            key, is_shifted = KEYS[character]
-            held = [_SHIFT] if is_shifted else []
-            self.press(
-                [*((one, 1) for one in held), (key, 1), (key, 0), *((one, 0) for one in held)], pause_ms
-            )
-        if suffix is not None:
-            self.press([(suffix, 1), (suffix, 0)])
+        changes = [change for character in text for change in strokes(*KEYS[character])]
+        # In one go: on a loaded machine, pauses between writes would be pauses of the scanner's.
+        self.press([*changes, *(strokes(suffix) if suffix is not None else ())], pause_ms)
 
     def press(self, changes: Iterable[tuple[int, int]], pause_ms: int = 0) -> None:
         """Type single changes: key codes with 1 for pressed, 2 for held on, 0 for released."""
@@ -157,6 +152,12 @@ class WedgeGun:
                     rest = rest[pipe.write(rest) or 0 :]
         except BrokenPipeError:
             raise WedgeJammed("nobody runs under umockdev any more") from None
+
+
+def strokes(key: int, is_shifted: bool = False) -> list[tuple[int, int]]:
+    """Return the changes of one key typed, with Shift held where it is needed, for `WedgeGun.press`."""
+    typed = [(key, 1), (key, 0)]
+    return [(_SHIFT, 1), *typed, (_SHIFT, 0)] if is_shifted else typed
 
 
 def _event(kind: int, code: int, value: int) -> bytes:

@@ -36,6 +36,7 @@ from terminal.errors import CardRemoved, ConfigurationError
 from terminal.paths import make_card_reader
 from terminal.till_client import TillClient, client_of
 from tests.card_bench import LINK_BASE, keys_of_batch, make_chip
+from tests.patient_nfcpy import patient_drivers
 from wire.cards.ntag424.card_profile import derive_card_keys
 from wire.messages.cards import CardPurpose, CardStage
 from wire.messages.till import SaleRequest, SaleState, SaleView
@@ -57,7 +58,8 @@ def reader_field(request: pytest.FixtureRequest) -> Iterator[Field]:
     if request.param != "pcsc":
         carrier = Pn532Device(traits=TRAITS)
         carrier.start()
-        yield carrier
+        with patient_drivers():
+            yield carrier
         carrier.stop()
         return
     missing = find_missing(fast_poll=True)

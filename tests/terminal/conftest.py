@@ -98,7 +98,10 @@ ENROLMENT = EnrolmentAnswer(
     currency="EUR",
     gateway_time_ms=1_800_000_000_000,
 )
-EVENT_TIMEOUT_S = 8.0
+EVENT_TIMEOUT_S = 30.0
+"""Far more than anything needs; only what never comes is waited for so long."""
+IMPATIENT = SaleSettings(deadline_ms=30_000, answer_deadline_ms=600)
+"""For sales whose outcome is to become unknown; others are given the time of a loaded machine."""
 
 Fault = Callable[["GatewayStandIn", web.Request, "Process"], Awaitable[web.StreamResponse]]
 Process = Callable[[], PaymentAnswer]
@@ -737,11 +740,10 @@ class HandReaders:
     def notice(self) -> None:
         self._deliver(Noticed(READER, time.monotonic_ns()))
 
-    def present(self, presentation: Presentation, *, complete_ns: int | None = None) -> None:
-        noticed_ns = time.monotonic_ns()
+    def present(self, presentation: Presentation, *, noticed_ns: int | None = None) -> None:
+        noticed_ns = time.monotonic_ns() if noticed_ns is None else noticed_ns
         self._deliver(Noticed(READER, noticed_ns))
-        done_ns = noticed_ns if complete_ns is None else complete_ns
-        self._deliver(Presented(READER, presentation, noticed_ns, done_ns, 12))
+        self._deliver(Presented(READER, presentation, noticed_ns, noticed_ns, 12))
 
     def tap(self, card: TapCard) -> None:
         """Hold the whole dialogue with a card, as a reader's thread does."""
@@ -758,8 +760,8 @@ class HandReaders:
         tapped = NfcAppPresentation(token=read.token) if isinstance(read, OfflineTap) else read
         self._deliver(Presented(READER, tapped, noticed_ns, time.monotonic_ns(), 12, credential))
 
-    def refuse(self, code: str) -> None:
-        noticed_ns = time.monotonic_ns()
+    def refuse(self, code: str, *, noticed_ns: int | None = None) -> None:
+        noticed_ns = time.monotonic_ns() if noticed_ns is None else noticed_ns
         self._deliver(Noticed(READER, noticed_ns))
         self._deliver(PresentedInVain(READER, code, noticed_ns))
 
@@ -866,14 +868,14 @@ def make_config(tmp_path: Path) -> Callable[..., TerminalConfig]:
         config = TerminalConfig(
             data_folder=str(tmp_path / "till"),
             gateway=GatewaySettings(
-                try_timeout_ms=400,
+                try_timeout_ms=5_000,
                 retry_delay_ms=5,
                 retry_delay_ms_max=40,
                 event_poll_ms=20,
                 event_poll_ms_max=100,
             ),
             till_api=TillApiSettings(port=0),
-            sale=SaleSettings(deadline_ms=30_000, answer_deadline_ms=600),
+            sale=SaleSettings(deadline_ms=30_000, answer_deadline_ms=15_000),
             resolver=ResolverSettings(retry_delay_ms=10, retry_delay_ms_max=50),
         )
         return msgspec.structs.replace(config, **changes)

@@ -18,7 +18,7 @@ from wire.messages.payments import CodeNumericPresentation
 from wire.messages.till import ReaderState
 
 ROUNDS = 30
-READY_S_MAX = 10.0
+READY_S_MAX = 30.0
 
 
 def no_terms() -> PaymentTerms:
@@ -27,7 +27,7 @@ def no_terms() -> PaymentTerms:
 
 def next_code(events: queue.SimpleQueue[PresentationEvent]) -> str:
     while True:
-        event = events.get(timeout=5)
+        event = events.get(timeout=READY_S_MAX)
         if isinstance(event, Presented):
             assert isinstance(event.presentation, CodeNumericPresentation)
             return event.presentation.code

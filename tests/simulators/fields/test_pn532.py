@@ -18,6 +18,7 @@ from simulators.cards.uid_tag import UidTag
 from simulators.fields.iso_dep import IsoDepTraits
 from simulators.fields.pn532 import Pn532Device, crc_a
 from simulators.fields.pn532_frames import ACK, NACK, SYNTAX_ERROR, FrameReader, dump_response
+from tests.patient_nfcpy import patient_drivers
 
 nfc = pytest.importorskip("nfc", reason="nfcpy is not installed")
 for name in ("nfc.clf.pn532", "nfc.clf.transport", "nfc.tag.tt4"):
@@ -28,7 +29,8 @@ for name in ("nfc.clf.pn532", "nfc.clf.transport", "nfc.tag.tt4"):
 def chip() -> Iterator[Pn532Device]:
     chip = Pn532Device(traits=IsoDepTraits(fwi=6))
     chip.start()
-    yield chip
+    with patient_drivers():
+        yield chip
     chip.stop()
     chip.stop()
 

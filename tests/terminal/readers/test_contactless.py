@@ -28,6 +28,8 @@ from terminal.errors import (
 from terminal.readers import contactless
 from terminal.readers.card_reader import CardTechnology
 from terminal.readers.contactless import ContactlessReader
+from tests import patient_nfcpy
+from tests.patient_nfcpy import patient_drivers
 
 KEY = ec.derive_private_key(0x7A95CA, ec.SECP256R1())
 SELECT = bytes.fromhex("00A4040009F0504F53504159010100")
@@ -93,7 +95,8 @@ RogueMaker = Callable[[Callable[[bytes], bytes | None]], ContactlessReader]
 def chip(tmp_path: Path) -> Iterator[Pn532Device]:
     chip = Pn532Device(str(tmp_path / "ttyUSB77"), traits=IsoDepTraits(fwi=6))
     chip.start()
-    yield chip
+    with patient_drivers():
+        yield chip
     chip.stop()
 
 
@@ -317,14 +320,18 @@ def test_card_beside_a_memory_tag_is_refused_like_two_cards(chip: Pn532Device) -
     reader.close()
 
 
-def test_chip_that_hangs_is_unavailable_and_works_after_its_reset(chip: Pn532Device) -> None:
+def test_chip_that_hangs_is_unavailable_and_works_after_its_reset(
+    chip: Pn532Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = ContactlessReader(chip.reader_path)
     reader.open()
     chip.fall_silent()
-    with pytest.raises(ReaderUnavailable) as failure:
-        reader.wait_for_card(1_000)
-    assert failure.value.code == "reader_unplugged"
-    reader.close()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(patient_nfcpy, "PN532_MS", 0)
+        with pytest.raises(ReaderUnavailable) as failure:
+            reader.wait_for_card(1_000)
+        assert failure.value.code == "reader_unplugged"
+        reader.close()
     chip.wake()
     reader.open()
     chip.present(_card())

@@ -15,6 +15,7 @@ from terminal import daemon
 from terminal.config import OfflineSettings
 from terminal.errors import ConfigurationError
 from tests.terminal.conftest import (
+    IMPATIENT,
     GatewayStandIn,
     Till,
     hold,
@@ -190,7 +191,7 @@ async def test_amount_that_no_tap_could_pay_is_said_before_anybody_taps(
 async def test_attempt_that_was_sent_is_unknown_and_never_accepted_offline(
     start_till: StartTill, gateway: GatewayStandIn, side: OfflineGatewaySide, card: PaymentCard
 ) -> None:
-    till = await start_till(offline=ON)
+    till = await start_till(offline=ON, sale=IMPATIENT)
     while (await show(till)).refusal:
         pass
     gateway.faults.extend([hold] * 100)

@@ -13,6 +13,7 @@ from terminal.errors import GatewayUnreachable
 from terminal.journal import Journal, read_journal
 from terminal.sale.resolver import AttemptResolver
 from tests.terminal.conftest import (
+    IMPATIENT,
     GatewayStandIn,
     Process,
     Till,
@@ -49,7 +50,7 @@ async def leave_unresolved(
 async def test_answer_lost_before_a_restart_is_found_after_it(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(resolver=NEVER)
+    till = await start_till(sale=IMPATIENT, resolver=NEVER)
     await leave_unresolved(till, gateway, lose_answer, 1)
     sent_count = len(gateway.payments)
     assert outcomes(till) == ["unresolved"]
@@ -63,7 +64,7 @@ async def test_answer_lost_before_a_restart_is_found_after_it(
 async def test_attempt_the_gateway_never_saw_is_sent_again_under_its_id(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(resolver=NEVER)
+    till = await start_till(sale=IMPATIENT, resolver=NEVER)
     await leave_unresolved(till, gateway, reset_unread, 1)
     assert gateway.booked == {}
     await till.stop()
@@ -77,7 +78,7 @@ async def test_attempt_the_gateway_never_saw_is_sent_again_under_its_id(
 async def test_poisoned_attempt_does_not_stop_the_others(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(resolver=NEVER)
+    till = await start_till(sale=IMPATIENT, resolver=NEVER)
     for number in (1, 2):
         await leave_unresolved(till, gateway, lose_answer, number)
     await till.stop()
@@ -103,7 +104,7 @@ async def answer_found(_: GatewayStandIn, __: web.Request, process: Process) -> 
 async def test_attempt_in_flight_at_a_stop_is_left_in_the_journal(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(resolver=NEVER)
+    till = await start_till(sale=IMPATIENT, resolver=NEVER)
     gateway.faults.extend([lose_answer] * 1_000)
     await till.start_sale()
     till.readers.present(make_presentation())
@@ -118,7 +119,7 @@ async def test_attempt_in_flight_at_a_stop_is_left_in_the_journal(
 async def test_attempt_answered_during_a_stop_is_finished(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(resolver=NEVER)
+    till = await start_till(sale=IMPATIENT, resolver=NEVER)
     gateway.faults.append(lose_answer)
     await till.start_sale()
     till.readers.present(make_presentation())

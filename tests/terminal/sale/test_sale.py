@@ -15,6 +15,7 @@ from terminal.disk import FolderDisk
 from terminal.journal import UNRESOLVED_MAX, Journal, read_journal
 from terminal.sale.session import ATTEMPTS_MAX
 from tests.terminal.conftest import (
+    IMPATIENT,
     READER,
     GatewayStandIn,
     Process,
@@ -212,7 +213,7 @@ async def test_presentation_of_before_the_sale_is_not_charged_to_it(
     till = await start_till()
     before_ns = time.monotonic_ns()
     await till.start_sale()
-    till.readers.present(make_presentation(1), complete_ns=before_ns)
+    till.readers.present(make_presentation(1), noticed_ns=before_ns)
     till.readers.present(make_presentation(2))
     await till.wait_for(Kind.APPROVED)
     (body,) = (one.body for one in gateway.payments)
@@ -281,7 +282,7 @@ async def test_decline_after_the_deadline_ends_the_sale(
 async def test_missing_answer_is_unknown_and_its_late_word_is_told(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till()
+    till = await start_till(sale=IMPATIENT)
     gateway.faults.extend([lose_answer] * 100)
     gateway.find_faults.extend([reset_unread] * 3)
     sale = await till.start_sale()
@@ -299,7 +300,7 @@ async def test_missing_answer_is_unknown_and_its_late_word_is_told(
 async def test_next_sale_may_start_while_an_outcome_is_unknown(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till()
+    till = await start_till(sale=IMPATIENT)
     gateway.faults.extend([reset_unread] * 100)
     gateway.find_faults.extend([reset_unread] * 10_000)
     await till.start_sale()

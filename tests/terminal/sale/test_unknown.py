@@ -11,6 +11,7 @@ from terminal.config import ResolverSettings, UnknownSettings
 from terminal.disk import FolderDisk
 from terminal.journal import read_journal
 from tests.terminal.conftest import (
+    IMPATIENT,
     GatewayStandIn,
     Till,
     lose_answer,
@@ -56,7 +57,7 @@ async def test_customer_who_left_is_not_charged(
     state: SaleState,
     code: str,
 ) -> None:
-    till = await start_till(resolver=RARELY)
+    till = await start_till(sale=IMPATIENT, resolver=RARELY)
     sale = await sell_in_vain(till, gateway, fault)
     assert sale.reverses_ms is not None
     view = parse_message(await order(till, f"/v1/sales/{sale.sale_id}/reverse"), SaleView)
@@ -75,7 +76,9 @@ async def test_customer_who_left_is_not_charged(
 async def test_goods_that_were_handed_over_are_paid_in_the_end(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(resolver=RARELY, unknown=UnknownSettings(resend_ms=1, reverse_after_ms=1))
+    till = await start_till(
+        sale=IMPATIENT, resolver=RARELY, unknown=UnknownSettings(resend_ms=1, reverse_after_ms=1)
+    )
     sale = await sell_in_vain(till, gateway, reset_unread)
     await order(till, f"/v1/sales/{sale.sale_id}/keep")
     assert (await till.wait_for(Kind.KEPT)).sale.reverses_ms is None
@@ -86,7 +89,7 @@ async def test_goods_that_were_handed_over_are_paid_in_the_end(
 async def test_unknown_outcome_is_taken_back_by_itself_after_a_time(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(unknown=UnknownSettings(resend_ms=1, reverse_after_ms=1))
+    till = await start_till(sale=IMPATIENT, unknown=UnknownSettings(resend_ms=1, reverse_after_ms=1))
     gateway.find_faults.extend([reset_unread] * 10)
     await sell_in_vain(till, gateway, lose_answer)
     await till.wait_for(Kind.REVERSING)
@@ -96,7 +99,7 @@ async def test_unknown_outcome_is_taken_back_by_itself_after_a_time(
 async def test_attempt_of_an_earlier_run_is_taken_back_by_its_id(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(resolver=RARELY)
+    till = await start_till(sale=IMPATIENT, resolver=RARELY)
     sale = await sell_in_vain(till, gateway, lose_answer)
     await till.stop()
     gateway.find_faults.extend([reset_unread] * 10_000)
@@ -117,7 +120,7 @@ async def test_attempt_of_an_earlier_run_is_taken_back_by_its_id(
 async def test_order_about_a_sale_whose_outcome_is_known_is_refused(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till()
+    till = await start_till(sale=IMPATIENT)
     sale = await till.start_sale()
     for word in ("reverse", "keep"):
         problem = await till.refusal_of("POST", f"/v1/sales/{sale.sale_id}/{word}")
@@ -134,7 +137,7 @@ async def test_order_about_a_sale_whose_outcome_is_known_is_refused(
 async def test_poisoned_attempt_is_shown_with_its_trouble(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till()
+    till = await start_till(sale=IMPATIENT)
     gateway.find_faults.extend([reset_unread] * 10_000)
     await sell_in_vain(till, gateway, lose_answer)
     seen: list[UnresolvedAttempt] = []
