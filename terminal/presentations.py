@@ -19,7 +19,7 @@ class Noticed:
     """A card or code has come; it is being read."""
 
     reader: str
-    at_ns: int
+    noticed_ns: int
     """time.monotonic_ns when the driver returned the card or the code."""
 
 

@@ -63,6 +63,7 @@ class SaleDesk:
         self._is_stopping = False
         self._on_order: Callable[[], None] = lambda: None
         self._loan: ReaderLoan | None = None
+        self._lent_ns = 0
         self._orders: OrderedDict[str, int] = OrderedDict()
         for record in ports.journal.unresolved():
             if record.sale_id:
@@ -100,7 +101,7 @@ class SaleDesk:
             raise SaleRefused(code="not_ready")
         if self._loan is not None or (self._open is not None and self._open.is_open):
             raise SaleRefused(code="sale_in_progress")
-        self._loan = loan
+        self._loan, self._lent_ns = loan, self._ports.monotonic_ns()
         self._ports.readers.arm(loan.terms)
 
     def take_readers_back(self, loan: ReaderLoan) -> None:
@@ -216,9 +217,13 @@ class SaleDesk:
             session.settle_late(answer)
 
     def present(self, event: PresentationEvent) -> None:
-        """Hand what a reader tells to whom the readers are lent, or to the open sale; else it is ignored."""
+        """Hand what a reader tells to whom the readers are lent, or to the open sale; else it is ignored.
+
+        What waited in between since the readers were somebody else's is nobody's any more.
+        """
         if self._loan is not None:
-            self._loan.present(event)
+            if event.noticed_ns >= self._lent_ns:
+                self._loan.present(event)
         elif self._open is not None:
             self._open.present(event)
 

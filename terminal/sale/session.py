@@ -156,10 +156,12 @@ class SaleSession:
             self._refuse("", code)
 
     def present(self, event: PresentationEvent) -> None:
-        """Take what a reader tells; what does not fit the state is ignored."""
+        """Take what a reader noticed since it was armed; what does not fit the state is ignored."""
+        if event.noticed_ns < self._armed_ns:
+            return
         match event:
-            case Noticed():
-                self._notice(event)
+            case Noticed() if self._state is SaleState.ARMED:
+                self._step(SaleStep.NOTICED, SaleEventKind.READING, reader=event.reader)
             case PresentedInVain():
                 self._refuse(event.reader, event.code)
             case Presented():
@@ -285,10 +287,6 @@ class SaleSession:
         self._answer, self._attempt_id = answer, answer.attempt_id
         self._step(SaleStep.PAID_BY_CODE, SaleEventKind.APPROVED, entry_mode=answer.entry_mode)
 
-    def _notice(self, event: Noticed) -> None:
-        if self._state is SaleState.ARMED:
-            self._step(SaleStep.NOTICED, SaleEventKind.READING, reader=event.reader)
-
     def _refuse(self, reader: str, code: str) -> None:
         if next_state(self._state, SaleStep.CANCELLED) is None:
             return
@@ -302,9 +300,9 @@ class SaleSession:
         if self._state is SaleState.CONFIRMING and self._confirmation is not None:
             self._confirmation.meet_card(presented.line)
             return
-        digest = hashlib.sha256(msgspec.json.encode(presented.presentation)).digest()
-        if next_state(self._state, SaleStep.PRESENTED) is None or presented.complete_ns < self._armed_ns:
+        if next_state(self._state, SaleStep.PRESENTED) is None:
             return
+        digest = hashlib.sha256(msgspec.json.encode(presented.presentation)).digest()
         if digest in self._tried:
             self._refuse(presented.reader, "already_presented")
         elif is_for_offline(presented, self._ports.offline):

@@ -45,7 +45,9 @@ class CardOwner(Owner):
         if connection is None:
             return
         try:
-            self._meet(connection)
+            # A thread that was replaced while its driver hung asks no card anything: another has the reader.
+            if not self._is_done:
+                self._meet(connection)
         finally:
             connection.close()
 

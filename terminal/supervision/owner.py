@@ -59,8 +59,8 @@ class Owner:
             self._thread.join(timeout_s)
 
     def tell_abandoned(self) -> None:
-        """Tell the sale that what it was told is being read will not be; called by whoever replaces this."""
-        reading = self._reading
+        """Tell the sale, once, that what it was told is being read will not be; called by the watch."""
+        reading, self._reading = self._reading, None
         if reading is not None:
             arming, noticed_ns = reading
             self._hand_over(arming, PresentedInVain(self._device.path, "card_too_slow", noticed_ns))
@@ -121,7 +121,7 @@ class Owner:
             return
         if isinstance(event, Noticed) and self._switch.arming is arming:
             self._tenure.count()
-        self._reading = (arming, event.at_ns) if isinstance(event, Noticed) else None
+        self._reading = (arming, event.noticed_ns) if isinstance(event, Noticed) else None
         self._hand_over(arming, event)
 
     def _refuse(self, code: str) -> None:

@@ -66,6 +66,7 @@ class Station:
         device = self._make_device() if len(self._left_behind) < LEFT_BEHIND_MAX else None
         if device is None:
             self._health.note_hanging("reader_restart_needed")
+            self._owner.tell_abandoned()
             return
         self._health.note_hanging("reader_stuck")
         hanging = self._owner

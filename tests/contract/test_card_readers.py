@@ -201,7 +201,7 @@ class Till:
         assert isinstance(noticed, Noticed)
         outcome = self.events.get(timeout=EVENT_S_MAX)
         assert not isinstance(outcome, Noticed)
-        assert outcome.noticed_ns == noticed.at_ns
+        assert outcome.noticed_ns == noticed.noticed_ns
         return outcome
 
     def is_quiet(self) -> bool:

@@ -555,6 +555,51 @@ def test_thread_whose_driver_never_returns_is_replaced_and_counts_for_nothing(
 
 
 @pytest.mark.usefixtures("impatient")
+def test_thread_that_was_replaced_asks_no_card_anything(stands: Callable[..., Stand]) -> None:
+    hanging, spare = ScriptedReader("pcsc:One"), ScriptedReader("pcsc:One")
+    hanging.hang = threading.Event()
+    stand = stands(hanging)
+    stand.spares["pcsc:One"] = spare
+    _await(lambda: spare.open_count == 1)
+    stand.arm()
+
+    late = _paying()
+    hanging.steps.put(late)
+    hanging.hang.set()
+    _await(lambda: hanging.close_count == 1)
+
+    assert late.closed.is_set()
+    # It would have signed for a sale that another thread's card pays.
+    assert not late.commands
+    assert stand.events.empty()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_card_whose_driver_hangs_is_told_of_where_nothing_can_take_its_place(
+    stands: Callable[..., Stand],
+) -> None:
+    reader = ScriptedReader()
+    stand = stands(reader)
+    stand.arm()
+    returns = threading.Event()
+    card = _paying()
+
+    def transmit(command: bytes) -> bytes:
+        returns.wait()
+        return card.transmit(command)
+
+    reader.steps.put(ScriptedConnection(transmit))
+    outcome = stand.outcome()
+    assert isinstance(outcome, PresentedInVain)
+    assert outcome.code == "card_too_slow"
+    assert stand.supervisor.views()[0].code == "reader_restart_needed"
+
+    # Its call returns after all: what it signed is of this very sale, and nobody was told of anything else.
+    returns.set()
+    assert isinstance(stand.next(), Presented)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_what_a_thread_says_after_it_was_replaced_changes_nothing(stands: Callable[..., Stand]) -> None:
     hanging, spare = ScriptedReader("pcsc:One"), ScriptedReader("pcsc:One")
     hanging.hang = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -280,6 +281,17 @@ class TestTags:
         assert (await find_read(till, read)).state == "read"
         code = await refused(till, "POST", "/v1/staff/session", StaffWord(tag_read_id=read.tag_read_id))
         assert code == "staff_tag_invalid", "this gateway knows no such tag"
+
+    async def test_what_a_reader_told_of_before_is_no_tag(self, till: Till) -> None:
+        before_ns = time.monotonic_ns()
+        read = await read_tag(till)
+        # A customer's card of the sale before; the event loop comes to it only now.
+        till.readers.present(
+            NfcSdmPresentation(picc_data_hex="00" * 16, mac_hex="00" * 8), noticed_ns=before_ns
+        )
+        till.readers.refuse("card_not_supported")
+        await till.wait_for_daemon(DaemonEventKind.STAFF_TAG_READ)
+        assert (await find_read(till, read)).code == "staff_tag_not_staff"
 
     async def test_a_sale_takes_the_readers_and_a_sale_keeps_them(self, till: Till) -> None:
         read = await read_tag(till)

@@ -220,6 +220,21 @@ async def test_presentation_of_before_the_sale_is_not_charged_to_it(
     assert parse_message(body, PaymentRequest).presentation == make_presentation(2)
 
 
+async def test_what_a_reader_told_of_before_the_sale_is_not_shown_in_it(start_till: StartTill) -> None:
+    till = await start_till()
+    before_ns = time.monotonic_ns()
+    await till.start_sale()
+    # Told while an earlier sale was on; the event loop comes to it in this one.
+    till.readers.refuse("uid_only_card", noticed_ns=before_ns)
+    till.readers.present(make_presentation(1), noticed_ns=before_ns)
+    till.readers.refuse("card_not_supported")
+    kinds = (Kind.ARMED, Kind.READING, Kind.REFUSED, Kind.SUBMITTING)
+    told = [await till.wait_for(*kinds) for _ in range(3)]
+    assert [event.kind for event in told] == [Kind.ARMED, Kind.READING, Kind.REFUSED]
+    assert told[-1].refusal is not None
+    assert told[-1].refusal.code == "card_not_supported"
+
+
 async def test_second_sale_waits_for_the_first(start_till: StartTill) -> None:
     till = await start_till()
     await till.start_sale()
