@@ -69,7 +69,7 @@ class StaffDesk:
         self._entropy = entropy
         self._signed_in: SignedInStaff | None = None
         self._timer: asyncio.TimerHandle | None = None
-        roster.tell_changes_to(self._check_still_here)
+        roster.tell_refreshes_to(self._heed_list)
 
     @property
     def signed_in(self) -> SignedInStaff | None:
@@ -134,7 +134,7 @@ class StaffDesk:
             return StaffProof(tag=self._tags.use(word.tag_read_id, purpose_id))
         return StaffProof(staff_id=word.staff_id, pin=word.pin)
 
-    def require(self, right: StaffRight | None) -> None:
+    def require(self, right: StaffRight) -> None:
         """Return if the person at this till may do what needs this right; it counts as being there.
 
         Raises:
@@ -142,9 +142,9 @@ class StaffDesk:
         """
         if not self._roster.is_required:
             return
-        if right is not None and self._signed_in is None:
+        if self._signed_in is None:
             raise SaleRefused(code="staff_sign_in_needed")
-        if right is not None and self._signed_in is not None and right not in self._signed_in.rights:
+        if right not in self._signed_in.rights:
             raise SaleRefused(code="staff_right_missing")
         self._note_presence()
 
@@ -201,11 +201,13 @@ class StaffDesk:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(self._idle_ms / 1000, self.sign_out)
 
-    def _check_still_here(self) -> None:
-        """Sign out who is not on the list any more."""
+    def _heed_list(self) -> None:
+        """Sign out who has left or has another role now, and let nobody such in without the gateway."""
+        for member in self._pins.members:
+            if not self._roster.agrees(member.staff_id, member.role):
+                self._pins.forget(member.staff_id)
         who = self._signed_in
-        if who is not None and self._roster.find(who.staff_id) is None:
-            self._pins.forget(who.staff_id)
+        if who is not None and not self._roster.agrees(who.staff_id, who.role):
             self.sign_out()
 
     def _tell(self, kind: DaemonEventKind, who: SignedInStaff) -> None:

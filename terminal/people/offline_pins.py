@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from terminal.sale.attempt import RunBlocking, ask_blocking
-from wire.messages.staff import STAFF_SHOWN_MAX, SignInAnswer
+from wire.messages.staff import STAFF_SHOWN_MAX, SignInAnswer, StaffEntry
 
 OFFLINE_TRIES_MAX: Final = 3
 """Wrong PINs of one person; after them only the gateway lets them in."""
@@ -56,6 +56,11 @@ class OfflinePins:
         while len(self._known) >= STAFF_SHOWN_MAX:
             self._known.pop(next(iter(self._known)))
         self._known[answer.member.staff_id] = _Known(answer, salt, digest)
+
+    @property
+    def members(self) -> list[StaffEntry]:
+        """Whom this till knows, as the gateway described them when it last let them in."""
+        return [known.answer.member for known in self._known.values()]
 
     def forget(self, staff_id: str) -> None:
         """Know somebody no more, since the gateway refused them or they have left."""

@@ -19,7 +19,7 @@ from terminal.errors import GatewayRefused, GatewayUnreachable
 from terminal.people.gateway import StaffGateway
 from terminal.sale.attempt import RunBlocking
 from wire.messages.base import dump_message
-from wire.messages.staff import StaffEntry
+from wire.messages.staff import STAFF_SHOWN_MAX, StaffEntry, StaffRole
 
 ROSTER_FILE: Final = "staff.json"
 REFRESH_MS: Final = 300_000
@@ -40,7 +40,7 @@ class Roster:
         self._gateway = gateway
         self._disk = disk
         self._run_blocking = run_blocking
-        self._on_change: Callable[[], None] = lambda: None
+        self._on_refresh: Callable[[], None] = lambda: None
         self.members: list[StaffEntry] | None = None
         """None: never learnt."""
         with suppress(OSError, msgspec.MsgspecError):
@@ -53,13 +53,18 @@ class Roster:
         """Whether persons have to sign in here. While it was never learnt they have to, and can't."""
         return self.members is None or bool(self.members)
 
-    def tell_changes_to(self, on_change: Callable[[], None]) -> None:
-        """Have this called after every change of the list."""
-        self._on_change = on_change
+    def tell_refreshes_to(self, on_refresh: Callable[[], None]) -> None:
+        """Have this called whenever the gateway has given the list."""
+        self._on_refresh = on_refresh
 
-    def find(self, staff_id: str) -> StaffEntry | None:
-        """Return a member of staff; None for who is not on the list."""
-        return next((one for one in self.members or () if one.staff_id == staff_id), None)
+    def agrees(self, staff_id: str, role: StaffRole) -> bool:
+        """Say whether nothing in the list speaks against somebody having this role here.
+
+        A shop with more people than a till lists has some that are on no list; they sign in by tag.
+        """
+        members = self.members or []
+        listed = next((one for one in members if one.staff_id == staff_id), None)
+        return len(members) >= STAFF_SHOWN_MAX if listed is None else listed.role is role
 
     async def run(self) -> None:
         """Keep the list fresh for as long as this runs."""
@@ -74,11 +79,11 @@ class Roster:
         except (GatewayUnreachable, GatewayRefused) as error:
             log.info("staff_not_listed", reason=error.code)
             return False
-        if members != self.members:
-            self.members = members
+        is_news, self.members = members != self.members, members
+        self._on_refresh()
+        if is_news:
             try:
                 await self._run_blocking(partial(self._disk.write, ROSTER_FILE, dump_message(members)))
             except OSError as error:
                 log.error("staff_not_stored", reason=type(error).__name__)
-            self._on_change()
         return True

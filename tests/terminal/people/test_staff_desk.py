@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
@@ -15,6 +16,7 @@ from simulators.cards.ntag424_card import Ntag424Card
 from simulators.cards.ntag424_memory import personalise_chip
 from simulators.cards.payment_card import PaymentCard
 from terminal.config import StaffSettings
+from terminal.people import roster
 from terminal.people.offline_pins import OFFLINE_TRIES_MAX
 from tests.terminal.conftest import GatewayStandIn, Till, lose_answer, make_presentation
 from tests.terminal.people.persons import (
@@ -35,6 +37,7 @@ from wire.messages.base import dump_message, parse_message
 from wire.messages.payments import CaptureMode, NfcSdmPresentation, PaymentAnswer, RefundRequest, VoidRequest
 from wire.messages.staff import (
     StaffRight,
+    StaffRole,
     StaffWord,
     TagRead,
 )
@@ -151,6 +154,36 @@ class TestWithoutTheGateway:
         assert await refused(till, "POST", "/v1/staff/session", word_of(MIRA, PIN)) == "staff_not_allowed"
         await gateway.go_down()
         assert await refused(till, "POST", "/v1/staff/session", word_of(MIRA, PIN)) == "staff_sign_in_offline"
+
+    async def test_who_has_left_is_let_in_no_more_though_their_pin_was_known(
+        self, start_till: StartTill, gateway: GatewayStandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(roster, "REFRESH_MS", 20)
+        gateway.staff = {one.staff_id: (one, pin, []) for one, pin in ((MIRA, PIN), (BO, BOS_PIN))}
+        till = await start_till()
+        await sign_in(till, word_of(MIRA, PIN))
+        await sign_in(till, word_of(BO, BOS_PIN))
+        del gateway.staff[MIRA.staff_id]
+        while MIRA in (await view_of(till)).members:
+            pass
+        await gateway.go_down()
+        assert await refused(till, "POST", "/v1/staff/session", word_of(MIRA, PIN)) == "staff_sign_in_offline"
+        assert (await sign_in(till, word_of(BO, BOS_PIN))).is_offline
+
+    async def test_another_role_signs_out_and_its_rights_are_asked_of_the_gateway(
+        self, start_till: StartTill, gateway: GatewayStandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(roster, "REFRESH_MS", 20)
+        gateway.staff = {BO.staff_id: (BO, BOS_PIN, list(StaffRight))}
+        till = await start_till()
+        await sign_in(till, word_of(BO, BOS_PIN))
+        cashier = msgspec.structs.replace(BO, role=StaffRole.CASHIER)
+        gateway.staff = {BO.staff_id: (cashier, BOS_PIN, [StaffRight.SELL])}
+        await till.wait_for_daemon(DaemonEventKind.STAFF_SIGNED_OUT)
+        assert await refused(till, "POST", "/v1/offline/drain") == "staff_sign_in_needed"
+        await gateway.go_down()
+        code = await refused(till, "POST", "/v1/staff/session", word_of(BO, BOS_PIN))
+        assert code == "staff_sign_in_offline"
 
 
 class TestRights:
