@@ -52,6 +52,7 @@ class ShiftDesk:
         self._wake = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._telling = asyncio.Lock()
+        self._storing = asyncio.Lock()
 
     @property
     def mark(self) -> ShiftMark | None:
@@ -70,7 +71,7 @@ class ShiftDesk:
                 raise SaleRefused(code="shift_is_open")
             now_ms = self._ports.now_ms()
             shift = LocalShift(make_ulid(now_ms, self._ports.entropy(ENTROPY_BYTES)), now_ms, by)
-            await self._ports.run_blocking(partial(self._book.open, shift))
+            await self._store(partial(self._book.open, shift))
             await self._tell_or_wake()
         opened = self._book.find(shift.shift_id)
         if opened is None:
@@ -92,7 +93,7 @@ class ShiftDesk:
             closed = msgspec.structs.replace(
                 current, closed_ms=self._ports.now_ms(), closed_by=by, answer=None
             )
-            await self._ports.run_blocking(partial(self._book.close, closed))
+            await self._store(partial(self._book.close, closed))
             await self._tell_or_wake()
         self._publish(DaemonEventKind.SHIFT_CLOSED, closed)
         return await self._view(self._book.find(closed.shift_id) or closed, fresh=False)
@@ -150,9 +151,9 @@ class ShiftDesk:
                     log.info("shift_not_told", shift_id=order.shift_id, what=order.what, reason=error.code)
                     return
                 if answer is not None and order.what == "open" and answer.shift_id != order.shift_id:
-                    await self._ports.run_blocking(partial(self._book.adopt, answer))
+                    await self._store(partial(self._book.adopt, answer))
                     return
-                await self._ports.run_blocking(partial(self._book.settle, order, answer))
+                await self._store(partial(self._book.settle, order, answer))
 
     async def _send(self, order: ShiftOrder) -> ShiftAnswer | None:
         """Return what the gateway says of an order; None where it is past all telling."""
@@ -169,6 +170,11 @@ class ShiftDesk:
                 log.error("shift_unknown", shift_id=order.shift_id, what=order.what)
                 return None
             raise
+
+    async def _store(self, change: Callable[[], None]) -> None:
+        # One after another, and each from all that holds by then: the book is put in place whole.
+        async with self._storing:
+            await self._ports.run_blocking(change)
 
     async def _show(self, shift: LocalShift | None) -> ShiftView:
         if shift is None:
@@ -188,7 +194,7 @@ class ShiftDesk:
             return self._view_alone(shift)
         if answer.closed_ms is not None:
             with suppress(JournalUnwritable):
-                await self._ports.run_blocking(partial(self._book.note, answer))
+                await self._store(partial(self._book.note, answer))
         return self._view_of(answer)
 
     def _view_of(self, answer: ShiftAnswer) -> ShiftView:

@@ -17,7 +17,9 @@ def reckon_provisionally(answers: Iterable[PaymentAnswer], from_ms: int, to_ms: 
     within = [answer for answer in answers if from_ms <= answer.decided_ms < to_ms]
     charged = [answer for answer in within if answer.charged_minor]
     reversed_ones = [answer for answer in charged if answer.state is PaymentState.REVERSED]
-    refunded = [answer for answer in charged if answer.refunded_minor and answer not in reversed_ones]
+    refunded = [
+        answer for answer in charged if answer.refunded_minor and answer.state is not PaymentState.REVERSED
+    ]
     return ShiftTotals(
         payment_count=len(charged),
         charged_minor=sum(answer.charged_minor for answer in charged),

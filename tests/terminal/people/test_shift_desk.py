@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -12,8 +14,10 @@ from PIL import Image
 
 from terminal.config import PrinterSettings
 from terminal.disk import FolderDisk
-from terminal.errors import SaleRefused
-from terminal.people.shift_book import ORDERS_MAX, LocalShift, ShiftBook
+from terminal.errors import GatewayUnreachable, SaleRefused
+from terminal.people.gateway import StaffGateway
+from terminal.people.shift_book import ORDERS_MAX, LocalShift, ShiftBook, ShiftOrder
+from terminal.people.shift_desk import ShiftDesk, ShiftPorts
 from terminal.people.shift_totals import reckon_provisionally
 from tests.terminal.conftest import (
     EVENT_TIMEOUT_S,
@@ -189,6 +193,58 @@ def test_what_waits_for_the_gateway_has_a_bound(tmp_path: Path) -> None:
         book.open(LocalShift(make_ulid(99, bytes(10)), 99))
     assert refusal.value.code == "shift_orders_full"
     assert ShiftBook(FolderDisk(tmp_path)).orders == book.orders
+
+
+class TellingGateway:
+    """Takes what it is told once it is up."""
+
+    is_up = False
+
+    async def tell_shift(self, order: ShiftOrder, staff_id: str | None, age_ms: int) -> ShiftAnswer:
+        if not self.is_up:
+            raise GatewayUnreachable("down")
+        closed_ms = order.at_ms if order.what == "close" else None
+        return ShiftAnswer(
+            shift_id=order.shift_id, currency="EUR", opened_ms=1, totals=ShiftTotals(), closed_ms=closed_ms
+        )
+
+
+async def test_a_closing_is_not_lost_to_what_is_stored_of_a_telling_meanwhile(tmp_path: Path) -> None:
+    book, gateway = ShiftBook(FolderDisk(tmp_path)), TellingGateway()
+    under_way, begun = [0], asyncio.Event()
+
+    async def run_blocking(change: Callable[[], object]) -> None:
+        # In a thread, a change made from an older book would take another's place.
+        under_way.append(under_way[-1] + 1)
+        begun.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        change()
+        under_way.append(under_way[-1] - 1)
+
+    nothing = cast(Any, None)
+    ports = ShiftPorts(
+        cast(StaffGateway, gateway),
+        cast(Any, SimpleNamespace(settled=list)),
+        "EUR",
+        publish=lambda event: None,
+        describe_offline=lambda: nothing,
+        now_ms=lambda: 2,
+        entropy=bytes,
+        run_blocking=run_blocking,
+    )
+    desk = ShiftDesk(book, ports)
+    await desk.open(None)
+    gateway.is_up = True
+    begun.clear()
+    telling = asyncio.create_task(desk.run())
+    await begun.wait()
+    closed = await desk.close(None)
+    telling.cancel()
+    assert max(under_way) == 1
+    assert (book.current, book.orders) == (None, ())
+    assert book.last is not None
+    assert (book.last.shift_id, closed.is_queued) == (closed.shift_id, False)
 
 
 class TestReport:
