@@ -92,8 +92,8 @@ class CardBench:
             An answer that is `done` or `refused`.
 
         Raises:
-            CardRemoved: no card came in time, or it was lifted too often.
-            ReaderUnavailable, ReaderNotInstalled: the reader failed, and stays away.
+            CardRemoved: no card came in time, it was lifted too often, or the reader failed and stays away.
+            ReaderNotInstalled: it can't be used here.
             GatewayRefused: `card_code_invalid` and others. GatewayUnreachable: no answer; `recover` sees
                 later how far the card is.
         """
@@ -103,12 +103,19 @@ class CardBench:
                 ended = await self._try_once(purpose, code)
             except ReaderUnavailable:
                 self._screen.show_lifted()
-                await self._do(self._reader.close)
-                await self.open()
+                await self._reopen()
                 continue
             if ended is not None:
                 return ended
         raise CardRemoved("the card was lifted too often", code=RECOVERED_BY)
+
+    async def _reopen(self) -> None:
+        await self._do(self._reader.close)
+        try:
+            await self.open()
+        except ReaderUnavailable as failure:
+            # How far the card is nobody knows here; that it left is what this amounts to.
+            raise CardRemoved(f"the reader failed: {failure}", code=failure.code) from None
 
     async def _try_once(self, purpose: CardPurpose, code: str | None) -> CardSessionAnswer | None:
         """Work on the next card that comes; None if it has to come again."""

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from terminal.cards import bench
-from terminal.cards.bench import BenchTimings, CardBench
-from terminal.errors import CardRemoved
+from terminal.cards.bench import OPENS_MAX, BenchTimings, CardBench
+from terminal.errors import CardRemoved, ReaderUnavailable
 from terminal.readers.card_reader import CardTechnology
 from wire.messages.cards import CardPurpose, CardStage
 
@@ -74,6 +74,37 @@ async def test_card_that_stays_is_refused_a_bounded_number_of_times(monkeypatch:
     with pytest.raises(CardRemoved):
         await held.work(CardPurpose.VERIFY)
     assert screen.refused == ["uid_only_card"] * 3
+    await held.close()
+
+
+class PulledReader(StayingTag):
+    """A reader whose cable is pulled once it is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened_count = 0
+
+    def open(self) -> None:
+        self.opened_count += 1
+        if self.opened_count > 1:
+            raise ReaderUnavailable("pulled", code="reader_unplugged")
+
+    def wait_for_card(self, timeout_ms: int) -> StayingTag:
+        raise ReaderUnavailable("pulled", code="reader_unplugged")
+
+
+async def test_reader_that_stays_away_leaves_the_card_to_be_recovered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench, "REOPEN_PAUSE_S", 0)
+    reader = PulledReader()
+    held = _bench(reader, Screen(), BenchTimings())
+    await held.open()
+    # What ends so exits 3: not finished. A reader that never opened is refused, and nothing had begun.
+    with pytest.raises(CardRemoved) as end:
+        await held.work(CardPurpose.PERSONALISE, "code")
+    assert end.value.code == "reader_unplugged"
+    assert reader.opened_count == 1 + OPENS_MAX
     await held.close()
 
 
