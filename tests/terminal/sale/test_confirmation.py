@@ -112,7 +112,7 @@ async def test_lost_answer_to_a_pin_is_asked_for_again_under_its_id(
 async def test_pin_that_nobody_judges_leaves_the_sale_waiting(
     start_till: StartTill, gateway: GatewayStandIn
 ) -> None:
-    till = await start_till(resolver=RARELY)
+    till = await start_till(resolver=RARELY, sale=SaleSettings(answer_deadline_ms=1_000))
     sale_id = (await sell_and_wait(till, gateway)).sale.sale_id
     gateway.confirm_faults.extend([reset_unread] * 1_000)
     problem = await till.refusal_of("POST", f"/v1/sales/{sale_id}/pin", json={"pin": gateway.pin})
