@@ -46,12 +46,14 @@ class OfflinePins:
         self._entropy = entropy
         self._run_blocking = run_blocking
         self._known: dict[str, _Known] = {}
+        # Each hash keeps one of the threads that the journal uses too, and 19 MiB.
         self._one_at_a_time = asyncio.Lock()
 
     async def learn(self, answer: SignInAnswer, pin: str) -> None:
         """Keep the PIN that the gateway has just found right, with what it said."""
         salt = self._entropy(SALT_BYTES)
-        digest = await ask_blocking(self._run_blocking, lambda: _kdf(salt).derive(pin.encode("ascii")))
+        async with self._one_at_a_time:
+            digest = await ask_blocking(self._run_blocking, lambda: _kdf(salt).derive(pin.encode("ascii")))
         self._known.pop(answer.member.staff_id, None)
         while len(self._known) >= STAFF_SHOWN_MAX:
             self._known.pop(next(iter(self._known)))
