@@ -33,7 +33,7 @@ class StaffRight(StrEnum):
     SELL = "sell"
     """Start and end sales, capture holds, decide about attempts whose outcome is unknown."""
     CHANGE_AMOUNT = "change_amount"
-    """Ask another amount for an order than it was begun with, or capture another than was held."""
+    """Ask another amount for an order than it was begun with."""
     VOID = "void"
     REFUND = "refund"
     SHIFT = "shift"
