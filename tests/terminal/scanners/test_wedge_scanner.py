@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,11 +113,9 @@ def test_without_its_library_it_is_off_and_says_what_is_missing(monkeypatch: pyt
 
 
 def test_a_device_that_is_not_there_may_come_back(tmp_path: Path) -> None:
-    started = time.monotonic()
     with pytest.raises(ReaderUnavailable) as failure:
         WedgeScanner(str(tmp_path / "event0")).open()
     assert failure.value.code == "reader_unplugged"
-    assert time.monotonic() - started < 2.0
 
 
 def test_a_file_that_is_no_input_device_is_a_failure_and_not_a_crash(tmp_path: Path) -> None:
