@@ -59,7 +59,7 @@ def render_receipt(payment: PaymentRecord, order: OrderDetails | None, language:
         items_title=words.ITEMS.in_language(language),
         item_title=words.ITEM.in_language(language),
         price_title=words.PRICE.in_language(language),
-        items=_items(payment, order),
+        items=_items(payment, order, language),
         facts_title=words.DETAILS.in_language(language),
         facts=_facts(payment, language),
     )
@@ -81,18 +81,14 @@ def render_problem(title: Words, hint: Words, language: Language) -> bytes:
 
 
 def _render(language: Language, *, kind: str, **content: object) -> bytes:
-    empty = {"items_title": "", "item_title": "", "price_title": "", "facts_title": ""}
     page = _TEMPLATE.render(
-        empty
-        | content
-        | {
-            "language": language.value,
-            "title": words.TITLE.in_language(language),
-            "as_of": words.AS_OF.in_language(language),
-            "kind": kind,
-            "sign": _SIGNS[kind],
-            "style": STYLE,
-        }
+        content,
+        language=language.value,
+        title=words.TITLE.in_language(language),
+        as_of=words.AS_OF.in_language(language),
+        kind=kind,
+        sign=_SIGNS[kind],
+        style=STYLE,
     )
     return page.encode("utf-8")
 
@@ -130,14 +126,13 @@ def _sums(payment: PaymentRecord, order: OrderDetails | None) -> list[tuple[Word
     return [(label, _money(payment, minor)) for label, minor in sums if minor]
 
 
-def _items(payment: PaymentRecord, order: OrderDetails | None) -> list[tuple[str, str]]:
+def _items(payment: PaymentRecord, order: OrderDetails | None, language: Language) -> list[tuple[str, str]]:
     lines = () if order is None else order.lines
+    keyed = words.AMOUNT.in_language(language)
+    named = [(line, line.name or keyed) for line in lines]
     return [
-        (
-            f"{line.quantity} × {line.name}" if line.quantity > 1 else line.name,
-            _money(payment, line.total_minor),
-        )
-        for line in lines
+        (f"{line.quantity} × {name}" if line.quantity > 1 else name, _money(payment, line.total_minor))
+        for line, name in named
     ]
 
 

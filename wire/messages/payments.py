@@ -125,9 +125,10 @@ def entry_mode_of(presentation: Presentation) -> EntryMode:
 class LineItem(Message, frozen=True):
     """One line of an order, as its receipt shows it; all money includes its tax."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
     total_minor: AmountOrNothing
     """Of the whole line."""
+    name: Annotated[str, msgspec.Meta(max_length=80)] = ""
+    """Empty: an amount that somebody keyed in; whoever shows the line says so in the reader's language."""
     quantity: Annotated[int, msgspec.Meta(ge=1, le=99_999)] = 1
     tax_minor: AmountOrNothing = 0
     """What of it is tax."""

@@ -83,10 +83,16 @@ function drawSale() {
     "section",
     { class: "bill", "aria-label": t("to_pay") },
     lines.length === 0 ? null : h("ul", { class: "lines", tabindex: 0, "aria-label": t("cart") }, ...lines.map((line) =>
-      h("li", {}, h("span", {}, (line.quantity ?? 1) > 1 ? `${line.quantity} × ${line.name}` : line.name), h("span", { class: "price" }, money(line.total_minor))))),
-    h("p", { class: "to-pay" }, t(RESULTS.has(view.state) ? "amount" : "to_pay")),
+      h("li", {}, h("span", {}, nameOf(line)), h("span", { class: "price" }, money(line.total_minor))))),
+    h("p", { class: "to-pay" }, t(RESULTS.has(view.state) ? "total" : "to_pay")),
     h("p", { class: total.length > LONG_CHARS ? "amount long" : "amount" }, total),
   );
+}
+
+/** An item's name is the shop's own; an amount that was keyed is said in the language shown. */
+function nameOf(line) {
+  const name = line.name || t("cart_amount");
+  return (line.quantity ?? 1) > 1 ? `${line.quantity} × ${name}` : name;
 }
 
 function drawCode() {

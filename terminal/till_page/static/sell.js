@@ -7,6 +7,11 @@ import { AMOUNT_MINOR_MAX, parseMoney, taxOf } from "./money.js";
 const LINES_MAX = 50;
 const QUANTITY_MAX = 999;
 
+const nameIn = (tag, item) => (tag === "zh-Hans" ? item.name_zh : item.name);
+const totalOf = (line) => line.unitMinor * line.quantity;
+const taxIn = (line) => taxOf(totalOf(line), line.item?.tax_basis_points ?? 0);
+const sumOf = (lines, minorOf) => lines.reduce((sum, line) => sum + minorOf(line), 0);
+
 export class Sell {
   constructor(till, actions) {
     this.till = till;
@@ -25,7 +30,7 @@ export class Sell {
   }
 
   get goodsMinor() {
-    return this.lines.reduce((sum, line) => sum + line.unitMinor * line.quantity, this.typedMinor);
+    return this.typedMinor + sumOf(this.lines, totalOf);
   }
 
   get tipMinor() {
@@ -53,19 +58,15 @@ export class Sell {
   }
 
   makeOrder(goods) {
-    const isChinese = this.till.page.language === "zh-Hans";
-    const lines = this.lines.map((line) => {
-      const total = line.unitMinor * line.quantity;
-      return {
-        name: isChinese ? line.nameZh : line.name,
-        total_minor: total,
-        quantity: line.quantity,
-        tax_minor: taxOf(total, line.taxBasisPoints),
-      };
-    });
-    if (this.typedMinor > 0) lines.push({ name: t("cart_amount"), total_minor: this.typedMinor });
-    const tax = lines.reduce((sum, line) => sum + (line.tax_minor ?? 0), 0);
-    return { amount_minor: goods, tax_minor: tax, lines };
+    // An amount that was keyed has no name: whoever shows it says so in their own language.
+    const lines = this.lines.map((line) => ({
+      ...(line.item === null ? {} : { name: nameIn(this.till.page.language, line.item) }),
+      total_minor: totalOf(line),
+      quantity: line.quantity,
+      tax_minor: taxIn(line),
+    }));
+    if (this.typedMinor > 0) lines.push({ total_minor: this.typedMinor });
+    return { amount_minor: goods, tax_minor: sumOf(this.lines, taxIn), lines };
   }
 
   press(key) {
@@ -84,7 +85,7 @@ export class Sell {
 
   addTyped() {
     if (this.typedMinor === 0 || this.lines.length >= LINES_MAX - 1) return;
-    this.lines.push({ name: "Amount", nameZh: "金额", unitMinor: this.typedMinor, quantity: 1, taxBasisPoints: 0, item: null });
+    this.lines.push({ item: null, unitMinor: this.typedMinor, quantity: 1 });
     this.typedMinor = 0;
   }
 
@@ -93,7 +94,7 @@ export class Sell {
     const known = this.lines.find((line) => line.item === item);
     if (known !== undefined) known.quantity = Math.min(QUANTITY_MAX, known.quantity + 1);
     else if (this.lines.length < LINES_MAX - 1) {
-      this.lines.push({ name: item.name, nameZh: item.name_zh, unitMinor: item.price_minor, quantity: 1, taxBasisPoints: item.tax_basis_points ?? 0, item });
+      this.lines.push({ item, unitMinor: item.price_minor, quantity: 1 });
     }
     this.actions.changed();
   }
@@ -158,13 +159,13 @@ export class Sell {
       return button(groupName(first), () => { this.shownGroup = group; this.actions.changed(); }, { kind: "group", key: `group-${group}`, "aria-pressed": String(group === shown) });
     }));
     const buttons = items.filter((item) => (item.group ?? "") === shown).map((item) =>
-      h("button", { type: "button", class: "button item", disabled: isOpen, "data-key": `item-${item.name}`, onclick: () => this.addItem(item) }, h("span", { class: "item-name" }, name(item)), h("span", { class: "item-price" }, this.till.money(item.price_minor))),
+      h("button", { type: "button", class: "button item", disabled: isOpen, "data-key": `item-${item.name}`, onclick: () => this.addItem(item) }, h("span", { class: "item-name" }, nameIn(language(), item)), h("span", { class: "item-price" }, this.till.money(item.price_minor))),
     );
     return h("section", { class: "items", "aria-label": t("items") }, tabs, h("div", { class: "item-grid" }, ...buttons));
   }
 
   drawCart(isOpen) {
-    const name = (line) => (language() === "zh-Hans" ? line.nameZh : line.name);
+    const name = ({ item }) => (item === null ? t("cart_amount") : nameIn(language(), item));
     if (this.lines.length === 0) return h("p", { class: "cart-empty" }, this.till.page.items?.length ? t("cart_empty") : "");
     const rows = this.lines.map((line, index) =>
       h(
@@ -176,10 +177,10 @@ export class Sell {
           h("span", { class: "cart-quantity" }, String(line.quantity)),
           h("button", { type: "button", class: "button step", disabled: isOpen, "aria-label": `+ ${name(line)}`, "data-key": `more-${index}`, onclick: () => this.change(line, 1) }, "+"),
         ),
-        h("span", { class: "cart-price" }, this.till.money(line.unitMinor * line.quantity)),
+        h("span", { class: "cart-price" }, this.till.money(totalOf(line))),
       ),
     );
-    const tax = this.lines.reduce((sum, line) => sum + taxOf(line.unitMinor * line.quantity, line.taxBasisPoints), 0);
+    const tax = sumOf(this.lines, taxIn);
     return h(
       "section",
       { class: "cart", "aria-label": t("cart") },

@@ -227,6 +227,7 @@ export const WORDS = {
     // The customer's display.
     welcome: "Welcome",
     to_pay: "To pay",
+    total: "Total",
     hold_here: "Hold card or phone here",
     or_show: "or show your payment code",
     or_scan: "Or scan to pay",
@@ -459,6 +460,7 @@ export const WORDS = {
     daemon_gone: "收银机无应答。",
     welcome: "欢迎光临",
     to_pay: "应付金额",
+    total: "合计",
     hold_here: "请将卡片或手机靠近此处",
     or_show: "或出示付款码",
     or_scan: "或扫码付款",

@@ -33,11 +33,18 @@ async def test_display_follows_the_sale_and_names_nobody(counter: Counter) -> No
     display = await counter.open(page=PageKind.CUSTOMER)
     await till.click("text=Flat white")
     await till.click("text=Espresso")
-    await till.click("[data-key=charge]")
+    await till.focus("#amount")
+    await till.keyboard.type("150+275")
+    await till.keyboard.press("Enter")
     shown = await shows(display, "armed")
     assert "Hold card or phone here" in shown
-    assert "€5.80" in shown
-    assert "Flat white" in shown
+    assert "€10.05" in shown
+    # An item's name is the shop's; a keyed amount has none, and is said in the language shown.
+    lines = display.locator(".lines li > span:first-child")
+    await expect(lines).to_have_text(["Flat white", "Espresso", "Amount", "Amount"])
+    await display.click("[data-key=language-zh-Hans]")
+    await expect(lines).to_have_text(["Flat white", "Espresso", "金额", "金额"])
+    await display.click("[data-key=language-en]")
     await expect(display.locator(".code img")).to_be_visible()
     counter.tap()
     shown = await shows(display, "approved")

@@ -99,7 +99,8 @@ async def test_a_paid_page_says_what_the_paper_says(shop: Any, till: Any) -> Non
         tax_minor=200,
         lines=(
             LineItem(name="Oolong <b>乌龙</b>", quantity=2, total_minor=900),
-            LineItem(name="Cake", total_minor=350),
+            LineItem(name="Cake", total_minor=250),
+            LineItem(total_minor=100),
         ),
     )
     paid = (await till.pay(shop.request(1_250, order=order))).json
@@ -111,7 +112,8 @@ async def test_a_paid_page_says_what_the_paper_says(shop: Any, till: Any) -> Non
         "12.50 EUR",
         "2.00 EUR",
         "2 × Oolong <b>乌龙</b>",
-        "3.50 EUR",
+        "2.50 EUR",
+        "Amount",
         paid["receipt"]["receipt_number"],
         paid["payment_id"],
         paid["order_id"],
@@ -120,6 +122,8 @@ async def test_a_paid_page_says_what_the_paper_says(shop: Any, till: Any) -> Non
     ):
         assert words in page.text, words
     assert "b" not in page.tags, "what a shop calls its goods is text"
+    in_chinese = await read(shop, paid["receipt"]["page_url"] + "?lang=zh-Hans")
+    assert "金额" in in_chinese.text, "a keyed amount has no name of its own"
 
 
 async def test_nothing_of_the_payer_but_what_the_paper_shows(shop: Any, till: Any) -> None:
