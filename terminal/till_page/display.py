@@ -10,7 +10,7 @@ import msgspec
 from terminal.sale.desk import SaleDesk
 from terminal.sale.events import TillEvent
 from wire.messages.enrolment import EnrolmentAnswer
-from wire.messages.payments import ConfirmationWay, OrderDetails
+from wire.messages.payments import ConfirmationWay, OrderDetails, PaymentState
 from wire.messages.till import SaleEvent, SaleEventKind, SaleState, SaleView
 from wire.messages.till_page import DisplayView
 from wire.money import find_currency
@@ -60,12 +60,14 @@ def _with_sale(
 ) -> DisplayView:
     answer = sale.answer
     asked = answer.confirmation if answer is not None and sale.state is SaleState.CONFIRMING else None
+    approved = answer if sale.state is SaleState.APPROVED else None
     return msgspec.structs.replace(
         idle,
         sale_id=sale.sale_id,
         state=sale.state,
         amount_minor=sale.amount_minor,
         lines=() if order is None else order.lines,
+        is_held=approved is not None and approved.state is PaymentState.AUTHORISED,
         has_code=sale.state is SaleState.ARMED and sale.code_text is not None,
         has_receipt=find_receipt_url(sale) is not None,
         must_present_again=was_refused,

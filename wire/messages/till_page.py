@@ -114,6 +114,8 @@ class DisplayView(Message, frozen=True):
     state: SaleState | None = None
     amount_minor: AmountOrNothing = 0
     lines: Annotated[tuple[LineItem, ...], msgspec.Meta(max_length=LINES_MAX)] = ()
+    is_held: bool = False
+    """Approved, and not charged yet: nobody is told that they have paid."""
     has_code: bool = False
     """Whether the till shows a code of its own to scan."""
     has_receipt: bool = False

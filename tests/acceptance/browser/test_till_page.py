@@ -11,6 +11,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from tests.acceptance.browser.counter import HOLDER_PIN, Counter
 from tests.acceptance.faults.line import LineState
 from wire.messages.payments import OrderDetails
+from wire.messages.till_page import PageKind
 
 pytestmark = [
     pytest.mark.processes,
@@ -230,7 +231,7 @@ async def test_refund_needs_a_managers_pin_and_shows_in_the_list(counter: Counte
 
 
 async def test_hold_with_room_for_a_tip_is_captured_and_another_let_go(counter: Counter) -> None:
-    page = await counter.open()
+    page, display = await counter.open(), await counter.open(page=PageKind.CUSTOMER)
     await page.click("text=Hold and tip")
     await page.check("#hold")
     await page.get_by_label("Kept for a tip").fill("2")
@@ -245,6 +246,8 @@ async def test_hold_with_room_for_a_tip_is_captured_and_another_let_go(counter: 
     # Money that is only held is never called paid.
     assert "Held" in await text_of(page, "#live")
     assert "Approved" not in await text_of(page, "#live")
+    await expect(display.locator("#main[data-state=approved]")).to_contain_text("Nothing is charged yet")
+    assert "Paid" not in await text_of(display, "#main")
     await page.click("[data-key=view-payments]")
     row = page.locator("#payments .row").first
     await row.get_by_role("button", name="Charge").click()
