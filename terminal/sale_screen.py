@@ -81,12 +81,12 @@ _WAY_HINTS: Final = {
     ENGLISH: {
         ConfirmationWay.PIN: "By PIN until {until}: tapscan-terminal pin {sale_id}",
         ConfirmationWay.DEVICE: "Or on the customer's phone until {until}; Ctrl-C cancels",
-        ConfirmationWay.CARD: "Or by the card itself: leave it on the reader",
+        ConfirmationWay.CARD: "Or by the card itself: leave it on the reader, or hold it there again",
     },
     CHINESE: {
         ConfirmationWay.PIN: "{until} 前输入密码：tapscan-terminal pin {sale_id}",
         ConfirmationWay.DEVICE: "或于 {until} 前在顾客手机上确认；按 Ctrl-C 取消",
-        ConfirmationWay.CARD: "或由卡片自身确认：请将卡片留在读卡器上",
+        ConfirmationWay.CARD: "或由卡片自身确认：请将卡片留在读卡器上，或再次靠近",
     },
 }
 _ORDER_HINTS: Final = {

@@ -16,6 +16,8 @@ import msgspec
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from gateway.holders.model import InstrumentKind
+from gateway.holders.service import NewInstrument
 from gateway.office import open_office
 from simulators.cards.ntag424_card import Ntag424Card
 from simulators.fields.udp_radio import UdpRadio
@@ -48,7 +50,9 @@ ALLOWANCE_MINOR: Final = 5_000
 HOLDER_PIN: Final = "2468"
 STAFF_PIN: Final = "4711"
 CASHIER_PIN: Final = "1234"
-STAFF_KEYS: Final = CardKeys(batch=7, meta_key=bytes(range(16)), file_master=bytes(range(16, 32)))
+CARD_ASKED_ABOVE_MINOR: Final = 2_000
+"""Above this the gateway wants the holder's link card itself, beside its link."""
+CARD_KEYS: Final = CardKeys(batch=7, meta_key=bytes(range(16)), file_master=bytes(range(16, 32)))
 TILL_SETTINGS: Final = """
 [codes]
 enabled = true
@@ -146,6 +150,8 @@ class Counter:
     radio: UdpRadio
     browser: Browser
     staff: _Staff
+    card: Ntag424Card
+    """The holder's link card."""
     contexts: list[BrowserContext] = field(default_factory=list)
     foreign_requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -327,7 +333,7 @@ async def open_counter(folder: Path, merchant_name: str = "Mill Lane Bakery") ->
             browser = await playwright.chromium.launch(
                 executable_path=CHROMIUM, args=list(CHROMIUM_ARGUMENTS), headless=True
             )
-            counter = Counter(shopfront, radio, browser, await _hire(shopfront))
+            counter = Counter(shopfront, radio, browser, await _hire(shopfront), await _issue_card(shopfront))
             await _give_allowance(counter)
             # A till learns who works at the shop when it starts.
             await shopfront.till.stop()
@@ -372,17 +378,29 @@ async def _hire(shopfront: Shopfront) -> _Staff:
             merchant.merchant_id, "Ben", StaffRole.CASHIER, CASHIER_PIN, now_ms=now_ms
         )
         await office.holders.add_card_key_batch(
-            STAFF_KEYS.batch, STAFF_KEYS.meta_key, STAFF_KEYS.file_master, now_ms=now_ms
+            CARD_KEYS.batch, CARD_KEYS.meta_key, CARD_KEYS.file_master, now_ms=now_ms
         )
-        tag = make_ntag_card(SEED, "mia-tag", STAFF_KEYS)
-        await office.staff.add_tag(
-            mia.staff_id, STAFF_KEYS.batch, draw_uid_of(SEED, "mia-tag"), now_ms=now_ms
-        )
+        tag = make_ntag_card(SEED, "mia-tag", CARD_KEYS)
+        await office.staff.add_tag(mia.staff_id, CARD_KEYS.batch, draw_uid_of(SEED, "mia-tag"), now_ms=now_ms)
         terminal_id = (await shopfront.till.find_daemon()).terminal_id
         await office.store.set_refund_limit(terminal_id, 50_000)
         await office.store.set_tip_margin(merchant.merchant_id, 2_500)
         await office.holders.set_pin(shopfront.wallet_id, HOLDER_PIN, office.pins)
     return _Staff(mia.staff_id, ben.staff_id, tag)
+
+
+async def _issue_card(shopfront: Shopfront) -> Ntag424Card:
+    """Give the holder a link card beside the phone."""
+    async with open_office(shopfront.gateway.config, {}, os.urandom) as office:
+        new = NewInstrument(
+            shopfront.wallet_id,
+            InstrumentKind.NTAG424_CARD,
+            uid=draw_uid_of(SEED, "ana-card"),
+            batch_number=CARD_KEYS.batch,
+        )
+        issued = await office.holders.add_instrument(new, now_ms=shopfront.now_ms())
+        await office.store.set_confirm_above(issued.instrument_id, CARD_ASKED_ABOVE_MINOR)
+    return make_ntag_card(SEED, "ana-card", CARD_KEYS)
 
 
 async def _give_allowance(counter: Counter) -> None:

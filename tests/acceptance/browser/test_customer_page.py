@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from tests.acceptance.browser.counter import Counter
 from tests.acceptance.browser.test_till_page import in_state, ring_up
-from tests.acceptance.faults.line import LineState
+from tests.acceptance.faults.line import LineState, Moment
 from wire.messages.till_page import PageKind
 
 pytestmark = [
@@ -56,6 +56,36 @@ async def test_display_follows_the_sale_and_names_nobody(counter: Counter) -> No
     told = await display.content()
     for secret in ("Ana", "Phone ··", "000001", "01M", "balance"):
         assert secret not in told.replace(await till.get_attribute("#live", "data-sale") or "", "")
+
+
+async def test_card_held_there_again_confirms_as_both_pages_say(counter: Counter) -> None:
+    till = await counter.open()
+    display = await counter.open(page=PageKind.CUSTOMER)
+    # Whoever pays lifts the card before the gateway has said that it wants the card itself.
+    counter.line.strike_once(Moment.WHILE_IT_IS_DECIDED, counter.take_away)
+    await ring_up(till, "2500")
+    counter.radio.present(counter.card)
+    await in_state(till, "confirming")
+    for language, cashier_is_told, customer_is_told in (
+        (
+            "zh-Hans",
+            "或由卡片自身确认：请将卡片留在读卡器上，或再次靠近。",
+            "请将卡片留在读卡器上，或再次靠近",
+        ),
+        (
+            "en",
+            "Or the card proves itself: leave it on the reader, or hold it there again.",
+            "Please leave your card on the reader, or hold it there again",
+        ),
+    ):
+        for page in (till, display):
+            await page.click(f"[data-key=language-{language}]")
+        await expect(till.locator("#live")).to_contain_text(cashier_is_told)
+        await expect(display.locator("#main .words")).to_have_text(customer_is_told)
+    counter.radio.present(counter.card)
+    await in_state(till, "approved")
+    assert "Paid" in await shows(display, "approved")
+    assert "card tap" in await till.inner_text("#live")
 
 
 async def test_display_says_try_again_and_not_why(counter: Counter) -> None:
