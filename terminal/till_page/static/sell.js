@@ -17,6 +17,7 @@ export class Sell {
     this.till = till;
     this.actions = actions;
     this.typedMinor = 0;
+    this.saleId = null; // the last sale that was begun here
     this.isLeftOver = false; // the amount is of a sale that was not paid: the next digit begins a new one
     this.lines = [];
     this.isHold = false;
@@ -150,7 +151,6 @@ export class Sell {
 
   drawItems(isOpen) {
     const { items } = this.till.page;
-    const name = (item) => (language() === "zh-Hans" ? item.name_zh : item.name);
     const groupName = (item) => (language() === "zh-Hans" ? item.group_zh : item.group) || t("items_other");
     const groups = [...new Set(items.map((item) => item.group ?? ""))];
     const shown = groups.includes(this.shownGroup) ? this.shownGroup : groups[0];

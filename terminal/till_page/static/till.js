@@ -180,7 +180,7 @@ function takeSale(sale, { note = null, isNews = false } = {}) {
   till.sale = sale;
   till.note = note;
   if (sale !== null && isNews && !(isSame && before.state === sale.state)) {
-    if (CART_IS_GONE.has(sale.state)) sell.clear();
+    clearCartOf(sale);
     if (SOUNDS[sale.state] !== undefined) play(SOUNDS[sale.state]);
     if (OPEN.has(sale.state) && till.view !== "sell") showView("sell");
   }
@@ -201,7 +201,14 @@ function takeLate(event) {
 
 /** What the daemon answered to the page itself; events are always newer. */
 function takeAnswer(sale) {
+  sell.saleId = sale.sale_id;
   if (till.sale === null || sale.sale_id > till.sale.sale_id) takeSale(sale, { isNews: true });
+  else clearCartOf(till.sale);
+}
+
+/** A sale that another page or till software began leaves alone what is being rung up here. */
+function clearCartOf(sale) {
+  if (sale.sale_id === sell.saleId && CART_IS_GONE.has(sale.state)) sell.clear();
 }
 
 function onDaemon(kind, event) {
