@@ -175,9 +175,15 @@ function describePin(actions) {
   return form;
 }
 
+const codeShown = { text: null, number: 0 };
+
 function describeCode(sale) {
-  // The code's text is in the address only to have the picture fetched anew with each code.
-  const address = `/v1/display/code.svg?of=${sale.sale_id}-${sale.code_expires_ms}`;
+  // Two codes of a sale may end at the same moment; a number of its own has each one's picture fetched anew.
+  if (sale.code_text !== codeShown.text) {
+    codeShown.text = sale.code_text;
+    codeShown.number += 1;
+  }
+  const address = `/v1/display/code.svg?of=${sale.sale_id}-${codeShown.number}`;
   return h("figure", { class: "code" }, h("img", { src: address, alt: t("code_alt"), width: 220, height: 220 }), h("figcaption", {}, t("scan_hint")));
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import shutil
 import socket
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy
+import zxingcpp
 from axe_playwright_python.async_playwright import Axe
+from PIL import Image
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from gateway.holders.model import InstrumentKind
@@ -349,6 +353,15 @@ def _find_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def read_code(page: Page) -> str:
+    """Return what the code on a page says, as a camera before it reads it."""
+    image = page.locator(".code img")
+    await image.evaluate("image => image.decode()")
+    picture = await image.screenshot()
+    (code,) = zxingcpp.read_barcodes(numpy.asarray(Image.open(io.BytesIO(picture)).convert("L")))
+    return code.text
 
 
 async def serious_findings(page: Page) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from tests.acceptance.browser.counter import HOLDER_PIN, Counter
+from tests.acceptance.browser.counter import HOLDER_PIN, Counter, read_code
 from tests.acceptance.faults.line import LineState
 from wire.messages.payments import OrderDetails
 from wire.messages.till_page import PageKind
@@ -18,6 +18,10 @@ pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.asyncio(loop_scope="session"),
 ]
+
+
+FAILURE = [["square", 220], ["square", 165]]
+"""The tones of one decline."""
 
 
 async def ring_up(page: Page, digits: str) -> None:
@@ -79,11 +83,52 @@ async def test_a_stranger_is_declined_with_what_to_do_and_the_sale_goes_on(count
     note = page.locator("#live .note-bad")
     await expect(note).to_contain_text("Another card, phone or code may be presented.")
     assert await page.get_attribute("#live", "data-state") == "armed"
-    assert await page.evaluate("window.tones") == [["square", 220], ["square", 165]]
+    assert await page.evaluate("window.tones") == FAILURE
     counter.take_away()
     counter.tap()
     await in_state(page, "approved")
     assert await note.count() == 0
+
+
+async def test_each_decline_sounds_once_whatever_is_drawn_after_it(counter: Counter) -> None:
+    page = await counter.open()
+    await ring_up(page, "90000")
+    code, note = page.locator("#live .code img"), page.locator("#live .note-bad")
+    shown = await code.get_attribute("src")
+    # A wallet scans the code and is above its limit: the code is used up, and a fresh one drawn.
+    await counter.pay_code(await read_code(page))
+    await expect(note).to_be_visible()
+    await expect(code).to_be_visible()
+    assert await code.get_attribute("src") != shown
+    text = (await counter.shopfront.till.read_json("/v1/page"))["sale"]["code_text"]
+    assert await read_code(page) == text
+    assert await page.evaluate("window.tones") == FAILURE
+    # The same reason again is another decline.
+    counter.tap()
+    async with asyncio.timeout(15):
+        while await page.evaluate("window.tones.length") == len(FAILURE):
+            continue
+    counter.take_away()
+    await page.click("#live >> text=Cancel")
+    await in_state(page, "cancelled")
+    await page.keyboard.press("Escape")
+    await ring_up(page, "500")
+    await expect(code).to_be_visible()
+    await expect(note).to_have_count(0)
+    assert await page.evaluate("window.tones") == FAILURE + FAILURE
+
+
+async def test_what_is_rung_up_here_outlives_a_sale_begun_elsewhere(counter: Counter) -> None:
+    page, other = await counter.open(), await counter.open()
+    await other.click("text=Flat white")
+    await ring_up(page, "570")
+    counter.tap()
+    await in_state(page, "approved")
+    counter.take_away()
+    paid = await page.get_attribute("#live", "data-sale")
+    await other.wait_for_selector(f"#live[data-sale='{paid}'][data-state=approved]")
+    await expect(page.locator("[data-key=charge]")).to_have_text("Charge")
+    await expect(other.locator("[data-key=charge]")).to_have_text("Charge €3.60")
 
 
 async def test_cart_items_and_their_tax_reach_the_order(counter: Counter) -> None:
