@@ -236,8 +236,8 @@ function refreshLists() {
 async function refreshDaemon() {
   const daemon = await ask("GET", "/v1/daemon");
   till.offline = daemon.offline ? await ask("GET", "/v1/offline") : null;
-  const isNewStaff = till.staff === null || till.staff.is_required !== daemon.staff?.is_required || till.staff.members.length === 0;
-  if (daemon.staff && isNewStaff) till.staff = await ask("GET", "/v1/staff");
+  // Whoever was hired or left meanwhile: read anew as long as nobody has signed in.
+  if (daemon.staff && (till.staff === null || isLocked({ daemon }))) till.staff = await ask("GET", "/v1/staff");
   if (till.view === "shift") await refreshShifts(daemon);
   till.daemon = daemon;
   if (till.page !== null) draw();

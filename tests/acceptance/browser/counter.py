@@ -262,6 +262,14 @@ class Counter:
         """Let nobody work here."""
         await self.shopfront.till.call("DELETE", "/v1/staff/session")
 
+    async def hire(self, name: str) -> None:
+        """Let one more cashier work at the shop; a till that runs learns of it in its own time."""
+        async with open_office(self.shopfront.gateway.config, {}, os.urandom) as office:
+            (merchant,) = await office.store.list_merchants("")
+            await office.staff.add_staff(
+                merchant.merchant_id, name, StaffRole.CASHIER, CASHIER_PIN, now_ms=self.shopfront.now_ms()
+            )
+
     async def give_staff_pin(self, page: Page, pin: str = STAFF_PIN) -> None:
         """Fill in who answers for it, in a dialog."""
         await page.get_by_label("Name").select_option(self.staff.manager_id)

@@ -307,6 +307,7 @@ async def test_hold_with_room_for_a_tip_is_captured_and_another_let_go(counter: 
 async def test_daemon_that_is_gone_is_said_and_the_page_goes_on_when_it_is_back(counter: Counter) -> None:
     page = await counter.open()
     await ring_up(page, "450")
+    await counter.hire("Zoe")
     await counter.shopfront.till.kill()
     await in_state(page, "lost")
     assert "may have gone on" in await text_of(page, "#live")
@@ -315,6 +316,7 @@ async def test_daemon_that_is_gone_is_said_and_the_page_goes_on_when_it_is_back(
     # The same cookie still lets it in, somebody signs in anew, and the sale nobody paid is over.
     await page.wait_for_selector("#live[data-state=idle]")
     await expect(page.locator("#main h2")).to_have_text("Who works here now?")
+    await expect(page.get_by_label("Name")).to_contain_text("Zoe")
     await counter.sign_in()
     await ring_up(page, "460")
     counter.tap()
