@@ -279,7 +279,8 @@ async function attempt(act, { isTold = false } = {}) {
 function tell(problem) {
   const place = document.getElementById("alert");
   if (problem === null) return fill(place);
-  return fill(place, icon("cross"), h("span", {}, problem.words), button(t("dismiss"), () => fill(place), { kind: "small" }));
+  fill(place, icon("cross"), h("span", {}, problem.words), button(t("dismiss"), () => fill(place), { kind: "small" }));
+  return place.scrollIntoView({ block: "nearest" });
 }
 
 function showView(name) {
@@ -389,7 +390,11 @@ function moveFocus(before, sale) {
   const live = document.getElementById("live");
   if (sale !== null && ["confirming", "unknown"].includes(sale.state)) (live.querySelector("#pin") ?? live.querySelector("button"))?.focus();
   else if (sale !== null && OPEN.has(sale.state)) live.querySelector("button")?.focus();
-  else document.querySelector("[data-home]")?.focus();
+  else {
+    // Where the panel stands above the keypad, its outcome must not be scrolled away by the focus.
+    document.querySelector("[data-home]")?.focus({ preventScroll: true });
+    live.querySelector(".live-words")?.scrollIntoView({ block: "nearest" });
+  }
 }
 
 onLanguage(draw);

@@ -38,6 +38,10 @@ CUT = """() => {
     return found;
 }"""
 
+OUTCOME_IS_SEEN = """() => {
+    const words = document.querySelector("#live .live-words").getBoundingClientRect();
+    return words.top >= 0 && words.bottom <= window.innerHeight;
+}"""
 
 WINDOWS = pytest.mark.parametrize(
     ("window", "language"), [({}, "en"), (ZOOMED, "zh-Hans")], ids=["100%", "200%"]
@@ -70,6 +74,8 @@ async def test_till_page_has_nothing_serious_in_any_state(
     await look(page, found, "armed", language)
     counter.tap()
     await in_state(page, "approved")
+    if not await page.evaluate(OUTCOME_IS_SEEN):
+        found["approved"] = ["the outcome is scrolled out of the window"]
     await look(page, found, "approved", language)
     counter.take_away()
     await page.click("#live [data-key]")
@@ -110,6 +116,16 @@ async def test_till_page_has_nothing_serious_in_any_state(
     await expect(page.locator("dialog")).to_have_count(0)
     counter.line.set(LineState.CARRIES)
     await in_state(page, "approved")
+    await page.click("[data-key=view-shift]")
+    await page.click("[data-key=shift-open]")
+    await expect(page.locator("#shift")).to_be_visible()
+    await look(page, found, "shift", language)
+    await page.click("[data-key=shift-close]")
+    await expect(page.locator("#last-shift")).to_be_visible()
+    await look(page, found, "last shift", language)
+    await page.click("[data-key=sign-out]")
+    await expect(page.locator("[data-key=staff-pin]")).to_be_focused()
+    await look(page, found, "sign in", language)
     assert {name: one for name, one in found.items() if one} == {}
 
 
