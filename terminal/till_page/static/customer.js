@@ -31,6 +31,7 @@ const RESULTS = new Set(["approved", "accepted_offline", "declined", "closed"]);
 
 let view = null;
 let isConnected = false;
+let refusal = null; // why this browser is not let in
 let resultOf = ""; // the sale whose result is shown, and until when
 let resultEndsMs = 0;
 let drawn = "";
@@ -47,11 +48,11 @@ function onView(_, next) {
 
 function draw() {
   const place = document.getElementById("main");
-  const signature = JSON.stringify([{ ...view, now_ms: 0 }, isConnected, language(), isIdle()]);
+  const signature = JSON.stringify([{ ...view, now_ms: 0 }, isConnected, refusal?.code, language(), isIdle()]);
   if (signature === drawn) return;
   drawn = signature;
   drawTools();
-  if (view === null || !isConnected) return show(place, "lost", icon("cut"), [t("display_lost"), t("display_lost_hint")]);
+  if (view === null || !isConnected) return show(place, "lost", icon("cut"), [t("display_lost"), refusal?.words ?? t("display_lost_hint")]);
   document.title = `${view.merchant_name} · ${t("customer_display")}`;
   document.getElementById("merchant").textContent = view.merchant_name;
   document.getElementById("location").textContent = view.location_name;
@@ -117,8 +118,9 @@ setInterval(draw, 1_000);
 follow("/v1/display/events", {
   begin: async () => null,
   onEvent: onView,
-  onConnection: (isThere) => {
+  onConnection: (isThere, problem = null) => {
     isConnected = isThere;
+    refusal = problem;
     draw();
   },
 });

@@ -7,6 +7,7 @@ from aiohttp import web
 from playwright.async_api import expect
 
 from tests.acceptance.browser.counter import Counter
+from wire.messages.till_page import PageKind
 
 pytestmark = [
     pytest.mark.processes,
@@ -40,6 +41,13 @@ async def test_browser_that_is_locked_out_needs_a_new_link(counter: Counter) -> 
     await page.click("[data-key=view-status]")
     await page.click("text=Lock this browser out")
     await expect(page.locator("#main [role=alert]")).to_contain_text("not let in")
+
+
+async def test_display_that_is_not_let_in_says_so(counter: Counter) -> None:
+    display = await counter.open(page=PageKind.CUSTOMER)
+    await display.context.clear_cookies()
+    await display.reload()
+    await expect(display.locator("#main[data-state=lost]")).to_contain_text("not let in")
 
 
 async def test_page_of_another_origin_can_do_nothing_with_the_cookie(counter: Counter) -> None:
