@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,7 @@ class PageDoor:
         self._entropy = entropy
         self._links: OrderedDict[str, tuple[PageKind, int]] = OrderedDict()
         self._sessions = OrderedDict((one.digest, one) for one in _read_sessions(self._path))
+        self._storing = threading.Lock()
         self.cookie_name = f"tapscan_till_{terminal_id}"
 
     def make_link(self, page: PageKind) -> tuple[str, int]:
@@ -103,7 +105,9 @@ class PageDoor:
 
     def _store(self) -> None:
         try:
-            write_file_durably(self._path, msgspec.json.encode(list(self._sessions.values())))
+            # One after another, and each with all that holds by then.
+            with self._storing:
+                write_file_durably(self._path, msgspec.json.encode(list(self._sessions.values())))
         except OSError as error:
             log.warning("page_sessions_not_stored", reason=error.strerror)
 

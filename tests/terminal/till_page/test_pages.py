@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import re
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiohttp
@@ -24,6 +26,7 @@ from terminal.config import (
     parse_config,
 )
 from terminal.errors import ConfigurationError
+from terminal.till_page.door import LINKS_MAX, PageDoor
 from tests.terminal.conftest import ENROLMENT, GatewayStandIn, Till, make_presentation, now_ms, until
 from wire.messages.base import dump_message, parse_message
 from wire.messages.problem import Problem
@@ -113,6 +116,19 @@ async def test_browser_needs_its_cookie_and_till_software_does_not(start_till: S
     # Another till on this machine has a cookie of its own.
     assert (await status_of(till.url, "/v1/daemon", Cookie=f"tapscan_till_TERM0002={cookie}"))[0] == 401
     assert (await till.find_daemon()).terminal_id == ENROLMENT.terminal_id
+
+
+@pytest.mark.parametrize("round_number", range(8))
+def test_browsers_that_came_in_at_once_are_all_known_after_a_restart(
+    tmp_path: Path, round_number: int
+) -> None:
+    # Threads decide in which order it happens: several rounds, since one may go well by chance.
+    door = PageDoor(tmp_path, ENROLMENT.terminal_id, now_ms=now_ms, entropy=os.urandom)
+    links = [door.make_link(PageKind.TILL)[0] for _ in range(LINKS_MAX)]
+    with ThreadPoolExecutor(LINKS_MAX) as browsers:
+        cookies = [cookie for _, cookie in browsers.map(door.enter, links)]
+    again = PageDoor(tmp_path, ENROLMENT.terminal_id, now_ms=now_ms, entropy=os.urandom)
+    assert [again.find(cookie) for cookie in cookies] == [PageKind.TILL] * LINKS_MAX
 
 
 async def test_cookie_lets_in_where_an_access_key_is_asked_for(start_till: StartTill) -> None:
