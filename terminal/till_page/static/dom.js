@@ -51,7 +51,8 @@ export function fill(container, ...children) {
   container.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   if (focused === undefined) return;
   const again = [...container.querySelectorAll("[data-key]")].find((one) => one.dataset.key === focused && !one.disabled);
-  (again ?? container.querySelector("button:not([disabled]), input") ?? container).focus();
+  const next = container.hasAttribute("tabindex") ? container : container.querySelector("button:not([disabled]), input");
+  (again ?? next)?.focus();
 }
 
 /** The same, but what stands there already stays: a button that is pressed just then is not lost. */

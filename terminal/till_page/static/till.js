@@ -385,10 +385,11 @@ function showLocked(problem) {
 /** Whoever works by keyboard is taken where the next thing is to be done. */
 function moveFocus(before, sale) {
   if (document.querySelector("dialog[open]")) return;
-  const isFree = document.activeElement === document.body || document.activeElement?.closest("#live, .sell") || !document.activeElement?.isConnected;
-  if (!isFree) return;
+  const focused = document.activeElement;
+  if (![document.body, document.getElementById("main")].includes(focused) && !focused.closest("#live, .sell")) return;
   const live = document.getElementById("live");
-  if (sale !== null && ["confirming", "unknown"].includes(sale.state)) (live.querySelector("#pin") ?? live.querySelector("button"))?.focus();
+  // Beside what may be decided, and on none of it: a stray Enter decides nothing about money.
+  if (sale !== null && ["confirming", "unknown"].includes(sale.state)) (live.querySelector("#pin") ?? live).focus();
   else if (sale !== null && OPEN.has(sale.state)) live.querySelector("button")?.focus();
   else {
     // Where the panel stands above the keypad, its outcome must not be scrolled away by the focus.
