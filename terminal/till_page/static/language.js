@@ -3,7 +3,7 @@
 import { LANGUAGES, WORDS } from "./words.js";
 
 const KEY = "tapscan.language";
-let current = remembered() ?? "en";
+let current = remembered() ?? (navigator.language.startsWith("zh") ? "zh-Hans" : "en");
 const watchers = [];
 
 export function language() {

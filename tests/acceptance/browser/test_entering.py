@@ -18,7 +18,7 @@ pytestmark = [
 
 async def test_link_lets_one_browser_in_and_leaves_no_trace_in_its_address(counter: Counter) -> None:
     link = (await counter.make_link()).urls[0]
-    first, second = await counter.browser.new_context(), await counter.browser.new_context()
+    first, second = await counter.browser.new_context(), await counter.browser.new_context(locale="zh-CN")
     counter.contexts += [first, second]
     page = await first.new_page()
     await page.goto(link)
@@ -30,9 +30,10 @@ async def test_link_lets_one_browser_in_and_leaves_no_trace_in_its_address(count
     assert await page.evaluate("document.cookie") == ""
     stranger = await second.new_page()
     await stranger.goto(link)
-    await expect(stranger.locator("[role=alert]")).to_contain_text("used already")
+    # Nobody has chosen a language here yet: it is the browser's.
+    await expect(stranger.locator("[role=alert]")).to_contain_text("该链接已使用")
     await stranger.goto(f"{counter.url}/")
-    await expect(stranger.locator("#main [role=alert]")).to_contain_text("not let in")
+    await expect(stranger.locator("#main [role=alert]")).to_contain_text("未获授权")
     await expect(stranger.locator("#main")).to_contain_text("tapscan-terminal page")
 
 
