@@ -1,7 +1,7 @@
 // Payments without an outcome: what to do about each, and what the till does by itself.
 
 import { button, fill, h } from "./dom.js";
-import { dateTimeOf, t, timeOf } from "./language.js";
+import { dateTimeOf, minutesOf, t, timeOf } from "./language.js";
 import { badge, shortOrder } from "./payments.js";
 
 const LOOKS = {
@@ -27,7 +27,7 @@ function drawAttempt(one, till, actions) {
   const mayKeep = one.stage === "unknown";
   const mayReverse = one.stage !== "reversing" && one.stage !== "paying";
   const asked = one.failure_count ? t("asked_times", { count: one.failure_count, trouble: one.trouble ? actions.wordsOf(one.trouble) : "" }) : "";
-  const reverses = one.reverses_ms ? t("reverses_at", { time: timeOf(one.reverses_ms), left: left(one.reverses_ms - till.now()) }) : "";
+  const reverses = one.reverses_ms ? t("reverses_at", { time: timeOf(one.reverses_ms), left: minutesOf(one.reverses_ms - till.now()) }) : "";
   return h(
     "li",
     { class: "row", "data-attempt": one.attempt_id, "data-stage": one.stage },
@@ -42,9 +42,4 @@ function drawAttempt(one, till, actions) {
       mayReverse ? button(t("reverse"), () => actions.orderAttempt(one, "reverse"), { kind: "small", key: `reverse-${one.attempt_id}` }) : null,
     ),
   );
-}
-
-function left(ms) {
-  const seconds = Math.max(0, Math.ceil(ms / 1000));
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }

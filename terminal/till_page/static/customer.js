@@ -2,9 +2,8 @@
 
 import { follow } from "./api.js";
 import { fill, h, icon } from "./dom.js";
-import { chooseLanguage, language, onLanguage, suggestLanguage, t } from "./language.js";
+import { language, languageButtons, onLanguage, suggestLanguage, t } from "./language.js";
 import { formatMoney } from "./money.js";
-import { LANGUAGES, WORDS } from "./words.js";
 
 const LONG_CHARS = 9;
 const RESULT_MS = 60_000; // so long a result stays; the next customer is not to see it
@@ -107,10 +106,7 @@ function drawReceiptCode() {
 }
 
 function drawTools() {
-  const buttons = LANGUAGES.map((tag) =>
-    h("button", { type: "button", class: "button small", lang: tag, "data-key": `language-${tag}`, "aria-pressed": String(tag === language()), onclick: () => chooseLanguage(tag) }, WORDS[tag].language_name),
-  );
-  fill(document.getElementById("tools"), ...buttons);
+  fill(document.getElementById("tools"), ...languageButtons());
 }
 
 onLanguage(draw);

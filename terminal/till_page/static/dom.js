@@ -45,7 +45,10 @@ export function button(words, press, { kind = "plain", key = words, ...others } 
   return h("button", { type: "button", class: `button ${kind}`, "data-key": key, onclick: press, ...others }, words);
 }
 
-/** Put other elements in place, and leave the focus on the one with the same key. */
+/**
+ * Put other elements in place, and leave the focus on the one with the same key. Where that is gone, a panel that can
+ * have the focus itself gets it: a key that is pressed once more must not press whatever button comes first there.
+ */
 export function fill(container, ...children) {
   const focused = container.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   container.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));

@@ -1,5 +1,6 @@
 // The language shown, remembered in this browser; and what is written in it.
 
+import { h } from "./dom.js";
 import { LANGUAGES, WORDS } from "./words.js";
 
 const KEY = "tapscan.language";
@@ -15,9 +16,16 @@ export function suggestLanguage(tag) {
   if (remembered() === null && LANGUAGES.includes(tag)) show(tag);
 }
 
-export function chooseLanguage(tag) {
+function chooseLanguage(tag) {
   localStorage.setItem(KEY, tag);
   show(tag);
+}
+
+/** A button for each language, in its own words. */
+export function languageButtons() {
+  return LANGUAGES.map((tag) =>
+    h("button", { type: "button", class: "button small", lang: tag, "data-key": `language-${tag}`, "aria-pressed": String(tag === current), onclick: () => chooseLanguage(tag) }, WORDS[tag].language_name),
+  );
 }
 
 /** Call back now and whenever another language is chosen. */
@@ -52,6 +60,12 @@ export function dateTimeOf(ms) {
   return new Intl.DateTimeFormat(current, {
     month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
   }).format(ms);
+}
+
+/** Time that is left, such as 1:05. */
+export function minutesOf(ms) {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 function show(tag) {

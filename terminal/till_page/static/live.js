@@ -2,7 +2,7 @@
 // this sale and nothing else: no outcome is ever guessed here.
 
 import { button, fill, h, icon } from "./dom.js";
-import { dateTimeOf, pick, t, timeOf } from "./language.js";
+import { dateTimeOf, minutesOf, pick, t, timeOf } from "./language.js";
 
 export const OPEN = new Set(["armed", "reading", "submitting", "confirming"]);
 
@@ -118,7 +118,7 @@ const PARTS = {
   unknown: (till, actions) => [
     h("p", { class: "live-hint strong" }, t("unknown_hint")),
     till.sale.reverses_ms
-      ? h("p", { class: "live-hint" }, countdown(till.sale.reverses_ms, till, (left) => t("reverses_at", { time: timeOf(till.sale.reverses_ms), left: minutes(left) })))
+      ? h("p", { class: "live-hint" }, countdown(till.sale.reverses_ms, till, (left) => t("reverses_at", { time: timeOf(till.sale.reverses_ms), left: minutesOf(left) })))
       : hint(t("reverses_never")),
     h("p", { class: "live-question" }, t("unknown_choose")),
     h(
@@ -227,11 +227,6 @@ function words(text) {
 
 function hint(text) {
   return h("p", { class: "live-hint" }, text);
-}
-
-function minutes(ms) {
-  const seconds = Math.max(0, Math.ceil(ms / 1000));
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 const counting = new WeakMap();

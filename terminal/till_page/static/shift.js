@@ -1,7 +1,7 @@
 // The shift at this till: what it took since it was opened, and closing it.
 
-import { ask, askText } from "./api.js";
-import { button, fill, h, openDialog } from "./dom.js";
+import { ask } from "./api.js";
+import { button, fill, h } from "./dom.js";
 import { dateTimeOf, t } from "./language.js";
 import { mayDo } from "./staff.js";
 
@@ -14,8 +14,8 @@ export function drawShift(main, till, actions) {
       ? h("section", {}, h("p", { class: "hint" }, t("shift_none")), h("div", { class: "buttons" }, button(t("shift_open"), () => order(actions, "/v1/shifts"), { kind: "primary large", key: "shift-open", disabled: !mayDo(till, "shift") })))
       : h("section", { id: "shift", "data-shift": current.shift_id }, ...describe(current, till), h("div", { class: "buttons" },
           button(t("shift_close"), () => order(actions, "/v1/shifts/close"), { kind: "primary large", key: "shift-close", disabled: !mayDo(till, "shift") }),
-          button(t("shift_report"), () => showReport(current, till, actions), { key: "shift-report" }))),
-    last === null ? null : h("section", { id: "last-shift" }, h("h3", {}, t("shift_last")), ...describe(last, till), h("div", { class: "buttons" }, button(t("shift_report"), () => showReport(last, till, actions), { key: "last-report" }))),
+          button(t("shift_report"), () => showReport(current, actions), { key: "shift-report" }))),
+    last === null ? null : h("section", { id: "last-shift" }, h("h3", {}, t("shift_last")), ...describe(last, till), h("div", { class: "buttons" }, button(t("shift_report"), () => showReport(last, actions), { key: "last-report" }))),
   );
 }
 
@@ -50,17 +50,6 @@ function order(actions, path) {
   });
 }
 
-function showReport(shift, till, actions) {
-  return actions.attempt(async () => {
-    const text = await askText(`/v1/shifts/${shift.shift_id}/report`);
-    openDialog(t("shift_report"), (close) => {
-      const told = h("p", { role: "status", class: "hint" });
-      const print = () => ask("POST", `/v1/shifts/${shift.shift_id}/print`).then(() => { told.textContent = t("printed"); }, (problem) => { told.textContent = problem.words; });
-      return [
-        h("pre", { class: "receipt", tabindex: 0, "aria-label": t("shift_report") }, text),
-        told,
-        h("div", { class: "dialog-actions" }, till.page.has_printer ? button(t("print"), print) : null, button(t("close"), close, { kind: "primary" })),
-      ];
-    });
-  });
+function showReport({ shift_id }, actions) {
+  return actions.showPaper(t("shift_report"), `/v1/shifts/${shift_id}/report`, `/v1/shifts/${shift_id}/print`);
 }

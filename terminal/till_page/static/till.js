@@ -1,18 +1,18 @@
 // The till page put together: what the daemon says, what the cashier does, and which of it is shown.
 
-import { ask, askText, follow, loadNotices, Problem, wordsOf } from "./api.js";
+import { ask, follow, loadNotices, Problem, wordsOf } from "./api.js";
 import { drawAttempts } from "./attempts.js";
-import { button, fill, h, icon, openDialog, refill } from "./dom.js";
-import { chooseLanguage, language, onLanguage, pick, suggestLanguage, t } from "./language.js";
+import { button, fill, h, icon, refill } from "./dom.js";
+import { language, languageButtons, onLanguage, suggestLanguage, t } from "./language.js";
 import { drawLive, nameOf, OPEN, sayLive, SOUNDS } from "./live.js";
 import { formatMoney } from "./money.js";
+import { openPaper } from "./paper.js";
 import { drawPayments } from "./payments.js";
 import { Sell } from "./sell.js";
 import { drawShift } from "./shift.js";
 import { isSoundOn, play, setSound } from "./sounds.js";
 import { drawSignIn, isLocked } from "./staff.js";
 import { drawStatus } from "./status.js";
-import { LANGUAGES, WORDS } from "./words.js";
 
 const REFRESH_MS = 4_000; // for what no event tells: the readers' health
 const SETTLED_MS = 400; // an outcome is told at once, and is in the till's list when it is on disk
@@ -86,24 +86,8 @@ const actions = {
     till.late = till.late.filter((one) => one.sale.sale_id !== saleId);
     drawLive(till, actions);
   },
-  async showReceipt(path) {
-    await attempt(async () => {
-      const text = await askText(`${path}/receipt?language=${language()}`);
-      openDialog(t("receipt_of"), (close) => {
-        const told = h("p", { role: "status", class: "hint" });
-        const print = () =>
-          ask("POST", `${path}/print`).then(
-            () => { told.textContent = t("printed"); },
-            (problem) => { told.textContent = problem.words; },
-          );
-        return [
-          h("pre", { class: "receipt", tabindex: 0, "aria-label": t("receipt_of") }, text),
-          told,
-          h("div", { class: "dialog-actions" }, till.page.has_printer ? button(t("print"), print) : null, button(t("close"), close, { kind: "primary" })),
-        ];
-      });
-    });
-  },
+  showReceipt: (path) => actions.showPaper(t("receipt"), `${path}/receipt?language=${language()}`, `${path}/print`),
+  showPaper: (title, textPath, printPath) => attempt(() => openPaper(title, textPath, till.page.has_printer ? printPath : null)),
   refreshPayments: () => refreshPayments(),
   refreshLists: () => Promise.all([refreshDaemon(), refreshPayments()]),
   attempt: (act) => attempt(act),
@@ -351,12 +335,9 @@ function drawChips() {
 function drawTools() {
   const place = document.getElementById("tools");
   const sound = h("button", { type: "button", class: "button small", "data-key": "sound", "aria-pressed": String(isSoundOn()), onclick: () => { setSound(!isSoundOn()); drawTools(); } }, t(isSoundOn() ? "sound_on" : "sound_off"));
-  const languages = LANGUAGES.map((tag) =>
-    h("button", { type: "button", class: "button small", lang: tag, "data-key": `language-${tag}`, "aria-pressed": String(tag === language()), onclick: () => chooseLanguage(tag) }, WORDS[tag].language_name),
-  );
   const who = till.daemon?.staff?.signed_in;
   const person = !who ? null : h("span", { class: "who" }, icon("person"), ` ${who.name} `, button(t("sign_out"), actions.signOut, { kind: "small", key: "sign-out" }));
-  refill(place, h("div", { class: "group" }, person, h("div", { class: "group", role: "group", "aria-label": t("settings") }, ...languages, sound)));
+  refill(place, h("div", { class: "group" }, person, h("div", { class: "group", role: "group", "aria-label": t("settings") }, ...languageButtons(), sound)));
 }
 
 function drawNav() {
