@@ -12,11 +12,13 @@ from PIL import Image
 from playwright.async_api import Page
 
 from tests.acceptance.browser.counter import Counter, open_counter
+from tests.acceptance.browser.test_receipt_page import PAGE_URL, open_elsewhere
 from tests.acceptance.browser.test_till_page import in_state, ring_up
 from tests.acceptance.faults.line import LineState
 from wire.messages.till_page import PageKind
 
 COLOURS = 128
+PHONE = {"width": 400, "height": 860, "scale": 2}
 SHOP = "Mill Lane Bakery 磨坊面包店"
 
 
@@ -41,6 +43,8 @@ async def take_pictures(counter: Counter, folder: Path) -> None:
     await _keep(chinese, folder / "till-approved-zh.png")
     await display.click("[data-key=language-zh-Hans]")
     await _keep(display, folder / "customer-paid-zh.png")
+    receipt, _ = await open_elsewhere(counter, await english.evaluate(PAGE_URL), **PHONE)
+    await _keep(receipt, folder / "receipt-page.png")
     await ring_up(english, "2680")
     counter.radio.present(counter.make_stranger().payment_card())
     await english.wait_for_selector("#live .note-bad")
