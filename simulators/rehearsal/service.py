@@ -12,36 +12,21 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from aiohttp import web
 
+from simulators.control_http import LOOPBACK, json_answer, make_control_app
 from simulators.demo.processes import Processes
-from simulators.errors import DeviceOff, NoSuchThing, ProcessFailed, SimulatorError
-from simulators.rehearsal.line import LOOPBACK
+from simulators.errors import NoSuchThing, ProcessFailed, SimulatorError
 from simulators.rehearsal.player import Player
 from simulators.rehearsal.stage import ACCESS_KEY, CASHIER_PIN, MANAGER_PIN, Casting, Stage, open_stage
 from simulators.rehearsal.values import TestValues, load_values
 from simulators.rehearsal.wording import say_steps
-from wire.errors import WireError
-from wire.messages.base import BODY_BYTES_MAX, Message, dump_message, parse_message
-from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem
-
-JSON_TYPE: Final = "application/json"
-
-_STATUS: Final[dict[type[Exception], int]] = {
-    NoSuchThing: 404,
-    DeviceOff: 409,
-    ProcessFailed: 502,
-    SimulatorError: 409,
-    WireError: 400,
-}
-
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from wire.messages.base import Message, parse_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +196,7 @@ class _Routes:
         self._player = player
 
     async def describe(self, _: web.Request) -> web.Response:
-        return _json(describe(self._player.stage, self._values))
+        return json_answer(describe(self._player.stage, self._values))
 
     async def rehearse(self, request: web.Request) -> web.Response:
         order = parse_message(await request.read() or b"{}", RehearsalOrder)
@@ -219,43 +204,13 @@ class _Routes:
         value = self._values.find(name)
         if value is None:
             raise NoSuchThing(f"there is no test value named {name}: tapscan-sim rehearse --list shows them")
-        return _json(await self._player.rehearse(value, hands_only=order.hands_only))
+        return json_answer(await self._player.rehearse(value, hands_only=order.hands_only))
 
 
 def _make_app(routes: _Routes) -> web.Application:
-    app = web.Application(middlewares=[_answer_problems], client_max_size=BODY_BYTES_MAX)
-    app.add_routes(
+    return make_control_app(
         [web.get("/v1/rehearsal", routes.describe), web.post("/v1/values/{name}", routes.rehearse)]
     )
-    return app
-
-
-@web.middleware
-async def _answer_problems(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    # A page in the developer's browser can post plain forms to loopback, but not JSON without being asked.
-    if request.method == "POST" and request.content_type != JSON_TYPE:
-        return _problem(415, "unsupported_media_type", "send application/json")
-    try:
-        return await handler(request)
-    except (SimulatorError, WireError) as error:
-        status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
-        return _problem(status, error.code, str(error))
-
-
-def _json(message: object) -> web.Response:
-    return web.Response(body=dump_message(message), content_type=JSON_TYPE)
-
-
-def _problem(status: int, code: str, detail: str) -> web.Response:
-    problem = Problem(
-        type="about:blank",
-        title=code.replace("_", " "),
-        status=status,
-        code=code,
-        retryable=False,
-        detail=detail,
-    )
-    return web.Response(status=status, body=dump_message(problem), content_type=PROBLEM_CONTENT_TYPE)
 
 
 @contextlib.contextmanager
