@@ -1,1 +1,1 @@
-"""Networks without sockets, between clients and a gateway of one process."""
+"""Between clients and a gateway: a network without sockets inside one process, and a line over real ones."""

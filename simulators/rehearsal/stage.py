@@ -21,8 +21,8 @@ from simulators.demo.processes import Processes, await_ready, product_command, r
 from simulators.demo.stage import await_readers, register_instruments
 from simulators.demo.till_client import TillClient
 from simulators.errors import ProcessFailed
+from simulators.networks.gateway_line import LOOPBACK, GatewayLine
 from simulators.rehearsal.ears import TillEars
-from simulators.rehearsal.line import LOOPBACK, GatewayLine
 from simulators.rehearsal.values import WORLD_PATH
 from simulators.world.client import WorldClient
 from simulators.world.file import WorldFile

@@ -12,6 +12,7 @@ import msgspec
 
 from simulators.demo.till_client import TillClient
 from simulators.errors import ProcessFailed, SimulatorError
+from simulators.networks.gateway_line import LineState
 from simulators.rehearsal.fillings import Fillings
 from simulators.rehearsal.stage import Stage
 from simulators.rehearsal.values import (
@@ -89,7 +90,7 @@ class Surroundings:
         for device in self._faulty:
             with contextlib.suppress(ProcessFailed):
                 await self._stage.world.mend(device)
-        self._stage.line.set("carries")
+        self._stage.line.set(LineState.CARRIES)
         self._stage.fill_disk(self._till.name, full=False)
 
     async def _change_things(self, step: Clone | Allowance | Fault) -> None:

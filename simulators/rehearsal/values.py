@@ -14,6 +14,7 @@ import msgspec
 
 from simulators.errors import WorldFileInvalid
 from simulators.faults.catalogue import DeviceFault
+from simulators.networks.gateway_line import LineState
 from simulators.world.file import AmountText, ThingName, WorldFile, load_toml, load_world_file
 from simulators.world.messages import AnswerKind, CodeForm, HeldState
 from wire.messages.base import Message
@@ -147,7 +148,7 @@ class Allowance(Doing, frozen=True, kw_only=True, tag="allowance"):
 class Line(Doing, frozen=True, kw_only=True, tag="line"):
     """The line between tills and gateway."""
 
-    state: Literal["carries", "loses_answers", "cut"]
+    state: LineState
 
 
 class Disk(Doing, frozen=True, kw_only=True, tag="disk"):

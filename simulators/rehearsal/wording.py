@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from simulators.networks.gateway_line import LineState
 from simulators.rehearsal.values import (
     CAP_DEFAULT,
     Allowance,
@@ -35,11 +36,11 @@ from simulators.world.messages import AnswerKind, CodeForm, HeldState
 
 TEXT_SHOWN_MAX: Final = 40
 
-_LINE: Final[Mapping[str, str]] = MappingProxyType(
+_LINE: Final[Mapping[LineState, str]] = MappingProxyType(
     {
-        "carries": "the line is good again",
-        "loses_answers": "the line loses every answer",
-        "cut": "the line to the gateway is cut",
+        LineState.CARRIES: "the line is good again",
+        LineState.LOSES_ANSWERS: "the line loses every answer",
+        LineState.CUT: "the line to the gateway is cut",
     }
 )
 _HELD: Final[Mapping[HeldState, str]] = MappingProxyType(

@@ -25,11 +25,11 @@ from gateway.holders.service import NewInstrument
 from gateway.office import open_office
 from simulators.cards.ntag424_card import Ntag424Card
 from simulators.fields.udp_radio import UdpRadio
+from simulators.networks.gateway_line import GatewayLine, LineState, Moment
 from simulators.phones.phone import Phone
 from simulators.phones.wallet_app import WalletApp, exchange_over
 from simulators.seeds import draw_private_key
 from simulators.world.belongings import CardKeys, draw_uid_of, make_ntag_card
-from tests.acceptance.faults.line import Line, LineState, Moment
 from tests.acceptance.faults.shopfront import Shopfront, open_shopfront
 from wire.messages.base import dump_message
 from wire.messages.intents import IntentView
@@ -162,7 +162,7 @@ class Counter:
     """What a page's script broke on, or the browser's console called an error."""
 
     @property
-    def line(self) -> Line:
+    def line(self) -> GatewayLine:
         """The line between till and gateway."""
         return self.shopfront.line
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import Page
 
+from simulators.networks.gateway_line import LineState
 from tests.acceptance.browser.counter import Counter, open_counter
 from tests.acceptance.browser.test_receipt_page import PAGE_URL, open_elsewhere
 from tests.acceptance.browser.test_till_page import in_state, ring_up
-from tests.acceptance.faults.line import LineState
 from wire.messages.till_page import PageKind
 
 COLOURS = 128

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from playwright.async_api import Page, expect
 
+from simulators.networks.gateway_line import LineState
 from tests.acceptance.browser.counter import Counter, serious_findings
 from tests.acceptance.browser.test_customer_page import shows
 from tests.acceptance.browser.test_till_page import in_state, ring_up
-from tests.acceptance.faults.line import LineState
 from wire.messages.till_page import PageKind
 
 pytestmark = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
+from simulators.networks.gateway_line import LineState, Moment
 from tests.acceptance.browser.counter import Counter, read_code
 from tests.acceptance.browser.test_till_page import in_state, ring_up
-from tests.acceptance.faults.line import LineState, Moment
 from wire.messages.till_page import PageKind
 
 pytestmark = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
+from simulators.networks.gateway_line import LineState
 from tests.acceptance.browser.counter import Counter
 from tests.acceptance.browser.test_till_page import in_state, ring_up, text_of
-from tests.acceptance.faults.line import LineState
 
 pytestmark = [
     pytest.mark.processes,

@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import Page, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
+from simulators.networks.gateway_line import LineState
 from tests.acceptance.browser.counter import HOLDER_PIN, Counter, read_code
-from tests.acceptance.faults.line import LineState
 from wire.messages.payments import OrderDetails
 from wire.messages.till_page import PageKind
 

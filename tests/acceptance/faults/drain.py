@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from simulators.fields.udp_radio import UdpRadio
+from simulators.networks.gateway_line import LineState
 from simulators.phones.wallet_app import WalletApp, exchange_over
-from tests.acceptance.faults.line import LineState
 from tests.acceptance.faults.shopfront import FUNDS_MINOR, Shopfront, open_shopfront
 from wire.messages.offline import CredentialRequest
 from wire.messages.till import SaleState

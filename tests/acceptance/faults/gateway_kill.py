@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from simulators.fields.udp_radio import UdpRadio
-from tests.acceptance.faults.line import Moment
+from simulators.networks.gateway_line import Moment
 from tests.acceptance.faults.shopfront import Shopfront, open_shopfront
 from wire.messages.till import SaleState
 

@@ -22,10 +22,10 @@ from gateway.payments.till_codes import TillCodeWriter
 from simulators.auditor.books.books import Books, check_books
 from simulators.auditor.findings import Finding
 from simulators.cards.payment_card import PaymentCard
+from simulators.networks.gateway_line import GatewayLine
 from simulators.phones.phone import Phone
 from simulators.seeds import draw_private_key
 from tests.acceptance.crash.serving import Gateway
-from tests.acceptance.faults.line import Line
 from tests.acceptance.faults.till_process import Till
 from tests.databases import sqlite_database
 from wire import es256
@@ -42,7 +42,7 @@ class Shopfront:
 
     folder: Path
     rng: random.Random
-    line: Line
+    line: GatewayLine
     gateway: Gateway
     till: Till
     phone: Phone
@@ -119,7 +119,7 @@ async def open_shopfront(
     phone_key = phone_key or draw_private_key(rng)
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        line = await stack.enter_async_context(Line())
+        line = await stack.enter_async_context(GatewayLine())
         gateway = await asyncio.to_thread(
             lambda: Gateway(folder, "books.sqlite3", 1, public_url=line.url, settings=gateway_settings)
         )
