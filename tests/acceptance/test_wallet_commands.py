@@ -13,7 +13,8 @@ from simulators.fields.udp_radio import UdpRadio
 from simulators.phones.phone import Phone
 from simulators.world.belongings import APPLET_CARD, PHONE_KEY, draw_key_of
 from tests.acceptance.faults.shopfront import Shopfront, open_shopfront
-from wire.messages.till import SaleState, SaleView
+from tests.acceptance.faults.till_process import until
+from wire.messages.till import SaleState
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 SEED = 2026
@@ -38,12 +39,9 @@ async def wallet(shopfront: Shopfront, *arguments: str) -> tuple[int, str]:
     return process.returncode, out.decode("utf-8")
 
 
-async def until(shopfront: Shopfront, sale_id: str, state: SaleState) -> SaleView:
-    """Return the sale once it stands there."""
-    async with asyncio.timeout(WAIT_S):
-        while (sale := await shopfront.till.find_sale(sale_id)).state is not state:
-            continue
-    return sale
+async def until_state(shopfront: Shopfront, sale_id: str, state: SaleState) -> None:
+    """Return once the sale stands there."""
+    await until(lambda: shopfront.till.find_sale(sale_id), lambda sale: sale.state is state)
 
 
 async def test_developer_pays_codes_and_stickers_and_confirms_without_a_phone(tmp_path: Path) -> None:
@@ -91,13 +89,14 @@ async def test_card_gets_its_allowance_from_the_gateway_before_it_is_tapped(tmp_
 
 async def _pay_the_tills_code(shopfront: Shopfront) -> None:
     sale = await shopfront.till.start_sale(1_250, "code")
-    async with asyncio.timeout(WAIT_S):
-        while (code := (await shopfront.till.find_sale(sale.sale_id)).code_text) is None:
-            continue
+    shown = await until(
+        lambda: shopfront.till.find_sale(sale.sale_id), lambda sale: sale.code_text is not None
+    )
+    code = str(shown.code_text)
     status, out = await wallet(shopfront, "scan", code, "--yes")
     assert (status, "Pay 12.50 EUR to Fault Lane Bakery, No 12? yes" in out) == (0, True), out
     assert "succeeded" in out
-    await until(shopfront, sale.sale_id, SaleState.APPROVED)
+    await until_state(shopfront, sale.sale_id, SaleState.APPROVED)
     # The same code once more: it is paid, and its counter used.
     status, out = await wallet(shopfront, "scan", code, "--yes", "--counter", "1")
     assert status != 0
@@ -119,11 +118,11 @@ async def _confirm_a_tap(shopfront: Shopfront, radio: UdpRadio) -> None:
     # The phone that the commands counted on with.
     phone = Phone(shopfront.phone_key, rng=shopfront.rng, counter=20, token_pan="4111111111111111")
     radio.present(phone.payment_card())
-    await until(shopfront, sale.sale_id, SaleState.CONFIRMING)
+    await until_state(shopfront, sale.sale_id, SaleState.CONFIRMING)
     radio.remove()
     status, out = await wallet(shopfront, "confirm", "--yes")
     assert (status, "20.00 EUR at Fault Lane Bakery, No 12 (confirm_above_limit): pay it? yes" in out) == (
         0,
         True,
     ), out
-    await until(shopfront, sale.sale_id, SaleState.APPROVED)
+    await until_state(shopfront, sale.sale_id, SaleState.APPROVED)

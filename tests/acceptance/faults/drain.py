@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from simulators.fields.udp_radio import UdpRadio
 from simulators.networks.gateway_line import LineState
 from simulators.phones.wallet_app import WalletApp, exchange_over
 from tests.acceptance.faults.shopfront import FUNDS_MINOR, Shopfront, open_shopfront
+from tests.acceptance.faults.till_process import until
 from wire.messages.offline import CredentialRequest
 from wire.messages.till import SaleState
 
@@ -59,7 +61,7 @@ async def run_drain(folder: Path, seed: int, orders: int, kills: int) -> dict[st
             await _give_allowance(shopfront)
             await _wait_for_sync(shopfront)
             shopfront.line.set(LineState.CUT)
-            await _wait_for_mode(shopfront, "offline")
+            await _until_offline(shopfront, lambda seen: seen["mode"] == "offline")
             await _sell_offline(shopfront, radio, orders)
             await _hand_in_under_fire(shopfront, kills)
             return await _look(shopfront, orders)
@@ -82,15 +84,12 @@ async def _give_allowance(shopfront: Shopfront) -> None:
 
 async def _wait_for_sync(shopfront: Shopfront) -> None:
     """Return once the till knows whom to believe and how far."""
-    async with asyncio.timeout(DRAINED_S):
-        while (await shopfront.till.read_json("/v1/offline")).get("synced_ms") is None:
-            continue
+    await _until_offline(shopfront, lambda seen: seen.get("synced_ms") is not None)
 
 
-async def _wait_for_mode(shopfront: Shopfront, mode: str) -> None:
-    async with asyncio.timeout(DRAINED_S):
-        while (await shopfront.till.read_json("/v1/offline"))["mode"] != mode:
-            continue
+async def _until_offline(shopfront: Shopfront, is_so: Callable[[Any], bool]) -> None:
+    """Return once the till says so of its payments without a connection."""
+    await until(lambda: shopfront.till.read_json("/v1/offline"), is_so, within_s=DRAINED_S)
 
 
 async def _sell_offline(shopfront: Shopfront, radio: UdpRadio, orders: int) -> None:
@@ -111,9 +110,7 @@ async def _hand_in_under_fire(shopfront: Shopfront, kills: int) -> None:
         await shopfront.till.kill()
         await shopfront.till.start()
     shopfront.line.set(LineState.CARRIES)
-    async with asyncio.timeout(DRAINED_S):
-        while (await shopfront.till.read_json("/v1/offline"))["waiting_count"]:
-            continue
+    await _until_offline(shopfront, lambda seen: not seen["waiting_count"])
 
 
 async def _look(shopfront: Shopfront, orders: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from simulators.fields.udp_radio import UdpRadio
 from simulators.networks.gateway_line import Moment
 from tests.acceptance.faults.shopfront import Shopfront, open_shopfront
+from tests.acceptance.faults.till_process import until
 from wire.messages.till import SaleState
 
 AMOUNT_MINOR: Final = 100
@@ -72,9 +73,7 @@ async def _sell_under_fire(shopfront: Shopfront, radio: UdpRadio, number: int) -
 
 async def _wait_until_known(shopfront: Shopfront) -> None:
     """Return once the till knows what became of everything."""
-    async with asyncio.timeout(KNOWN_S):
-        while (await shopfront.till.find_daemon()).unresolved_attempt_count:
-            continue
+    await until(shopfront.till.find_daemon, lambda seen: not seen.unresolved_attempt_count)
 
 
 async def _look(shopfront: Shopfront, told: dict[str, SaleState]) -> dict[str, Any]:

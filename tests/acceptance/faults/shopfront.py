@@ -26,14 +26,13 @@ from simulators.networks.gateway_line import GatewayLine
 from simulators.phones.phone import Phone
 from simulators.seeds import draw_private_key
 from tests.acceptance.crash.serving import Gateway
-from tests.acceptance.faults.till_process import Till
+from tests.acceptance.faults.till_process import Till, until
 from tests.databases import sqlite_database
 from wire import es256
 from wire.money import Money, find_currency
 
 EUR: Final = find_currency("EUR")
 FUNDS_MINOR: Final = 100_000
-READERS_READY_S: Final = 30
 
 
 @dataclass
@@ -60,16 +59,11 @@ class Shopfront:
         """Start the gateway, and lead the line to it."""
         self.line.lead_to(await self.gateway.start())
 
-    async def kill_gateway(self) -> None:
-        """Kill the gateway as SIGKILL does, and wait until it is gone."""
-        self.gateway.kill()
-        await self.gateway.wait_for_end()
-
     async def wait_for_readers(self) -> None:
         """Return once every reader of the till is ready."""
-        async with asyncio.timeout(READERS_READY_S):
-            while any(reader.state != "ready" for reader in (await self.till.find_daemon()).readers):
-                continue
+        await until(
+            self.till.find_daemon, lambda seen: all(reader.state == "ready" for reader in seen.readers)
+        )
 
     async def read_books(self) -> Books:
         """Return the books as they stand."""

@@ -7,9 +7,9 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -18,9 +18,24 @@ from wire.messages.base import dump_message, parse_message
 from wire.messages.till import DaemonView, SaleRequest, SaleState, SaleView
 
 WAIT_S: Final = 60
+LOOK_S: Final = 0.01
+"""Between two looks, so that whoever waits leaves the processes their time."""
 LOG_LINES_SHOWN: Final = 30
 SALE_DEADLINE_MS: Final = 30_000
 OPEN_STATES: Final = frozenset({SaleState.ARMED, SaleState.READING, SaleState.SUBMITTING})
+
+
+T = TypeVar("T")
+
+
+async def until(
+    look: Callable[[], Awaitable[T]], is_so: Callable[[T], bool], *, within_s: float = WAIT_S
+) -> T:
+    """Look again and again until it is so, and return what was seen then; TimeoutError if it never is."""
+    async with asyncio.timeout(within_s):
+        while not is_so(seen := await look()):  # noqa: ASYNC110 -- another process tells nobody
+            await asyncio.sleep(LOOK_S)
+    return seen
 
 
 class TillDidNotStart(Exception):
@@ -123,11 +138,7 @@ class Till:
 
     async def wait_for_sale(self, sale_id: str) -> SaleView:
         """Return the sale once it is no longer open."""
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                sale = await self.find_sale(sale_id)
-                if sale.state not in OPEN_STATES:
-                    return sale
+        return await until(lambda: self.find_sale(sale_id), lambda sale: sale.state not in OPEN_STATES)
 
     async def call(self, method: str, path: str, body: bytes = b"") -> bytes:
         """Call the daemon's local interface, and return the answer's body."""
