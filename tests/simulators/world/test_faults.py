@@ -32,20 +32,18 @@ from terminal.errors import CardRemoved, PresentationRefused, ReaderUnavailable
 from terminal.paths import make_device
 from terminal.readers.card_reader import CardConnection, CardReader
 from terminal.scanners.code_scanner import CodeScanner
+from tests.simulators.world.bench import NOW_MS, make_terms, path_of
 from wire import es256
 from wire.cards.dialogue import hold_dialogue
 from wire.cards.payment_application import SELECT_APPLICATION
-from wire.cards.payment_terms import PaymentTerms
 from wire.cards.presentation_dialogue import OfflineTap, read_presentation
 from wire.codes.scanned import recognise
 from wire.errors import CardError, TokenError
 from wire.messages.payments import NfcAppPresentation, Presentation
-from wire.money import Money, find_currency
 from wire.tokens.nfc_token import verify_nfc_token
 from wire.tokens.sign1 import parse_sign1
 
 ROOT = Path(__file__).parents[3]
-NOW_MS = 1_767_225_600_000
 NOTICE_S_MAX = 6.0
 """Far more than any driver needs to notice a fault."""
 T = TypeVar("T")
@@ -92,10 +90,6 @@ async def world(pcscd: PrivatePcscd | None) -> AsyncIterator[World]:
     await made.start()
     yield made
     await made.stop()
-
-
-def path_of(world: World, device: str) -> str:
-    return next(view.reader_path for view in world.list_everything().devices if view.name == device)
 
 
 class Bench:
@@ -170,10 +164,6 @@ def _meet(device: CardReader) -> CardConnection:
     pytest.fail("no card came")
 
 
-def _terms() -> PaymentTerms:
-    return PaymentTerms(Money(1250, find_currency("EUR")), bytes(8), "M" * 15, "T" * 8, NOW_MS // 1000)
-
-
 def _signer(world: World, device: CardReader) -> str:
     """Hold the dialogue with the card that is there, and return the thing whose key signed."""
     read = _read(device)
@@ -201,7 +191,7 @@ def _read(device: CardReader) -> Presentation:
             _open_again(device)
             continue
         try:
-            read = hold_dialogue(read_presentation(_terms), connection.transmit)
+            read = hold_dialogue(read_presentation(make_terms), connection.transmit)
             assert not isinstance(read, OfflineTap)
             return read
         except CardRemoved:
@@ -215,7 +205,7 @@ def _read_in_vain(device: CardReader) -> str:
     """Hold the dialogue with a faulty card, and return the code of what came of it."""
     connection = _meet(device)
     try:
-        hold_dialogue(read_presentation(_terms), connection.transmit)
+        hold_dialogue(read_presentation(make_terms), connection.transmit)
     except (CardRemoved, PresentationRefused, CardError) as refusal:
         return refusal.code
     finally:
@@ -315,7 +305,7 @@ async def test_card_swapped_inside_a_look_never_answers_for_the_first(world: Wor
         await bench.fault(DeviceFault.SWAP, thing="one", other="two", at=2)
         connection = await bench.ask(lambda: _meet(bench.device))
         with pytest.raises(CardRemoved):
-            await bench.ask(lambda: hold_dialogue(read_presentation(_terms), connection.transmit))
+            await bench.ask(lambda: hold_dialogue(read_presentation(make_terms), connection.transmit))
         # The other card lies there by now; over the old connection it is never reached.
         for _ in range(4):
             with pytest.raises(CardRemoved):
@@ -353,7 +343,9 @@ async def test_tap_shorter_than_a_look_is_nothing_a_removal_or_read_in_full(worl
             connection = await bench.ask(lambda: bench.device.wait_for_card(100))
             if connection is not None:
                 with contextlib.suppress(CardRemoved):
-                    await bench.ask(partial(hold_dialogue, read_presentation(_terms), connection.transmit))
+                    await bench.ask(
+                        partial(hold_dialogue, read_presentation(make_terms), connection.transmit)
+                    )
                 await bench.ask(connection.close)
             await bench.mend()
         assert await bench.tap("two") == "two"

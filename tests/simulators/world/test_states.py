@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from simulators.cards.payment_card import PaymentCard
 from simulators.errors import SimulatorError, WorldFileInvalid
 from simulators.world.file import load_world_file
 from simulators.world.messages import (
@@ -26,14 +26,16 @@ from simulators.world.messages import (
 from simulators.world.world import World
 from terminal.paths import make_device
 from terminal.scanners.code_scanner import CodeScanner
-from tests.simulators.world.test_world import (
+from tests.simulators.world.bench import (
     EURO,
     NOW_MS,
+    WORLD,
     key_of,
     make_world,
     path_of,
     tap,
 )
+from wire import es256
 from wire.codes.scanned import recognise
 from wire.errors import CardError, TokenError
 from wire.messages.base import dump_message
@@ -44,57 +46,6 @@ from wire.tokens.credential import parse_credential, read_credential
 from wire.tokens.nfc_token import verify_nfc_token
 from wire.tokens.qr_token import verify_qr_token
 from wire.tokens.sign1 import parse_sign1
-
-WORLD = """
-seed = 7
-currency = "EUR"
-[shop]
-name = "Shop"
-location = "Here"
-[[tills]]
-name = "till"
-devices = ["radio", "gun"]
-[[fields]]
-name = "radio"
-kind = "udp"
-[[guns]]
-name = "gun"
-[[wallets]]
-name = "ana"
-holder = "Ana"
-funds = "10.00"
-[[phones]]
-name = "phone"
-wallet = "ana"
-[[applet_cards]]
-name = "applet"
-wallet = "ana"
-[[ntag_cards]]
-name = "link-card"
-wallet = "ana"
-[[uid_tags]]
-name = "tag"
-[[foreign_cards]]
-name = "bank"
-[[foreign_cards]]
-name = "broken"
-broken = true
-"""
-
-
-@pytest.fixture
-def world_path(tmp_path: Path) -> Path:
-    path = tmp_path / "world.toml"
-    path.write_text(WORLD, encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-async def world(world_path: Path) -> AsyncIterator[World]:
-    made = make_world(world_path)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 @pytest.mark.parametrize(
@@ -183,10 +134,12 @@ async def test_a_code_that_is_wrong_in_one_way_is_wrong_in_no_other(
 
 async def test_a_forged_allowance_is_in_order_but_for_its_signer(world: World) -> None:
     await world.set_allowance("phone", AllowanceOrder(amount_minor=5000, forged=True))
-    phone = world._belongings.find_phone("phone")
+    phone = world.card_in_hand("phone")
+    assert isinstance(phone, PaymentCard)
     assert phone.allowance is not None
     claims = read_credential(parse_credential(phone.allowance.credential))
-    assert (claims.device_key_id, claims.allowance) == (phone.key_id, Money(5000, EURO))
+    key_id = es256.key_id_of(key_of(world.list_everything(), "phone"))
+    assert (claims.device_key_id, claims.allowance) == (key_id, Money(5000, EURO))
 
 
 async def test_what_signs_nothing_holds_no_allowance(world: World) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import aiohttp
 import pytest
@@ -14,7 +13,6 @@ from aiohttp import web
 from simulators.errors import ProcessFailed
 from simulators.world.client import WorldClient
 from simulators.world.control import serve_control
-from simulators.world.file import load_world_file
 from simulators.world.messages import (
     CloneOrder,
     CodeForm,
@@ -24,18 +22,27 @@ from simulators.world.messages import (
     ScanOrder,
     ShowOrder,
 )
-from simulators.world.world import Surroundings, World
+from simulators.world.world import World
 from terminal.errors import CardRemoved
 from terminal.paths import make_device
 from terminal.readers.card_reader import CardReader, CardTechnology
 from terminal.scanners.code_scanner import CodeScanner
-from wire import es256
+from tests.simulators.world.bench import (
+    EURO,
+    NOW_MS,
+    WORLD,
+    key_of,
+    make_terms,
+    make_world,
+    path_of,
+    read_card,
+    tap,
+    with_reader,
+)
 from wire.cards.dialogue import hold_dialogue
 from wire.cards.ntag424.commands import CardChannel, get_key_version, get_version, select_application
 from wire.cards.ntag424.keys import diversify_file_key
 from wire.cards.ntag424.link import SunLink, verify_sun_link
-from wire.cards.payment_terms import PaymentTerms
-from wire.cards.presentation_dialogue import read_presentation
 from wire.codes.scanned import recognise
 from wire.errors import TokenError
 from wire.http_signatures import SignatureTag, parse_signed_request, verify_signed_request
@@ -46,121 +53,10 @@ from wire.messages.payments import (
     QrConsumerPresentation,
 )
 from wire.messages.wallet import PaymentCodeAnswer
-from wire.money import Money, find_currency
+from wire.money import Money
 from wire.tokens.nfc_token import verify_nfc_token
 from wire.tokens.qr_token import verify_qr_token
 from wire.tokens.sign1 import parse_sign1
-
-NOW_MS = 1_767_225_600_000
-EURO = find_currency("EUR")
-WORLD = """
-seed = 7
-currency = "EUR"
-[shop]
-name = "Shop"
-location = "Here"
-[[tills]]
-name = "till"
-devices = ["radio", "second-radio", "chip", "slot", "camera", "gun"]
-[[fields]]
-name = "radio"
-kind = "udp"
-[[fields]]
-name = "second-radio"
-kind = "udp"
-[[fields]]
-name = "chip"
-kind = "pn532"
-[[fields]]
-name = "slot"
-kind = "vpcd"
-[[screens]]
-name = "camera"
-[[guns]]
-name = "gun"
-[[wallets]]
-name = "ana"
-holder = "Ana"
-funds = "10.00"
-[[phones]]
-name = "phone"
-wallet = "ana"
-[[applet_cards]]
-name = "applet"
-wallet = "ana"
-[[ntag_cards]]
-name = "link-card"
-wallet = "ana"
-[[uid_tags]]
-name = "tag"
-[[blank_cards]]
-name = "chip-as-delivered"
-"""
-
-T = TypeVar("T")
-
-
-@pytest.fixture
-def world_path(tmp_path: Path) -> Path:
-    path = tmp_path / "world.toml"
-    path.write_text(WORLD, encoding="utf-8")
-    return path
-
-
-def make_world(path: Path, gateway_url: str | None = None) -> World:
-    return World(load_world_file(path), Surroundings(lambda: NOW_MS, bytes, (), gateway_url))
-
-
-@pytest.fixture
-async def world(world_path: Path) -> AsyncIterator[World]:
-    made = make_world(world_path)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-def path_of(world: World, device: str) -> str:
-    return next(view.reader_path for view in world.list_everything().devices if view.name == device)
-
-
-def key_of(inventory: Inventory, thing: str) -> es256.PublicKey:
-    view = next(view for view in inventory.things if view.name == thing)
-    return es256.load_public_key(bytes.fromhex(view.public_key_hex))
-
-
-def make_terms() -> PaymentTerms:
-    return PaymentTerms(Money(1250, EURO), bytes(8), "M" * 15, "T" * 8, NOW_MS // 1000)
-
-
-async def with_reader(world: World, device: str, use: Callable[[CardReader], T]) -> T:
-    reader = make_device(path_of(world, device))
-
-    def work() -> T:
-        reader.open()
-        try:
-            return use(reader)  # type: ignore[arg-type]
-        finally:
-            reader.close()
-
-    return await asyncio.to_thread(work)
-
-
-def read_card(reader: CardReader) -> NfcAppPresentation | NfcSdmPresentation:
-    connection = reader.wait_for_card(3_000)
-    assert connection is not None
-    try:
-        assert connection.technology is CardTechnology.ISO_DEP
-        return hold_dialogue(read_presentation(make_terms), connection.transmit)
-    finally:
-        connection.close()
-
-
-async def tap(world: World, device: str, order: PresentOrder) -> NfcAppPresentation | NfcSdmPresentation:
-    world.present(device, order)
-    try:
-        return await with_reader(world, device, read_card)
-    finally:
-        world.remove(device)
 
 
 async def see(world: World, device: str, act: Callable[[], object]) -> str:
