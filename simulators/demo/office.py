@@ -61,6 +61,8 @@ class Office:
         self._processes = processes
         self._batch: Child | None = None
         self._turn = asyncio.Lock()
+        self._asked_count = 0
+        self._answered_count = 0
 
     async def migrate(self) -> None:
         """Make the database."""
@@ -171,9 +173,16 @@ class Office:
         assert process.stdout is not None
         try:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                self._asked_count += 1
+                number = self._asked_count
                 process.stdin.write(line.encode("utf-8") + b"\n")
                 await process.stdin.drain()
-                return msgspec.json.decode(await process.stdout.readline(), type=_Answer)
+                while True:
+                    answer = await process.stdout.readline()
+                    self._answered_count += 1
+                    # Whoever asked before may have given up: what they were answered is still to come.
+                    if self._answered_count == number or not answer:
+                        return msgspec.json.decode(answer, type=_Answer)
         except (TimeoutError, OSError, ValueError):
             # A line that is too long for the stream is a ValueError as well.
             raise ProcessFailed(f"{PROGRAM} batch did not answer; see {self._batch.log_path}") from None
