@@ -11,7 +11,6 @@ from typing import Final
 
 UDP, PN532, VPCD, SCREEN, GUN = "udp", "pn532", "vpcd", "screen", "gun"
 FIELDS: Final = (UDP, PN532, VPCD)
-RADIOS: Final = (UDP, PN532)
 MS_DEFAULT: Final = 1_000
 COUNT_DEFAULT: Final = 12
 AT_APDU_DEFAULT: Final = 2

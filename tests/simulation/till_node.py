@@ -23,7 +23,7 @@ from terminal.errors import GatewayUnreachable, JournalUnwritable
 from terminal.gateway_client import GatewayClient, GatewayTimings
 from terminal.gateway_events import EventFollower
 from terminal.identity import Identity
-from terminal.journal import Journal, JournalEntry
+from terminal.journal import Journal
 from terminal.offline.gateway import OfflineGatewayClient
 from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
 from terminal.offline.queue import QUEUE_FILE
@@ -108,10 +108,6 @@ class TillNode:
     def now_ms(self) -> int:
         """Unix milliseconds by this machine's clock."""
         return self._true_ms() + self.skew_ms
-
-    def journal_entries(self) -> list[JournalEntry]:
-        """Return what the journal on the disk says, read anew."""
-        return Journal(self.disk).list()
 
     def attempt_in_hand(self) -> str:
         """Return the id of the attempt that the open sale has just stored."""

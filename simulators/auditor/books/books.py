@@ -28,8 +28,8 @@ from simulators.auditor.books.lives import check_lives, check_open, check_totals
 from simulators.auditor.books.offline import check_allowances, check_records, must_be_spent
 from simulators.auditor.findings import Finding
 from simulators.auditor.model.ledger import Account, Group, LedgerModel, Leg
+from simulators.auditor.model.payments import DAY_MS
 
-DAY_MS: Final = 86_400_000
 _ROWS_OF: Final = {
     "payment": ("payment",),
     "hold": ("payment",),
@@ -214,12 +214,6 @@ def _check_groups(books: Books) -> Iterator[Finding]:
     for sequence, group in groups.items():
         if group.purpose in _ROWS_OF and row_count[sequence] != 1:
             yield Finding("group_not_of_one_payment", f"group {sequence}")
-
-
-def is_settled_by(payment: StoredPayment, group: Group | None) -> bool:
-    """Say whether a group moves or holds a payment's amount and, where it moves it, the fee from it."""
-    moves = list(History(payment).moves())
-    return group is not None and all(_is_of(move, group) and move.fits(group.legs) for move in moves)
 
 
 def _is_of(move: Move, group: Group) -> bool:

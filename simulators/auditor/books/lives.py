@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Final
 
 from simulators.auditor.books.histories import History, StoredRefund, StoredStep
 from simulators.auditor.findings import Finding
+from simulators.auditor.model.payments import DAY_MS
 from simulators.auditor.states import CHARGES, LEADS, OPEN, STATE_OF_OUTCOME
-
-DAY_MS: Final = 86_400_000
 
 
 def check_lives(

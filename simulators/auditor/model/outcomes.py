@@ -42,8 +42,6 @@ NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
         "linked_failed": 60,
     }
 )
-STANDS: Final = frozenset({"booked", "exists"})
-"""The answers after which a transfer is in the ledger."""
 
 
 def first_of(faults: Collection[str]) -> str | None:

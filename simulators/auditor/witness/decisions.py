@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from simulators.auditor.books.books import DAY_MS
 from simulators.auditor.findings import Finding
 from simulators.auditor.model.ledger import LedgerModel
+from simulators.auditor.model.payments import DAY_MS
 from simulators.auditor.witness.dealings import PIN_TRIES_MAX
 from simulators.auditor.witness.evidence import Asked, Evidence, Payer, Presented
 from simulators.auditor.witness.followed import Decision, Lives, share_of
@@ -241,14 +241,8 @@ def _objections_of_tier(case: _Case, payer: Payer) -> Iterator[str]:
     ):
         yield "wallet_limit_passed"
     reason = case.needs_confirming
-    if payment.confirm_code == reason or (
-        case.is_near_a_window
-        and "confirm_above_limit"
-        not in (
-            reason,
-            payment.confirm_code,
-        )
-    ):
+    may_be_of_window = case.is_near_a_window and "confirm_above_limit" not in (reason, payment.confirm_code)
+    if payment.confirm_code == reason or may_be_of_window:
         return
     yield "not_confirmed" if payment.confirm_code is None else "asked_for_no_reason"
 

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
-from simulators.auditor.books.books import DAY_MS
 from simulators.auditor.findings import Finding
+from simulators.auditor.model.payments import DAY_MS
 from simulators.auditor.states import LEADS, OPEN, STATE_OF_OUTCOME
 from simulators.auditor.witness.dealings import HouseRules
 
@@ -279,8 +279,3 @@ def share_of(amount_minor: int, basis_points: int) -> int:
 def fee_returned(charged_minor: int, fee_minor: int, refunded_minor: int) -> int:
     """Return what of a fee goes back once so much is refunded in all, rounded half to even from the whole."""
     return round(Fraction(fee_minor * refunded_minor, charged_minor)) if charged_minor else 0
-
-
-def read_rows(kind: type[Any], rows: Sequence[Sequence[Any]], known: int) -> list[Any]:
-    """Return what the rows say, unless there are as many as before: nothing is ever changed or taken away."""
-    return [] if len(rows) == known else [kind(*row) for row in rows]

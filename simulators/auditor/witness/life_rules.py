@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from simulators.auditor.books.books import DAY_MS, StoredGroup
+from simulators.auditor.books.books import StoredGroup
 from simulators.auditor.findings import Finding
 from simulators.auditor.model.ledger import Account, Group, LedgerModel
+from simulators.auditor.model.payments import DAY_MS
 from simulators.auditor.states import NOTHING_LEFT, OPEN
 from simulators.auditor.witness.dealings import DEVICE, PIN, PIN_TRIES_MAX, Heard
 from simulators.auditor.witness.evidence import Evidence

@@ -332,7 +332,7 @@ class MovedRightly:
         for payment in news.payments:
             group = groups.get(payment.group_sequence or 0)
             if payment.payment_id in news.offline.payment_ids:
-                # Who pays for it depends on what is left: offline_records.py.
+                # Who pays for it depends on what is left: offline/records.py.
                 continue
             if group is not None and _moves(group) != self._expected(payment):
                 yield Finding("moved_wrongly", payment.payment_id)

@@ -153,7 +153,3 @@ class OfflineEvidence:
         if key not in self.handed_in:
             self.handed_in[key] = record
             self.handed_in_news.append(record)
-
-    def is_copied(self, tag: bytes) -> bool:
-        """Say whether more was perhaps signed under a credential than its allowance covers."""
-        return tag in self.copied
