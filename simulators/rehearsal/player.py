@@ -258,7 +258,7 @@ class _Rehearsal:
                 lambda event: event.kind is step.gives or event.kind not in _ON_THE_WAY, "an outcome"
             )
         finally:
-            if isinstance(step, Tap) and step.gives is not SaleEventKind.SUBMITTING:
+            if isinstance(step, Tap) and not step.stays:
                 await self._stage.world.remove(field)
         self._note(step, event=event)
         if step.gives not in (None, event.kind):

@@ -61,6 +61,8 @@ class Tap(Doing, frozen=True, kw_only=True, tag="tap"):
     answer: AnswerKind = AnswerKind.OWN
     gives: SaleEventKind | None = None
     """What must come of it; None where that is the value's own answer."""
+    stays: bool = False
+    """It is left on the reader until the value is over."""
 
 
 class Scan(Doing, frozen=True, kw_only=True, tag="scan"):

@@ -137,7 +137,9 @@ def _say_tap(step: Tap) -> str:
     text += _ANSWER[step.answer]
     if step.relayed:
         text += ", signing for another till"
-    return text if step.tear_at_apdu is None else f"{text}, pulled away too early"
+    if step.tear_at_apdu is not None:
+        text += ", pulled away too early"
+    return f"{text}, and leave it there" if step.stays else text
 
 
 def _say_scan(step: Scan) -> str:
