@@ -30,12 +30,12 @@ def of_offline(
     *codes: str,
     plan: FaultPlan = CUT,
     honest: bool | None = None,
-    seeds_max: int = SEEDS_MAX,
+    first_seed: int = 0,
     **limits: int,
 ) -> Any:
     """Return a mutant for worlds with payments without a connection, by rules as tight as it needs."""
     options = {"offline": replace(HOUSE, **limits) if limits else True, "honest": honest}
-    return mutant(breaks, *codes, plan=plan, seeds_max=seeds_max, options=options)
+    return mutant(breaks, *codes, plan=plan, seeds_max=SEEDS_MAX, first_seed=first_seed, options=options)
 
 
 def without_limits_of_phones(patch: Patch) -> None:

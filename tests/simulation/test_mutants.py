@@ -321,8 +321,8 @@ def lying_disks(patch: Patch) -> None:
 
 MUTANTS = [
     mutant(forget_orders, "order_over_paid"),
-    mutant(forget_card_counters, "used_twice", seeds_max=100),
-    mutant(forget_limits, "limit_passed"),
+    mutant(forget_card_counters, "used_twice", seeds_max=100, first_seed=11),
+    mutant(forget_limits, "limit_passed", first_seed=8),
     mutant(lend_limits, "declined_without_reason"),
     mutant(overdraw, "could_not_be_booked"),
     mutant(book_declines, "group_not_of_one_payment"),
@@ -336,6 +336,7 @@ MUTANTS = [
             clocks=ClockFaults(skewed=1.0, skew_ms_max=295_000),
             network=NetworkFaults(request_lost=0.6, answer_lost=0.3),
         ),
+        first_seed=7,
     ),
     mutant(take_another_fee, "moved_wrongly"),
     mutant(make_money, "counters_differ"),
@@ -364,6 +365,7 @@ MUTANTS = [
             clocks=ClockFaults(skewed=1.0, skew_ms_max=400_000),
         ),
         seeds_max=100,
+        first_seed=9,
     ),
     mutant(
         believe_a_lost_store,
@@ -386,6 +388,7 @@ MUTANTS = [
         "told_after_a_refusal",
         plan=FaultPlan(network=NetworkFaults(answer_repeated=0.5, answer_lost=0.3)),
         seeds_max=100,
+        first_seed=88,
     ),
     mutant(
         take_early_requests_later,
@@ -401,6 +404,7 @@ MUTANTS = [
         "declined_without_reason",
         plan=FaultPlan(gateway=GatewayFaults(crash_after_commit=0.3, down_ms_max=6_000)),
         seeds_max=150,
+        first_seed=99,
     ),
 ]
 

@@ -188,10 +188,10 @@ MUTANTS = [
         "accepted_unstored",
         plan=FaultPlan(lines=LINES, disks=DiskFaults(full=0.2, full_ms_max=10_000)),
     ),
-    of_offline(ignore_the_floor, "till_broke_rules", honest=True),
-    of_offline(ignore_what_is_left_of_allowances, "till_broke_rules", honest=True),
+    of_offline(ignore_the_floor, "till_broke_rules", honest=True, first_seed=5),
+    of_offline(ignore_what_is_left_of_allowances, "till_broke_rules", honest=True, first_seed=13),
     of_offline(ignore_the_sum_of_one_device, "device_total_passed", device_total_minor=600),
-    of_offline(ignore_the_list, "accepted_though_listed", honest=False),
+    of_offline(ignore_the_list, "accepted_though_listed", honest=False, first_seed=22),
     of_offline(ignore_the_age_of_lists, "till_broke_rules", plan=LATE),
     of_offline(ignore_the_age_of_clocks, "till_broke_rules", plan=LATE),
     of_offline(
@@ -200,8 +200,9 @@ MUTANTS = [
         plan=FaultPlan(
             lines=LINES, clocks=msgspec.convert({"skewed": 1.0, "skew_ms_max": 200_000}, type(CUT.clocks))
         ),
+        first_seed=10,
     ),
-    of_offline(ignore_what_devices_said_before, "till_took_a_contradiction", honest=False),
+    of_offline(ignore_what_devices_said_before, "till_took_a_contradiction", honest=False, first_seed=13),
     of_offline(drop_what_had_no_answer, "accepted_lost", "told_another_word", plan=DEAF),
     of_offline(number_anew_after_a_restart, "number_given_twice", plan=DARK),
     of_offline(show_no_declines, "told_another_word"),
