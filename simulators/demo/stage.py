@@ -15,12 +15,12 @@ import msgspec
 from simulators.demo.board import Board
 from simulators.demo.checkout import Checkout
 from simulators.demo.office import Office
-from simulators.demo.processes import Processes, await_ready, product_command, read_url
+from simulators.demo.processes import Processes
+from simulators.demo.product import enrol_till, start_gateway, start_till, start_world
 from simulators.demo.till_client import TillClient
 from simulators.errors import ProcessFailed
 from simulators.fields.private_pcscd import PcscdUnavailable, PrivatePcscd
 from simulators.world.client import WorldClient
-from simulators.world.devices import dump_slot
 from simulators.world.file import FieldKind, WorldFile
 from simulators.world.messages import Inventory
 from wire.messages.till import ReaderState
@@ -68,9 +68,12 @@ async def open_stage(casting: Casting, processes: Processes, board: Board) -> As
         pcscd = await stack.enter_async_context(_private_pcscd(casting.file, board))
         office = Office(_write_gateway_config(casting.folder), casting.file, processes)
         await office.migrate()
-        gateway_url = await _start_gateway(casting, processes, session)
+        gateway_url = await start_gateway(casting.folder / "gateway.toml", processes, session)
         board.say(f"gateway: {gateway_url}")
-        world = WorldClient(await _start_world(casting, processes, gateway_url, pcscd), session)
+        # Every virtual reader brings two slots; a card lies in the first of each.
+        slots = pcscd.slots[::2] if pcscd is not None else ()
+        control_url = await start_world(casting.world_path, casting.file.seed, gateway_url, processes, slots)
+        world = WorldClient(control_url, session)
         inventory = await world.list_everything()
         wallet_ids, codes = await _register(casting, office, inventory)
         tills = await _start_tills(casting, processes, session, _Doors(gateway_url, codes, inventory, pcscd))
@@ -134,25 +137,6 @@ def _write_gateway_config(folder: Path) -> Path:
     return path
 
 
-async def _start_gateway(casting: Casting, processes: Processes, session: aiohttp.ClientSession) -> str:
-    command = product_command("tapscan-gateway", "serve", "--config", str(casting.folder / "gateway.toml"))
-    child = await processes.start("gateway", command, piped=True)
-    url = await read_url(child)
-    await await_ready(child, f"{url}/health/ready", session)
-    return url
-
-
-async def _start_world(
-    casting: Casting, processes: Processes, gateway_url: str, pcscd: PrivatePcscd | None
-) -> str:
-    options = ["--file", str(casting.world_path), "--seed", str(casting.file.seed), "--gateway", gateway_url]
-    # Every virtual reader brings two slots; a card lies in the first of each.
-    for slot in pcscd.slots[::2] if pcscd is not None else ():
-        options += ["--slot", dump_slot(slot)]
-    child = await processes.start("world", product_command("tapscan-sim", "world", *options), piped=True)
-    return await read_url(child)
-
-
 async def _register(
     casting: Casting, office: Office, inventory: Inventory
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -187,14 +171,8 @@ async def _start_tills(
 ) -> dict[str, TillClient]:
     async def start(name: str, devices: list[str]) -> TillClient:
         config = _write_till_config(casting.folder, name, doors.reader_paths(devices))
-        options = ["--config", str(config), "--gateway", doors.gateway_url]
-        await processes.run(
-            name,
-            product_command("tapscan-terminal", "enrol", *options, "--code", doors.enrolment_codes[name]),
-        )
-        run = product_command("tapscan-terminal", "run", "--config", str(config))
-        child = await processes.start(name, run, doors.environment, piped=True)
-        return TillClient(name, await read_url(child), session)
+        await enrol_till(name, config, doors.gateway_url, doors.enrolment_codes[name], processes)
+        return await start_till(name, config, processes, session, doors.environment)
 
     tills = await asyncio.gather(*(start(till.name, till.devices) for till in casting.file.tills))
     return {till.name: till for till in tills}

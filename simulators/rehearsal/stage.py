@@ -17,7 +17,8 @@ import aiohttp
 import msgspec
 
 from simulators.demo.office import NewTerminal, Office
-from simulators.demo.processes import Processes, await_ready, product_command, read_url
+from simulators.demo.processes import Processes
+from simulators.demo.product import enrol_till, start_gateway, start_till, start_world
 from simulators.demo.stage import await_readers, register_instruments
 from simulators.demo.till_client import TillClient
 from simulators.errors import ProcessFailed
@@ -118,9 +119,9 @@ async def open_stage(casting: Casting, processes: Processes) -> AsyncIterator[St
         line = await stack.enter_async_context(GatewayLine())
         office = Office(_write_gateway_config(casting, line.url), casting.file, processes)
         await office.migrate()
-        gateway_url = await _start_gateway(casting, processes, http)
+        gateway_url = await start_gateway(casting.folder / "gateway.toml", processes, http)
         line.lead_to(gateway_url)
-        world = WorldClient(await _start_world(casting, processes, line.url), http)
+        world = WorldClient(await start_world(WORLD_PATH, casting.file.seed, line.url, processes), http)
         inventory = await world.list_everything()
         ids = await _register(casting, office, inventory)
         await _enrol(casting, processes, line.url, ids)
@@ -152,20 +153,6 @@ def _write_gateway_config(casting: Casting, public_url: str) -> Path:
         encoding="utf-8",
     )
     return path
-
-
-async def _start_gateway(casting: Casting, processes: Processes, http: aiohttp.ClientSession) -> str:
-    command = product_command("tapscan-gateway", "serve", "--config", str(casting.folder / "gateway.toml"))
-    child = await processes.start("gateway", command, piped=True)
-    url = await read_url(child)
-    await await_ready(child, f"{url}/health/ready", http)
-    return url
-
-
-async def _start_world(casting: Casting, processes: Processes, gateway_url: str) -> str:
-    options = ["--file", str(WORLD_PATH), "--seed", str(casting.file.seed), "--gateway", gateway_url]
-    child = await processes.start("world", product_command("tapscan-sim", "world", *options), piped=True)
-    return await read_url(child)
 
 
 async def _register(casting: Casting, office: Office, inventory: Inventory) -> Registered:
@@ -204,9 +191,7 @@ async def _add_staff(office: Office, merchant_id: str, name: str, role: str, pin
 async def _enrol(casting: Casting, processes: Processes, gateway_url: str, ids: Registered) -> None:
     async def enrol(name: str) -> None:
         config = _write_till_config(casting, name, [], 0)
-        options = ["--config", str(config), "--gateway", gateway_url]
-        code = ids.terminals[name].enrolment_code
-        await processes.run(name, product_command("tapscan-terminal", "enrol", *options, "--code", code))
+        await enrol_till(name, config, gateway_url, ids.terminals[name].enrolment_code, processes)
 
     await asyncio.gather(*(enrol(till.name) for till in casting.file.tills))
 
@@ -238,10 +223,8 @@ async def _start_tills(
         port = casting.till_port + number if casting.till_port else 0
         own = [paths[device] for device in devices]
         config = _write_till_config(casting, name, own + odd_paths.get(name, []), port)
-        run = product_command("tapscan-terminal", "run", "--config", str(config))
-        child = await processes.start(name, run, piped=True, merged=True)
         key = ACCESS_KEY if name == _WITH_KEY else None
-        till = TillClient(name, await read_url(child), http, access_key=key)
+        till = await start_till(name, config, processes, http, access_key=key, merged=True)
         if name not in odd_paths:
             await await_readers(till)
         return till
