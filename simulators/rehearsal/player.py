@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -38,12 +38,7 @@ from simulators.rehearsal.values import (
     Value,
 )
 from simulators.rehearsal.wording import say_step
-from simulators.world.messages import (
-    CodeOrder,
-    PayOrder,
-    PresentOrder,
-    ScanOrder,
-)
+from simulators.world.messages import CodeOrder, PayOrder, PresentOrder, ScanOrder
 from wire.messages.base import dump_message
 from wire.messages.till import (
     ReaderState,
@@ -59,8 +54,8 @@ EVENT_WITHIN_S: Final = 30.0
 YOUR_TURN_S: Final = 120.0
 """How long somebody else's till software may take to start its sale."""
 CLOSE_TRIES_MAX: Final = 400
-CODE_PAUSE_S: Final = 0.25
-"""From one code before a scanner to the next."""
+CODE_PAUSE_S: Final = 0.2
+"""From what came of one code before a scanner to the next code; a till calls 150 ms between two a flood."""
 COPIES_MAX: Final = 50
 """Copies of cards in one rehearsal; a world has room for a few more."""
 
@@ -95,7 +90,7 @@ class Player:
         self._turn = asyncio.Lock()
         self._copy_count = 0
         self._field_turn = 0
-        self._code_s = 0.0
+        self._code_over_s = 0.0
 
     async def rehearse(self, value: Value, *, hands_only: bool = False) -> Report:
         """Do a value's steps, and say what the till API told.
@@ -115,11 +110,18 @@ class Player:
             rehearsal = _Rehearsal(self, value, hands_only=hands_only)
             return await rehearsal.run()
 
-    async def take_time_for_a_code(self) -> None:
-        """Wait until a person could show the next code: what comes faster a till calls a flood."""
-        now_s = asyncio.get_running_loop().time()
-        await asyncio.sleep(max(0.0, self._code_s + CODE_PAUSE_S - now_s))
-        self._code_s = asyncio.get_running_loop().time()
+    @contextlib.asynccontextmanager
+    async def showing_a_code(self) -> AsyncIterator[None]:
+        """Show a code as a person does, who sees what came of it before the next one is shown.
+
+        Counted from when it was scanned, a till that read it late would call the next one a flood.
+        """
+        now_s = asyncio.get_running_loop().time
+        await asyncio.sleep(max(0.0, self._code_over_s + CODE_PAUSE_S - now_s()))
+        try:
+            yield
+        finally:
+            self._code_over_s = now_s()
 
     @property
     def stage(self) -> Stage:
@@ -246,32 +248,33 @@ class _Rehearsal:
         return event.sale
 
     async def _present(self, step: Tap | Scan) -> None:
-        if isinstance(step, Tap):
-            field = self._player.choose_field(self._value.till)
-            self._fields_used.add(field)
-            await self._stage.world.present(field, self._order_of(step))
-        else:
-            await self._player.take_time_for_a_code()
-            await self._stage.world.scan(self._player.gun_of(self._value.till), self._scan_of(step))
-        try:
-            event = await self._hear(
-                lambda event: event.kind is step.gives or event.kind not in _ON_THE_WAY, "an outcome"
-            )
-        finally:
-            if isinstance(step, Tap) and not step.stays:
-                await self._stage.world.remove(field)
+        event = await (self._tap(step) if isinstance(step, Tap) else self._scan(step))
         self._note(step, event=event)
         if step.gives not in (None, event.kind):
             raise Otherwise(
                 f"{say_step(step)}: {event.kind} {code_of_event(event)}, not {step.gives}".strip()
             )
 
+    async def _tap(self, step: Tap) -> SaleEvent:
+        field = self._player.choose_field(self._value.till)
+        self._fields_used.add(field)
+        await self._stage.world.present(field, self._order_of(step))
+        try:
+            return await self._hear_outcome(step.gives)
+        finally:
+            if not step.stays:
+                await self._stage.world.remove(field)
+
+    async def _scan(self, step: Scan) -> SaleEvent:
+        async with self._player.showing_a_code():
+            await self._stage.world.scan(self._player.gun_of(self._value.till), self._scan_of(step))
+            return await self._hear_outcome(step.gives)
+
     async def _pay_code(self, step: PayCode, phone: str) -> None:
         shown = await self._hear(lambda event: event.kind is SaleEventKind.CODE_SHOWN, "a code of the till's")
         assert shown.sale.code_text is not None, "that is what the event tells"
         await self._stage.world.pay(phone, PayOrder(code_text=shown.sale.code_text))
-        event = await self._hear(lambda event: event.kind not in _ON_THE_WAY, "an outcome")
-        self._note(step, event=event)
+        self._note(step, event=await self._hear_outcome(None))
 
     async def _read_tag(self, step: ReadTag, thing: str) -> None:
         await self._send(step, "POST", "/v1/staff/tag-reads", b"", headers=_JSON)
@@ -382,6 +385,12 @@ class _Rehearsal:
         self._told = told_by_event(event)
         self._remember(event.sale)
         return event
+
+    async def _hear_outcome(self, wanted: SaleEventKind | None) -> SaleEvent:
+        """Wait for what comes of something presented, or for an event on the way there that is wanted."""
+        return await self._hear(
+            lambda event: event.kind is wanted or event.kind not in _ON_THE_WAY, "an outcome"
+        )
 
     def _remember(self, sale: SaleView) -> None:
         if sale.attempt_id is not None:
