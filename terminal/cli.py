@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from terminal.card_commands import app as card_app
-from terminal.config_option import DEFAULT_CONFIG, ConfigOption
+from terminal.console.cards import app as card_app
+from terminal.console.config_option import DEFAULT_CONFIG, ConfigOption
+from terminal.console.payments import app as payments_app
+from terminal.console.shifts import app as shift_app
 from terminal.errors import GatewayRefused, TerminalError
-from terminal.payment_commands import app as payments_app
-from terminal.shift_commands import app as shift_app
 
 if TYPE_CHECKING:
     from terminal.config import TerminalConfig
+    from terminal.console.till_client import TillClient
     from terminal.daemon import RunningDaemon
-    from terminal.till_client import TillClient
     from wire.messages.till_page import PageLink
 
 EXIT_FAILED: Final = 1
@@ -97,7 +97,7 @@ def sale(
 
     Exits 0 only when it was approved or accepted offline.
     """
-    from terminal.sale_screen import SaleWish, sell
+    from terminal.console.sale_screen import SaleWish, sell
     from wire.messages.till import SaleState
 
     settings = _load(config)
@@ -144,7 +144,7 @@ def page(
 @app.command()
 def readers(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Show the health of every reader and scanner of the running daemon."""
-    from terminal.tables import print_readers
+    from terminal.console.tables import print_readers
 
     async def ask(client: TillClient) -> None:
         async with client:
@@ -177,7 +177,7 @@ def check_reader(
 @offline.command("status")
 def show_offline(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Show whether payments are judged here, what waits to be handed in, and what went wrong."""
-    from terminal.tables import print_offline
+    from terminal.console.tables import print_offline
 
     async def ask(client: TillClient) -> None:
         async with client:
@@ -254,15 +254,15 @@ def _load(path: Path) -> TerminalConfig:
 
 
 def _client(config: TerminalConfig) -> TillClient:
-    from terminal.till_client import client_of
+    from terminal.console.till_client import client_of
 
     return client_of(config)
 
 
 def _print_journal(config: Path) -> None:
+    from terminal.console.tables import print_journal
     from terminal.disk import FolderDisk
-    from terminal.journal import read_journal
-    from terminal.tables import print_journal
+    from terminal.journal.journal import read_journal
 
     print_journal(read_journal(FolderDisk(_load(config).data_path)))
 

@@ -151,7 +151,7 @@ class TerminalConfig(Section, frozen=True):
     data_folder: str
     """Key, identity, journal and lock; relative paths start at the configuration file's folder."""
     devices: Annotated[list[DevicePath], msgspec.Meta(max_length=DEVICES_MAX)] = []
-    """Paths of readers and scanners, as terminal/paths.py knows them."""
+    """Paths of readers and scanners, as terminal/devices/paths.py knows them."""
     language: Literal["en", "zh-Hans"] = "en"
     """Of receipts and of what the command line prints."""
     gateway: GatewaySettings = GatewaySettings()

@@ -21,18 +21,18 @@ from terminal.config import LoggingSettings, TerminalConfig, check_gateway_url
 from terminal.data_folder import DaemonLock, prepare_folder
 from terminal.disk import Disk, FolderDisk
 from terminal.enrolment import enrol_terminal
-from terminal.gateway_client import GatewayClient, GatewayTimings
-from terminal.gateway_events import EventFollower
-from terminal.http_transport import HttpTransport
+from terminal.gateway_client.client import GatewayClient, GatewayTimings
+from terminal.gateway_client.events import EventFollower
+from terminal.gateway_client.http_transport import HttpTransport
 from terminal.identity import Identity, load_identity
-from terminal.journal import Journal
+from terminal.journal.journal import Journal
 from terminal.offline.desk import OfflineDesk
 from terminal.offline.gateway import OfflineGatewayClient
 from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
 from terminal.payment_desk import PaymentDesk
 from terminal.people.opening import People, PeopleSurroundings, open_people
 from terminal.presentations import PresentationEvent, TermsSource
-from terminal.receipt_desk import ReceiptDesk
+from terminal.receipts.desk import ReceiptDesk
 from terminal.sale.desk import SaleDesk
 from terminal.sale.events import EventBoard
 from terminal.sale.ports import SalePorts
@@ -414,7 +414,7 @@ class _Parts:
 
 def _supervise(config: TerminalConfig, surroundings: Surroundings) -> MakeReaders:
     # Imported here, so that no other command pays for reader and camera libraries.
-    from terminal.paths import make_device
+    from terminal.devices.paths import make_device
     from terminal.supervision.supervisor import Supervisor
 
     devices = [make_device(path) for path in config.devices]

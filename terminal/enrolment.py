@@ -12,9 +12,9 @@ from terminal.config import TerminalConfig, check_gateway_url
 from terminal.data_folder import DaemonLock, prepare_folder
 from terminal.disk import FolderDisk
 from terminal.errors import ConfigurationError
-from terminal.gateway_client import GatewayClient
+from terminal.gateway_client.client import GatewayClient
 from terminal.identity import Identity, is_enrolled, load_identity, prepare_enrolment_key, store_identity
-from terminal.journal import read_journal
+from terminal.journal.journal import read_journal
 from terminal.offline.queue import OfflineQueue
 from wire import es256
 from wire.messages.enrolment import EnrolmentAnswer, EnrolmentRequest

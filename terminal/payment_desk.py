@@ -13,12 +13,12 @@ from typing import Final
 
 import structlog
 
+from terminal.blocking import RunBlocking, ask_blocking
 from terminal.errors import GatewayUnreachable, JournalUnwritable, SaleRefused
-from terminal.gateway_answers import is_consistent, read_reply
-from terminal.gateway_client import GatewayClient
-from terminal.journal import Journal
-from terminal.sale.attempt import RunBlocking, ask_blocking
-from terminal.transport import Reply
+from terminal.gateway_client.answers import is_consistent, read_reply
+from terminal.gateway_client.client import GatewayClient
+from terminal.gateway_client.transport import Reply
+from terminal.journal.journal import Journal
 from wire.ids import check_ulid
 from wire.messages.base import dump_message
 from wire.messages.payments import (

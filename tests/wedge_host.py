@@ -17,8 +17,8 @@ from typing import IO, Any
 import structlog
 
 from simulators.scanners.wedge_gun import DEVICE, KEYS, WedgeGun, strokes
+from terminal.devices.paths import make_device
 from terminal.errors import PresentationRefused, ReaderNotInstalled, ReaderUnavailable
-from terminal.paths import make_device
 from terminal.scanners.code_scanner import CodeScanner
 
 KEY_ENTER, KEY_F1 = 28, 59

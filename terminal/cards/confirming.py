@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from terminal.cards.gateway import CardGateway
 from terminal.errors import GatewayUnreachable, PresentationRefused
-from terminal.gateway_answers import is_about, is_consistent
+from terminal.gateway_client.answers import is_about, is_consistent
 from terminal.readers.card_line import CardLine
 from wire.messages.cards import STEPS_MAX, CardPurpose
 from wire.messages.payments import PaymentAnswer, PaymentRequest

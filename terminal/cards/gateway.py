@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
-from terminal.gateway_answers import read_reply
-from terminal.transport import Reply
+from terminal.gateway_client.answers import read_reply
+from terminal.gateway_client.transport import Reply
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.base import dump_message
 from wire.messages.cards import (

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from terminal.conformance.model import Action, CheckFailed, CheckSkipped, Hands
-from terminal.devices import Device
+from terminal.devices.device import Device
 from terminal.errors import PresentationRefused, ReaderUnavailable
 from terminal.readers.card_reader import CardConnection, CardReader
 from terminal.scanners.code_scanner import CodeScanner

@@ -8,8 +8,8 @@ from pathlib import Path
 from terminal.conformance.person import PersonHands
 from terminal.conformance.report import dump_json, dump_result, dump_text, make_report
 from terminal.conformance.suite import run_suite
+from terminal.devices.paths import make_device
 from terminal.errors import ConfigurationError
-from terminal.paths import make_device
 from wire.notices import CHINESE, ENGLISH
 
 

@@ -9,7 +9,7 @@ from terminal.conformance.bench import Bench, CardBench, CodeBench
 from terminal.conformance.card_checks import CARD_CHECKS
 from terminal.conformance.code_checks import CODE_CHECKS
 from terminal.conformance.model import Check, CheckFailed, CheckSkipped, Hands, Result, Verdict
-from terminal.devices import Device, is_card_reader, is_code_scanner
+from terminal.devices.device import Device, is_card_reader, is_code_scanner
 from terminal.errors import ConfigurationError, PresentationRefused, ReaderNotInstalled, TerminalError
 
 OPEN: Final = "opens"

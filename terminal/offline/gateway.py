@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from terminal.errors import GatewayUnreachable
-from terminal.gateway_answers import read_reply
-from terminal.transport import Reply
+from terminal.gateway_client.answers import read_reply
+from terminal.gateway_client.transport import Reply
 from wire.messages.base import dump_message
 from wire.messages.offline import (
     BATCHES_TARGET,
@@ -37,7 +37,7 @@ class OfflineGateway(Protocol):
 
 
 class SignedCaller(Protocol):
-    """Sends signed requests (terminal/gateway_client.py)."""
+    """Sends signed requests (terminal/gateway_client/client.py)."""
 
     async def call(
         self,

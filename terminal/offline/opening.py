@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from terminal.blocking import RunBlocking
 from terminal.config import OfflineSettings
 from terminal.disk import Disk
 from terminal.identity import Identity
@@ -16,7 +17,6 @@ from terminal.offline.mode import ModeRules
 from terminal.offline.queue import OfflineQueue, StoredPayment
 from terminal.offline.status_list import TrustStore
 from terminal.offline.uploader import OfflineUploader, UploadProgress
-from terminal.sale.attempt import RunBlocking
 from wire.messages.offline import RecordResult
 from wire.messages.till import DaemonEvent
 

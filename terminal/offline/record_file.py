@@ -1,6 +1,6 @@
 """A file of checksummed lines that only ever ends in whole ones, on a `Disk`.
 
-The discipline is the journal's (terminal/journal.py): a line is the CRC-32 of its content in eight hex
+The discipline is that of terminal/journal/journal.py: a line is the CRC-32 of its content in eight hex
 digits, a space, the content. It counts once its newline is on disk, and every append is synced before the
 next begins, so power loss can spoil nothing but the tail.
 """

@@ -16,11 +16,11 @@ from typing import Final
 import msgspec
 import structlog
 
+from terminal.blocking import RunBlocking
 from terminal.disk import Disk
 from terminal.errors import TerminalError
 from terminal.offline.gateway import OfflineGateway
 from terminal.offline.rules import Trust
-from terminal.sale.attempt import RunBlocking
 from wire import es256
 from wire.errors import TokenError, WireError
 from wire.messages.offline import IssuerAnswer, IssuerKey, OfflineRules, StatusListAnswer

@@ -16,10 +16,10 @@ from typing import Final
 
 import structlog
 
+from terminal.blocking import RunBlocking
 from terminal.errors import GatewayRefused, GatewayUnreachable, TerminalError
 from terminal.offline.gateway import OfflineGateway
 from terminal.offline.queue import OfflineQueue, StoredPayment
-from terminal.sale.attempt import RunBlocking
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.offline import BATCH_RECORDS_MAX, BatchAnswer, BatchRequest, RecordResult
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from terminal.gateway_answers import read_reply
-from terminal.gateway_client import GatewayClient
+from terminal.gateway_client.answers import read_reply
+from terminal.gateway_client.client import GatewayClient
 from terminal.people.shift_book import ShiftOrder
 from wire.messages.base import dump_message
 from wire.messages.shifts import AGE_MS_MAX, SHIFTS_TARGET, ShiftAnswer, ShiftClosing, ShiftOpening

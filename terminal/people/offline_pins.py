@@ -16,7 +16,7 @@ from typing import Final
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from terminal.sale.attempt import RunBlocking, ask_blocking
+from terminal.blocking import RunBlocking, ask_blocking
 from wire.messages.staff import STAFF_SHOWN_MAX, SignInAnswer, StaffEntry
 
 OFFLINE_TRIES_MAX: Final = 3

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from terminal.disk import Disk
-from terminal.gateway_client import GatewayClient
-from terminal.journal import Journal
+from terminal.gateway_client.client import GatewayClient
+from terminal.journal.journal import Journal
 from terminal.people.desk import StaffDesk
 from terminal.people.gateway import StaffGateway
 from terminal.people.offline_pins import OfflinePins

@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 import structlog
 
+from terminal.blocking import RunBlocking
 from terminal.disk import Disk
 from terminal.errors import GatewayRefused, GatewayUnreachable
 from terminal.people.gateway import StaffGateway
-from terminal.sale.attempt import RunBlocking
 from wire.messages.base import dump_message
 from wire.messages.staff import STAFF_SHOWN_MAX, StaffEntry, StaffRole
 

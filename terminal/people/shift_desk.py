@@ -12,12 +12,12 @@ from typing import Final
 import msgspec
 import structlog
 
+from terminal.blocking import RunBlocking
 from terminal.errors import GatewayRefused, GatewayUnreachable, JournalUnwritable, SaleRefused
-from terminal.journal import Journal
+from terminal.journal.journal import Journal
 from terminal.people.gateway import StaffGateway
 from terminal.people.shift_book import LocalShift, ShiftBook, ShiftOrder
 from terminal.people.shift_totals import reckon_provisionally
-from terminal.sale.attempt import RunBlocking
 from wire.ids import ENTROPY_BYTES, check_ulid, make_ulid
 from wire.messages.shifts import ShiftAnswer, ShiftMark, ShiftView, StaffName
 from wire.messages.till import DaemonEvent, DaemonEventKind, OfflineView

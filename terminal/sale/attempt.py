@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
+from terminal.blocking import RunBlocking, ask_blocking
 from terminal.errors import GatewayRefused, GatewayUnreachable, JournalUnwritable
-from terminal.gateway_client import GatewayClient
-from terminal.journal import Journal
+from terminal.gateway_client.client import GatewayClient
+from terminal.journal.journal import Journal
 from wire.messages.payments import PaymentAnswer, PaymentRequest
-
-RunBlocking = Callable[[Callable[[], object]], Awaitable[object]]
-"""Runs what waits for a disk where it holds up nobody: `asyncio.to_thread`, or at once where none waits."""
-
-T = TypeVar("T")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -52,13 +47,6 @@ AttemptOutcome = Answered | Refused | Unanswered | NotStored
 def is_approval(outcome: AttemptOutcome) -> bool:
     """Say whether the gateway's word is that the money is there."""
     return isinstance(outcome, Answered) and outcome.answer.outcome == "approved"
-
-
-async def ask_blocking(run_blocking: RunBlocking, work: Callable[[], T]) -> T:
-    """Run what waits for a disk where it holds up nobody, and return what it returns."""
-    results: list[T] = []
-    await run_blocking(lambda: results.append(work()))
-    return results[0]
 
 
 async def run_attempt(

@@ -6,9 +6,10 @@ from functools import partial
 
 import structlog
 
+from terminal.blocking import ask_blocking
 from terminal.errors import JournalUnwritable
-from terminal.journal_records import SettledRecord
-from terminal.sale.attempt import ask_blocking, settle_attempt
+from terminal.journal.records import SettledRecord
+from terminal.sale.attempt import settle_attempt
 from terminal.sale.ports import SalePorts
 from wire.messages.payments import PaymentAnswer
 from wire.messages.till import AttemptStage

@@ -11,10 +11,10 @@ from typing import Final, Protocol
 
 import structlog
 
+from terminal.blocking import ask_blocking
 from terminal.errors import SaleRefused
-from terminal.journal_records import AttemptRecord
+from terminal.journal.records import AttemptRecord
 from terminal.presentations import PresentationEvent, TermsSource
-from terminal.sale.attempt import ask_blocking
 from terminal.sale.ports import SaleFacts, SalePorts
 from terminal.sale.session import SaleSession
 from wire.ids import ENTROPY_BYTES, make_ulid

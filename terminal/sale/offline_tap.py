@@ -8,9 +8,9 @@ from typing import Final, Protocol
 
 import structlog
 
+from terminal.blocking import RunBlocking, ask_blocking
 from terminal.offline.acceptance import AcceptedOffline, RefusedOffline
 from terminal.presentations import Presented
-from terminal.sale.attempt import RunBlocking, ask_blocking
 from wire.messages.enrolment import EnrolmentAnswer
 from wire.messages.payments import NfcAppPresentation
 from wire.messages.till import OfflinePayment

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from terminal.blocking import RunBlocking
 from terminal.cards.gateway import CardGateway
-from terminal.gateway_client import GatewayClient
-from terminal.journal import Journal
+from terminal.gateway_client.client import GatewayClient
+from terminal.journal.journal import Journal
 from terminal.presentations import TermsSource
-from terminal.sale.attempt import RunBlocking
 from terminal.sale.offline_tap import OfflineDoor
 from terminal.sale.resolver import DEFAULT_TIMES, UnknownTimes
 from terminal.sale.till_codes import CodeDoor

@@ -22,12 +22,12 @@ from typing import Final
 
 import structlog
 
+from terminal.blocking import RunBlocking, ask_blocking
 from terminal.errors import TerminalError
-from terminal.gateway_answers import is_about, is_consistent
-from terminal.gateway_client import GatewayClient
-from terminal.journal import Journal
-from terminal.journal_records import AttemptRecord
-from terminal.sale.attempt import RunBlocking, ask_blocking
+from terminal.gateway_client.answers import is_about, is_consistent
+from terminal.gateway_client.client import GatewayClient
+from terminal.journal.journal import Journal
+from terminal.journal.records import AttemptRecord
 from wire.messages.payments import Confirmation, PaymentAnswer
 from wire.messages.till import UNRESOLVED_SHOWN_MAX, AttemptStage, UnresolvedAttempt
 

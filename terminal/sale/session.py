@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from terminal.errors import GatewayRefused, GatewayUnreachable, SaleRefused
-from terminal.journal_records import AttemptRecord
+from terminal.journal.records import AttemptRecord
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
 from terminal.readers.card_line import CardLine
 from terminal.sale.attempt import (

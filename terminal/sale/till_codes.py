@@ -15,13 +15,13 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from terminal.blocking import RunBlocking, ask_blocking
 from terminal.disk import Disk
 from terminal.errors import TerminalError
-from terminal.gateway_answers import is_about, is_consistent
-from terminal.gateway_client import GatewayClient
-from terminal.journal import Journal
-from terminal.journal_records import SettledRecord
-from terminal.sale.attempt import RunBlocking, ask_blocking
+from terminal.gateway_client.answers import is_about, is_consistent
+from terminal.gateway_client.client import GatewayClient
+from terminal.journal.journal import Journal
+from terminal.journal.records import SettledRecord
 from wire.ids import ENTROPY_BYTES, make_ulid
 from wire.messages.intents import IntentAnswer, IntentRequest
 from wire.messages.payments import EntryMode, OrderDetails, PaymentAnswer, ReversalRequest

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from terminal.devices import Device
+from terminal.devices.device import Device
 from terminal.errors import ConfigurationError, ReaderNotInstalled, TerminalError
 from terminal.presentations import Noticed, PresentationEvent, PresentedInVain
 from terminal.supervision import health

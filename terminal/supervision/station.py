@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from terminal.devices import Device, is_card_reader, is_code_scanner
+from terminal.devices.device import Device, is_card_reader, is_code_scanner
 from terminal.errors import TerminalError
 from terminal.supervision.arming import Switch
 from terminal.supervision.card_owner import CardOwner

@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from terminal.devices import Device
-from terminal.paths import make_device
+from terminal.devices.device import Device
+from terminal.devices.paths import make_device
 from terminal.presentations import TermsSource
 from terminal.supervision.arming import Arming, Switch
 from terminal.supervision.owner import Deliver

@@ -32,9 +32,9 @@ from terminal import daemon
 from terminal.cards.bench import BenchTimings, CardBench, open_bench
 from terminal.cards.opening import open_card_gateway
 from terminal.config import TerminalConfig, parse_config
+from terminal.console.till_client import TillClient, client_of
+from terminal.devices.paths import make_card_reader
 from terminal.errors import CardRemoved, ConfigurationError
-from terminal.paths import make_card_reader
-from terminal.till_client import TillClient, client_of
 from tests.card_bench import LINK_BASE, keys_of_batch, make_chip
 from tests.patient_nfcpy import patient_drivers
 from wire.cards.ntag424.card_profile import derive_card_keys

@@ -36,7 +36,7 @@ from simulators.fields.pn532 import Pn532Device
 from simulators.fields.private_pcscd import PrivatePcscd, find_missing
 from simulators.fields.udp_radio import UdpRadio
 from simulators.fields.vpcd import VpcdSlot
-from terminal.paths import make_device
+from terminal.devices.paths import make_device
 from terminal.presentations import PresentationEvent, Presented
 from terminal.supervision.supervisor import Supervisor
 from wire.cards.payment_terms import PaymentTerms

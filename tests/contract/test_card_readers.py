@@ -32,8 +32,8 @@ from simulators.fields.pn532 import Pn532Device
 from simulators.fields.private_pcscd import PrivatePcscd, VirtualSlot, find_missing
 from simulators.fields.udp_radio import UdpRadio
 from simulators.fields.vpcd import VpcdSlot
+from terminal.devices.paths import make_device
 from terminal.errors import CardRemoved
-from terminal.paths import make_device
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
 from terminal.readers.card_reader import CardConnection, CardReader, CardTechnology
 from terminal.supervision.supervisor import Supervisor

@@ -24,8 +24,8 @@ from simulators.scanners.serial_gun import SerialGun
 from simulators.screens.mjpeg import MjpegServer
 from simulators.screens.picture_file import PictureFile
 from simulators.screens.render import render_frame
+from terminal.devices.paths import make_device
 from terminal.errors import ReaderUnavailable
-from terminal.paths import make_device
 from terminal.scanners.code_scanner import CodeScanner, cut_code
 from tests.wedge_host import WedgeStand
 from wire.codes.luhn import luhn_digit

@@ -24,8 +24,8 @@ from terminal.conformance.card_checks import CARD_CHECKS
 from terminal.conformance.code_checks import CODE_CHECKS
 from terminal.conformance.model import Action, Check, Verdict
 from terminal.conformance.suite import OPEN, run_check, run_suite
+from terminal.devices.paths import make_device
 from terminal.errors import ReaderUnavailable
-from terminal.paths import make_device
 from terminal.readers.card_reader import CardConnection, CardTechnology
 from tests.contract.simulated_hands import (
     SimulatedHands,

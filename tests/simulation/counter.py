@@ -18,8 +18,8 @@ from simulators.auditor.witness.evidence import Asked
 from simulators.networks.network import ConnectionBroken
 from simulators.seeds import make_rng
 from terminal.errors import GatewayRefused, GatewayUnreachable
-from terminal.gateway_client import GatewayClient, GatewayTimings
-from terminal.transport import Reply
+from terminal.gateway_client.client import GatewayClient, GatewayTimings
+from terminal.gateway_client.transport import Reply
 from tests.simulation.people import Thing, use_of
 from tests.simulation.till_node import TRY_TIMEOUT_S
 from tests.simulation.town import GATEWAY_URL, STAFF_PIN, TillFacts
@@ -395,7 +395,7 @@ class Counter:
             )
         )
 
-    # As terminal.transport.Transport
+    # As terminal.gateway_client.transport.Transport
 
     async def exchange(self, method: str, uri: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Carry a request over the world's network."""

@@ -28,7 +28,7 @@ from simulators.faults.plan import (
     GatewayFaults,
     NetworkFaults,
 )
-from terminal import gateway_client
+from terminal.gateway_client import client as gateway_client
 from terminal.sale import attempt, resolver, session
 from tests.simulation import inline_store
 from tests.simulation.mutants import (
@@ -257,7 +257,7 @@ def believe_any_answer(patch: Patch) -> None:
     patch.setattr(
         gateway_client,
         "believe_answer",
-        lambda reply, request: gateway_client.parse_message(reply.body, gateway_client.PaymentAnswer),
+        lambda reply, request: gateway_client.read_reply(reply, gateway_client.PaymentAnswer),
     )
 
 

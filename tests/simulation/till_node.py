@@ -20,10 +20,11 @@ from simulators.faults.plan import FaultKind, FaultPlan
 from simulators.networks.network import ConnectionBroken, SimulatedNetwork
 from simulators.seeds import make_rng
 from terminal.errors import GatewayUnreachable, JournalUnwritable
-from terminal.gateway_client import GatewayClient, GatewayTimings
-from terminal.gateway_events import EventFollower
+from terminal.gateway_client.client import GatewayClient, GatewayTimings
+from terminal.gateway_client.events import EventFollower
+from terminal.gateway_client.transport import Reply
 from terminal.identity import Identity
-from terminal.journal import Journal
+from terminal.journal.journal import Journal
 from terminal.offline.gateway import OfflineGatewayClient
 from terminal.offline.opening import OfflineSurroundings, OfflineWork, open_offline
 from terminal.offline.queue import QUEUE_FILE
@@ -31,7 +32,6 @@ from terminal.presentations import PresentationEvent, TermsSource
 from terminal.sale.desk import SaleDesk
 from terminal.sale.resolver import AttemptResolver, UnknownTimes
 from terminal.sale.session import SalePorts
-from terminal.transport import Reply
 from tests.simulation.offline_house import TILL, probe_forever
 from tests.simulation.town import GATEWAY_URL, TillFacts
 from tests.simulation.trace import Trace
@@ -351,7 +351,7 @@ class SimulatedTransport:
         self._life = life
 
     async def exchange(self, method: str, uri: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """As terminal.transport.Transport."""
+        """As terminal.gateway_client.transport.Transport."""
         till = self._life.till
         await self._life.be_alive()
         call = SignedCall(method, uri.removeprefix(GATEWAY_URL), headers, body)

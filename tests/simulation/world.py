@@ -27,7 +27,7 @@ from simulators.faults.dice import Dice
 from simulators.faults.plan import FaultPlan
 from simulators.networks.network import SimulatedNetwork
 from simulators.seeds import make_rng
-from terminal.journal import ATTEMPTS_FILE, Journal
+from terminal.journal.journal import ATTEMPTS_FILE, Journal
 from terminal.offline.queue import OfflineQueue
 from tests.simulation.business import Business
 from tests.simulation.clerk import Clerk

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from simulators.cli import WORLD_DEFAULT, app
-from terminal.paths import make_device
+from terminal.devices.paths import make_device
 from terminal.readers.card_reader import CardReader, CardTechnology
 from terminal.scanners.decoder import CodeDecoder
 from wire import es256

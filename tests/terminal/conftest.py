@@ -32,8 +32,8 @@ from terminal.config import (
     TillApiSettings,
 )
 from terminal.daemon import run_daemon
-from terminal.gateway_client import GatewayClient, GatewayTimings
-from terminal.http_transport import HttpTransport
+from terminal.gateway_client.client import GatewayClient, GatewayTimings
+from terminal.gateway_client.http_transport import HttpTransport
 from terminal.identity import Identity, prepare_enrolment_key, store_identity
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain, TermsSource
 from wire import es256

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from terminal.errors import GatewayUnreachable
-from terminal.transport import Reply
+from terminal.gateway_client.transport import Reply
 from tests.terminal.conftest import ask_for_confirmation, make_answer, take_back
 from wire.messages.base import dump_message, parse_message
 from wire.messages.payments import ConfirmationWay, PaymentAnswer, PaymentRequest, ReversalRequest

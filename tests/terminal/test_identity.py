@@ -16,7 +16,7 @@ from terminal.data_folder import DaemonLock
 from terminal.disk import FolderDisk
 from terminal.errors import ConfigurationError, GatewayRefused, GatewayUnreachable, NotEnrolled
 from terminal.identity import Identity, is_enrolled, load_identity, prepare_enrolment_key, store_identity
-from terminal.journal import Journal
+from terminal.journal.journal import Journal
 from tests.terminal.conftest import ENROLMENT, GatewayStandIn, lose_answer, make_request
 from wire import es256
 

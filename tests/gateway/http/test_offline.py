@@ -27,8 +27,8 @@ from simulators.errors import GatewaySilent
 from simulators.phones.phone import Phone
 from simulators.phones.wallet_app import WalletApp, exchange_over
 from terminal.disk import FolderDisk
-from terminal.gateway_client import GatewayClient, GatewayTimings
-from terminal.http_transport import HttpTransport
+from terminal.gateway_client.client import GatewayClient, GatewayTimings
+from terminal.gateway_client.http_transport import HttpTransport
 from terminal.offline.acceptance import AcceptedOffline, OfflineAcceptance, RefusedOffline
 from terminal.offline.gateway import OfflineGatewayClient
 from terminal.offline.queue import OfflineQueue

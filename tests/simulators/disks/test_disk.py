@@ -10,7 +10,7 @@ import pytest
 
 from simulators.disks.disk import DiskStep, PowerLost, SimulatedDisk
 from terminal.disk import Disk, DiskFile
-from terminal.journal import Journal
+from terminal.journal.journal import Journal
 from tests.terminal.conftest import make_answer, make_request
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from simulators.world.file import load_world_file
 from simulators.world.messages import Inventory, PresentOrder
 from simulators.world.world import Surroundings, World
-from terminal.paths import make_device
+from terminal.devices.paths import make_device
 from terminal.readers.card_reader import CardReader, CardTechnology
 from wire import es256
 from wire.cards.dialogue import hold_dialogue

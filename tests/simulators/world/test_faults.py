@@ -28,8 +28,8 @@ from simulators.world.control import serve_control
 from simulators.world.file import WorldFile, check_world
 from simulators.world.messages import CodeOrder, FaultOrder, PresentOrder, ShowOrder
 from simulators.world.world import Surroundings, World
+from terminal.devices.paths import make_device
 from terminal.errors import CardRemoved, PresentationRefused, ReaderUnavailable
-from terminal.paths import make_device
 from terminal.readers.card_reader import CardConnection, CardReader
 from terminal.scanners.code_scanner import CodeScanner
 from tests.simulators.world.bench import NOW_MS, make_terms, path_of

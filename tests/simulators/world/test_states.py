@@ -24,7 +24,7 @@ from simulators.world.messages import (
     ScanOrder,
 )
 from simulators.world.world import World
-from terminal.paths import make_device
+from terminal.devices.paths import make_device
 from terminal.scanners.code_scanner import CodeScanner
 from tests.simulators.world.bench import (
     EURO,

@@ -23,8 +23,8 @@ from simulators.world.messages import (
     ShowOrder,
 )
 from simulators.world.world import World
+from terminal.devices.paths import make_device
 from terminal.errors import CardRemoved
-from terminal.paths import make_device
 from terminal.readers.card_reader import CardReader, CardTechnology
 from terminal.scanners.code_scanner import CodeScanner
 from tests.simulators.world.bench import (

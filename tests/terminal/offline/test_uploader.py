@@ -12,8 +12,8 @@ import pytest
 
 from terminal.disk import FolderDisk, FolderFile
 from terminal.errors import GatewayRefused, GatewayUnreachable, JournalUnwritable, TerminalError
-from terminal.gateway_client import GatewayClient, GatewayTimings
-from terminal.http_transport import HttpTransport
+from terminal.gateway_client.client import GatewayClient, GatewayTimings
+from terminal.gateway_client.http_transport import HttpTransport
 from terminal.offline.gateway import OfflineGateway, OfflineGatewayClient
 from terminal.offline.queue import OfflineQueue, StoredPayment
 from terminal.offline.uploader import OfflineUploader, UploadProgress

@@ -9,7 +9,7 @@ import pytest
 
 from terminal.disk import FolderDisk
 from terminal.errors import GatewayRefused, JournalUnwritable
-from terminal.journal import Journal
+from terminal.journal.journal import Journal
 from terminal.sale.attempt import AttemptOutcome, Refused, Unanswered, run_attempt
 from tests.terminal.conftest import make_request
 from wire.messages.payments import PaymentAnswer, PaymentRequest

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from terminal.config import GatewaySettings, ResolverSettings, SaleSettings
 from terminal.disk import FolderDisk
-from terminal.journal import read_journal
+from terminal.journal.journal import read_journal
 from tests.terminal.conftest import (
     GatewayStandIn,
     Till,

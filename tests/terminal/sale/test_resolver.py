@@ -10,7 +10,7 @@ from aiohttp import web
 from terminal.config import ResolverSettings
 from terminal.disk import FolderDisk
 from terminal.errors import GatewayUnreachable
-from terminal.journal import Journal, read_journal
+from terminal.journal.journal import Journal, read_journal
 from terminal.sale.resolver import AttemptResolver
 from tests.terminal.conftest import (
     IMPATIENT,

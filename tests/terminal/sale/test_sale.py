@@ -12,7 +12,7 @@ from aiohttp import web
 from terminal.config import SaleSettings, TerminalConfig
 from terminal.data_folder import prepare_folder
 from terminal.disk import FolderDisk
-from terminal.journal import UNRESOLVED_MAX, Journal, read_journal
+from terminal.journal.journal import UNRESOLVED_MAX, Journal, read_journal
 from terminal.sale.session import ATTEMPTS_MAX
 from tests.terminal.conftest import (
     IMPATIENT,

@@ -9,7 +9,7 @@ import pytest
 
 from terminal.config import CodeSettings
 from terminal.disk import FolderDisk
-from terminal.journal import read_journal
+from terminal.journal.journal import read_journal
 from terminal.sale.sale_code import CODES_MAX
 from tests.terminal.conftest import (
     GatewayStandIn,

@@ -9,7 +9,7 @@ import pytest
 
 from terminal.config import ResolverSettings, UnknownSettings
 from terminal.disk import FolderDisk
-from terminal.journal import read_journal
+from terminal.journal.journal import read_journal
 from tests.terminal.conftest import (
     IMPATIENT,
     GatewayStandIn,

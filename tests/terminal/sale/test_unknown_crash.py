@@ -12,9 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from terminal.errors import TerminalError
-from terminal.gateway_client import GatewayClient, GatewayTimings
-from terminal.journal import Journal
-from terminal.journal_records import AttemptRecord, SettledRecord
+from terminal.gateway_client.client import GatewayClient, GatewayTimings
+from terminal.journal.journal import Journal
+from terminal.journal.records import AttemptRecord, SettledRecord
 from terminal.presentations import Presented, TermsSource
 from terminal.sale.desk import SaleDesk
 from terminal.sale.ports import SalePorts

@@ -15,8 +15,8 @@ import pytest
 from simulators.screens.mjpeg import STREAM_PATH, MjpegServer
 from simulators.screens.picture_file import PictureFile
 from simulators.screens.render import idle_frame, render_frame
+from terminal.devices.paths import make_device
 from terminal.errors import ConfigurationError, ReaderUnavailable
-from terminal.paths import make_device
 from terminal.scanners import camera_frames
 from terminal.scanners.camera import CameraScanner
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulators.scanners.serial_gun import SerialGun
+from terminal.devices.paths import make_device
 from terminal.errors import ConfigurationError, PresentationRefused, ReaderUnavailable
-from terminal.paths import make_device
 from terminal.scanners import serial_scanner
 from terminal.scanners.code_scanner import CODE_CHARS_MAX
 from terminal.scanners.serial_scanner import SILENCE_MS, CodeEnd, SerialScanner, _Lines

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from simulators.scanners.wedge_gun import DEVICE, KEYS, WedgeGun, WedgeJammed
+from terminal.devices.paths import make_device
 from terminal.errors import ConfigurationError, PresentationRefused, ReaderNotInstalled, ReaderUnavailable
-from terminal.paths import make_device
 from terminal.scanners.us_keyboard import KEY_CAPSLOCK, KEY_KPENTER, KEY_TAB, TYPED, type_key
 from terminal.scanners.wedge_scanner import SILENCE_MS, WedgeScanner
 from tests.wedge_host import RemoteScanner

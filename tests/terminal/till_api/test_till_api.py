@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from terminal.config import TillApiSettings
+from terminal.console.till_client import SILENCE_S_MAX
 from terminal.till_api.event_stream import HEARTBEAT_MS
-from terminal.till_client import SILENCE_S_MAX
 from tests.terminal.conftest import ENROLMENT, GatewayStandIn, Till, make_presentation
 from wire.messages.base import BODY_BYTES_MAX, parse_message
 from wire.messages.problem import PROBLEM_CONTENT_TYPE, Problem

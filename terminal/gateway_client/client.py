@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
-from terminal.gateway_answers import (
+from terminal.gateway_client.answers import (
     believe_answer,
     believe_enrolment,
     is_alive,
@@ -25,9 +25,9 @@ from terminal.gateway_answers import (
     parse_notice,
     read_reply,
 )
-from terminal.gateway_problems import log_safe, read_problem, retry_after_ms_of
-from terminal.request_signer import RequestSigner
-from terminal.transport import EventTransport, Reply, Transport
+from terminal.gateway_client.problems import log_safe, read_problem, retry_after_ms_of
+from terminal.gateway_client.request_signer import RequestSigner
+from terminal.gateway_client.transport import EventTransport, Reply, Transport
 from wire import es256
 from wire.errors import WireError
 from wire.ids import ENTROPY_BYTES, make_ulid

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from terminal.config_option import DEFAULT_CONFIG, ConfigOption
+from terminal.console.config_option import DEFAULT_CONFIG, ConfigOption
 
 if TYPE_CHECKING:
-    from terminal.till_client import TillClient
+    from terminal.console.till_client import TillClient
     from wire.money import Currency
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ app = typer.Typer(help="The last payments, and what can be done to them.", rich_
 @app.command("list")
 def list_payments(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Show the last payments of this till and how they stood when it last heard of them."""
-    from terminal.tables import print_payments
+    from terminal.console.tables import print_payments
 
     print_payments(_ask(config, lambda client: client.list_payments()))
 
@@ -99,7 +99,7 @@ def refund(
 
 
 def _ask(config: Path, ask: Callable[[TillClient], Awaitable[T]]) -> T:
-    from terminal.till_client import find_client
+    from terminal.console.till_client import find_client
 
     async def run() -> T:
         async with find_client(config) as client:

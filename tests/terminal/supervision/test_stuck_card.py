@@ -19,7 +19,7 @@ from simulators.cards.payment_card import PaymentCard
 from simulators.fields.private_pcscd import PrivatePcscd, find_missing
 from simulators.fields.udp_radio import UdpRadio
 from simulators.fields.vpcd import VpcdSlot
-from terminal.paths import make_device
+from terminal.devices.paths import make_device
 from terminal.presentations import Noticed, PresentationEvent, Presented, PresentedInVain
 from terminal.supervision import health
 from terminal.supervision.supervisor import Supervisor

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from terminal.errors import GatewayRefused, GatewayUnreachable, TerminalError
-from terminal.gateway_client import GatewayClient
-from terminal.http_transport import ANSWER_BYTES_MAX
+from terminal.gateway_client.client import GatewayClient
+from terminal.gateway_client.http_transport import ANSWER_BYTES_MAX
 from tests.terminal.conftest import (
     ENROLMENT,
     GatewayStandIn,

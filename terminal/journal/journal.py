@@ -25,7 +25,7 @@ import structlog
 
 from terminal.disk import Disk
 from terminal.errors import JournalUnwritable
-from terminal.journal_records import (
+from terminal.journal.records import (
     STAGES_AFTER,
     AttemptRecord,
     JournalEntry,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from terminal.journal_records import JournalEntry
+from terminal.journal.records import JournalEntry
 from wire.messages.till import OfflineView, ReaderState, ReaderView, TillPayment
 from wire.money import find_currency, format_minor
 from wire.notices import NOTICES

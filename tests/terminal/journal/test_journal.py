@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terminal import journal as journal_module
 from terminal.disk import FolderDisk
 from terminal.errors import JournalUnwritable
-from terminal.journal import ATTEMPTS_FILE, SETTLED_FILE, Journal, read_journal
+from terminal.journal import journal as journal_module
+from terminal.journal.journal import ATTEMPTS_FILE, SETTLED_FILE, Journal, read_journal
 from tests.terminal.conftest import make_answer, make_request
 from wire.messages.payments import PaymentRequest, PaymentState
 from wire.messages.till import AttemptStage
@@ -227,7 +227,7 @@ from pathlib import Path
 import msgspec
 from terminal.disk import FolderDisk
 from terminal.errors import JournalUnwritable
-from terminal.journal import ATTEMPTS_FILE, Journal
+from terminal.journal.journal import ATTEMPTS_FILE, Journal
 from wire.messages.payments import PaymentRequest
 
 folder = Path(sys.argv[1])

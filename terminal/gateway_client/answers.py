@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from terminal.errors import GatewayUnreachable
-from terminal.transport import Reply
+from terminal.gateway_client.transport import Reply
 from wire.errors import WireError
 from wire.ids import check_merchant_id, check_terminal_id
 from wire.messages.base import parse_message

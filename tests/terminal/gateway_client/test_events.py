@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from terminal.disk import FolderDisk
-from terminal.gateway_client import GatewayClient
-from terminal.gateway_events import POSITION_FILE, EventFollower
+from terminal.gateway_client.client import GatewayClient
+from terminal.gateway_client.events import POSITION_FILE, EventFollower
 from tests.terminal.conftest import GatewayStandIn, make_answer, make_request, until
 from wire.messages.payments import PaymentAnswer
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from terminal.config_option import DEFAULT_CONFIG, ConfigOption
+from terminal.console.config_option import DEFAULT_CONFIG, ConfigOption
 
 if TYPE_CHECKING:
-    from terminal.till_client import TillClient
+    from terminal.console.till_client import TillClient
     from wire.messages.shifts import ShiftView
 
 
@@ -44,7 +44,7 @@ def show_shift(
 
 
 def _show(config: Path, ask: Callable[[TillClient], Awaitable[ShiftView]], *, on_paper: bool = False) -> None:
-    from terminal.till_client import find_client
+    from terminal.console.till_client import find_client
 
     async def work() -> str:
         async with find_client(config) as client:

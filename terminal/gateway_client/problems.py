@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from terminal.errors import GatewayRefused, GatewayUnreachable
-from terminal.transport import Reply
+from terminal.gateway_client.transport import Reply
 from wire.errors import WireError
 from wire.messages.base import parse_message
 from wire.messages.problem import Problem

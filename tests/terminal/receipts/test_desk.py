@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from terminal import receipt_desk
 from terminal.config import PrinterSettings
+from terminal.receipts import desk as receipt_desk
 from tests.terminal.conftest import GatewayStandIn, Till, make_presentation, until
 from wire.messages.till import SaleEventKind
 

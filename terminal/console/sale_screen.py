@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from terminal.console.till_client import DaemonGone, TillClient
 from terminal.errors import SaleRefused
-from terminal.till_client import DaemonGone, TillClient
 from wire.messages.payments import CaptureMode, ConfirmationWay, OrderDetails
 from wire.messages.till import SaleEvent, SaleEventKind, SaleRequest, SaleState, SaleView
 from wire.money import find_currency, format_minor, parse_money

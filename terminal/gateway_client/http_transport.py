@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from terminal.errors import GatewayUnreachable
-from terminal.transport import Reply
+from terminal.gateway_client.transport import Reply
 from wire.messages.base import BODY_BYTES_MAX
 
 ANSWER_BYTES_MAX: Final = BODY_BYTES_MAX

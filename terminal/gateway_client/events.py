@@ -16,10 +16,10 @@ from typing import Final
 import msgspec
 import structlog
 
+from terminal.blocking import RunBlocking
 from terminal.disk import Disk
 from terminal.errors import TerminalError
-from terminal.gateway_client import GatewayClient
-from terminal.sale.attempt import RunBlocking
+from terminal.gateway_client.client import GatewayClient
 from wire.messages.payments import PaymentAnswer
 from wire.messages.terminals import TerminalNotice
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from terminal.config_option import DEFAULT_CONFIG, ConfigOption
+from terminal.console.config_option import DEFAULT_CONFIG, ConfigOption
 
 if TYPE_CHECKING:
     from terminal.cards.screen import CardScreen
@@ -95,7 +95,7 @@ async def _hold(
     from terminal import daemon
     from terminal.cards.bench import open_bench
     from terminal.cards.opening import open_card_gateway
-    from terminal.paths import make_card_reader
+    from terminal.devices.paths import make_card_reader
 
     daemon.configure_logging(settings.logging)
     device = make_card_reader(reader, settings.devices)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from terminal.devices.paths import make_device
 from terminal.errors import ConfigurationError
-from terminal.paths import make_device
 from terminal.readers.contactless import ContactlessReader
 from terminal.readers.pcsc import PcscReader
 from terminal.scanners.camera import CameraScanner
@@ -58,7 +58,7 @@ def test_path_that_names_no_device_is_a_configuration_error(path: str) -> None:
 
 def test_libraries_are_loaded_only_by_the_drivers_that_need_them() -> None:
     script = (
-        "import sys; from terminal.paths import make_device;"
+        "import sys; from terminal.devices.paths import make_device;"
         "make_device('pcsc:Reader'); make_device('contactless:usb');"
         "print([name for name in ('nfc', 'smartcard', 'cv2') if name in sys.modules])"
     )

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
-from terminal.gateway_client import GatewayClient
+from terminal.gateway_client.client import GatewayClient
 from tests.terminal.conftest import GatewayStandIn, Process, make_request, until
 
 DEADLINE_MS = 1_500

@@ -1,0 +1,1 @@
+"""The commands of `tapscan-terminal`: how they ask the running daemon, and what they show."""

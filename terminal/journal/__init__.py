@@ -1,0 +1,1 @@
+"""Payment attempts on disk, written and synced before they are sent."""
