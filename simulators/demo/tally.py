@@ -95,7 +95,7 @@ _WITHOUT_RESULT: Final = frozenset(
         SaleEventKind.READING,
         SaleEventKind.SUBMITTING,
         SaleEventKind.CONFIRMING,
-        SaleEventKind.PIN_REFUSED,
+        SaleEventKind.NOT_CONFIRMED,
         SaleEventKind.KEPT,
         SaleEventKind.REVERSING,
     }

@@ -65,7 +65,7 @@ _ON_THE_WAY: Final = frozenset(
         SaleEventKind.CODE_SHOWN,
         SaleEventKind.READING,
         SaleEventKind.SUBMITTING,
-        SaleEventKind.PIN_REFUSED,
+        SaleEventKind.NOT_CONFIRMED,
         SaleEventKind.KEPT,
         SaleEventKind.REVERSING,
     }

@@ -53,7 +53,7 @@ _PROMPTS: Final = {
             "Do not take the money again: the till goes on asking what became of it."
         ),
         SaleEventKind.CONFIRMING: "WAITING FOR THE CUSTOMER  {amount}",
-        SaleEventKind.PIN_REFUSED: "The PIN was not accepted",
+        SaleEventKind.NOT_CONFIRMED: "NOT CONFIRMED YET",
         SaleEventKind.KEPT: "OUTCOME UNKNOWN  {amount}\nThe till goes on asking and does not take it back.",
         SaleEventKind.REVERSING: "TAKING BACK  {amount}\nThe customer will not be charged for this attempt.",
         SaleEventKind.CLOSED: "NOT PAID  {amount}",
@@ -70,7 +70,7 @@ _PROMPTS: Final = {
         SaleEventKind.DECLINED: "收款失败  {amount}",
         SaleEventKind.UNKNOWN: "结果未知  {amount}\n请勿重复收款：收银机会继续查询结果。",
         SaleEventKind.CONFIRMING: "等待顾客确认  {amount}",
-        SaleEventKind.PIN_REFUSED: "密码未被接受",
+        SaleEventKind.NOT_CONFIRMED: "尚未确认",
         SaleEventKind.KEPT: "结果未知  {amount}\n收银机会继续查询，不会撤销。",
         SaleEventKind.REVERSING: "正在撤销  {amount}\n顾客不会为本次付款被扣款。",
         SaleEventKind.CLOSED: "未付款  {amount}",

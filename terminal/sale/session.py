@@ -153,7 +153,7 @@ class SaleSession:
         code = door.refusal_before_tap(self._facts.amount) if door is not None and door.is_offline else None
         if code is not None:
             # Said before anybody holds out a phone in vain; the connection may still come back.
-            self._refuse("", code)
+            self._refuse(code)
 
     def present(self, event: PresentationEvent) -> None:
         """Take what a reader noticed since it was armed; what does not fit the state is ignored."""
@@ -163,7 +163,7 @@ class SaleSession:
             case Noticed() if self._state is SaleState.ARMED:
                 self._step(SaleStep.NOTICED, SaleEventKind.READING, reader=event.reader)
             case PresentedInVain():
-                self._refuse(event.reader, event.code)
+                self._refuse(event.code, event.reader)
             case Presented():
                 self._take(event)
 
@@ -189,7 +189,7 @@ class SaleSession:
         try:
             await self._confirmation.enter_pin(pin)
         except (GatewayRefused, GatewayUnreachable) as error:
-            self._refuse_confirmation(error.code)
+            self._refuse(error.code)
             raise
 
     async def order_reversal(self) -> None:
@@ -287,14 +287,13 @@ class SaleSession:
         self._answer, self._attempt_id = answer, answer.attempt_id
         self._step(SaleStep.PAID_BY_CODE, SaleEventKind.APPROVED, entry_mode=answer.entry_mode)
 
-    def _refuse(self, reader: str, code: str) -> None:
-        if next_state(self._state, SaleStep.CANCELLED) is None:
-            return
-        self._step(SaleStep.REFUSED, SaleEventKind.REFUSED, reader=reader, refusal=make_refusal(reader, code))
-
-    def _refuse_confirmation(self, code: str) -> None:
-        if next_state(self._state, SaleStep.PIN_REFUSED) is not None:
-            self._step(SaleStep.PIN_REFUSED, SaleEventKind.PIN_REFUSED, refusal=make_refusal("", code))
+    def _refuse(self, code: str, reader: str = "") -> None:
+        """Tell why something is of no use here, unless something else is on its way; the sale waits on."""
+        refusal = make_refusal(reader, code)
+        if next_state(self._state, SaleStep.NOT_CONFIRMED) is not None:
+            self._step(SaleStep.NOT_CONFIRMED, SaleEventKind.NOT_CONFIRMED, reader=reader, refusal=refusal)
+        elif next_state(self._state, SaleStep.CANCELLED) is not None:
+            self._step(SaleStep.REFUSED, SaleEventKind.REFUSED, reader=reader, refusal=refusal)
 
     def _take(self, presented: Presented) -> None:
         if self._state is SaleState.CONFIRMING and self._confirmation is not None:
@@ -304,7 +303,7 @@ class SaleSession:
             return
         digest = hashlib.sha256(msgspec.json.encode(presented.presentation)).digest()
         if digest in self._tried:
-            self._refuse(presented.reader, "already_presented")
+            self._refuse("already_presented", presented.reader)
         elif is_for_offline(presented, self._ports.offline):
             self._change_state(SaleStep.PRESENTED)
             self._submission = asyncio.create_task(self._accept_offline(presented))
@@ -426,6 +425,8 @@ class SaleSession:
         self._confirmation = self._await_holder(answer)
         self._publish(SaleEventKind.CONFIRMING, **details)
         if not self._has_left_till:
+            # What was held to a reader before is no answer to this.
+            self._armed_ns = self._ports.monotonic_ns()
             self._confirmation.expect_card(self._line)
 
     def _await_holder(self, answer: PaymentAnswer) -> HolderConfirmation:
@@ -436,7 +437,7 @@ class SaleSession:
             self._ports,
             on_word=self._hear,
             on_silence=self._lose_holder,
-            on_refusal=self._refuse_confirmation,
+            on_refusal=self._refuse,
         )
 
     async def _hear(self, answer: PaymentAnswer) -> None:

@@ -32,7 +32,7 @@ class SaleStep(StrEnum):
     """The attempt was declined or refused, and no further one is possible in this sale."""
     CONFIRMATION_ASKED = "confirmation_asked"
     """The gateway waits for the holder's yes, by PIN or phone."""
-    PIN_REFUSED = "pin_refused"
+    NOT_CONFIRMED = "not_confirmed"
     """A PIN was wrong or could not be judged; the holder may still agree."""
     APPROVED = "approved"
     ACCEPTED_OFFLINE = "accepted_offline"
@@ -82,7 +82,7 @@ TRANSITIONS: Final[Mapping[SaleState, Mapping[SaleStep, SaleState]]] = {
     },
     # Readers are off: it is about what was presented. To cancel it is to have it taken back.
     SaleState.CONFIRMING: {
-        SaleStep.PIN_REFUSED: SaleState.CONFIRMING,
+        SaleStep.NOT_CONFIRMED: SaleState.CONFIRMING,
         SaleStep.DECLINED_FOR_NOW: SaleState.ARMED,
         SaleStep.DECLINED: SaleState.DECLINED,
         SaleStep.APPROVED: SaleState.APPROVED,

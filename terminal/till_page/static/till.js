@@ -19,7 +19,7 @@ const SETTLED_MS = 400; // an outcome is told at once, and is in the till's list
 const LATE_MAX = 5;
 const CART_IS_GONE = new Set(["approved", "accepted_offline", "unknown"]);
 const SALE_KINDS = new Set([
-  "armed", "code_shown", "reading", "refused", "submitting", "confirming", "pin_refused", "declined", "approved",
+  "armed", "code_shown", "reading", "refused", "submitting", "confirming", "not_confirmed", "declined", "approved",
   "accepted_offline", "unknown", "kept", "reversing", "closed", "cancelled", "timed_out",
 ]);
 
@@ -143,7 +143,7 @@ function onSale(kind, event) {
   } else {
     const notes = {
       refused: () => ({ kind: "again", texts: event.refusal.cashier_text }),
-      pin_refused: () => ({ kind: "again", texts: event.refusal.cashier_text }),
+      not_confirmed: () => ({ kind: "again", texts: event.refusal.cashier_text }),
       declined: () => ({ kind: "bad", texts: event.decline.cashier_text }),
     };
     const goesOn = OPEN.has(event.sale.state);

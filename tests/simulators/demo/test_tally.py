@@ -66,7 +66,7 @@ def test_every_kind_of_event_either_ends_the_wait_with_a_code_or_does_not() -> N
         SaleEventKind.ACCEPTED_OFFLINE: "accepted_offline",
         SaleEventKind.UNKNOWN: "unknown",
         SaleEventKind.CONFIRMING: None,
-        SaleEventKind.PIN_REFUSED: None,
+        SaleEventKind.NOT_CONFIRMED: None,
         SaleEventKind.KEPT: None,
         SaleEventKind.REVERSING: None,
         SaleEventKind.CLOSED: "insufficient_funds",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
+from simulators.cards.payment_card import PaymentCard
 from terminal.config import GatewaySettings, ResolverSettings, SaleSettings
 from terminal.disk import FolderDisk
 from terminal.journal.journal import read_journal
 from tests.terminal.conftest import (
+    READER,
     GatewayStandIn,
     Till,
     hold,
@@ -88,13 +93,31 @@ async def test_wrong_pin_is_told_and_may_be_tried_again(
     sale_id = (await sell_and_wait(till, gateway)).sale.sale_id
     problem = await till.refusal_of("POST", f"/v1/sales/{sale_id}/pin", json={"pin": "1111"})
     assert (problem.code, problem.status) == ("pin_wrong", 403)
-    refused = await till.wait_for(Kind.PIN_REFUSED)
+    refused = await till.wait_for(Kind.NOT_CONFIRMED)
     assert refused.sale.state is SaleState.CONFIRMING
     assert refused.refusal is not None
     assert refused.refusal.code == "pin_wrong"
     assert (await enter(till, sale_id, gateway.pin)).state is SaleState.APPROVED
     first, second = confirmations_of(gateway)
     assert first.confirmation_id != second.confirmation_id
+
+
+async def test_what_is_held_there_instead_of_the_card_is_told_and_the_sale_waits_on(
+    start_till: StartTill, gateway: GatewayStandIn
+) -> None:
+    till = await start_till()
+    before_ns = time.monotonic_ns()
+    waiting = await sell_and_wait(till, gateway, (ConfirmationWay.CARD, ConfirmationWay.PIN))
+    await until(lambda: till.readers.is_armed)
+    till.readers.refuse("card_removed", noticed_ns=before_ns)
+    # A phone: it would sign what it was never told, so it is not asked to.
+    phone = PaymentCard(ec.derive_private_key(1, ec.SECP256R1()), rng=random.Random(1))
+    till.readers.tap(phone)
+    told = await till.wait_for(Kind.NOT_CONFIRMED)
+    assert told.refusal is not None
+    assert (told.refusal.code, told.refusal.reader) == ("card_differs", READER)
+    assert told.sale.state is SaleState.CONFIRMING
+    assert (await enter(till, waiting.sale.sale_id, gateway.pin)).state is SaleState.APPROVED
 
 
 async def test_lost_answer_to_a_pin_is_asked_for_again_under_its_id(

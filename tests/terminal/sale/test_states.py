@@ -45,8 +45,8 @@ def expected_state(state: SaleState, step: SaleStep) -> SaleState | None:
         return SaleState.ARMED if step is SaleStep.DECLINED_FOR_NOW else SaleState.UNKNOWN
     if state in (SaleState.SUBMITTING, SaleState.UNKNOWN) and step is SaleStep.CONFIRMATION_ASKED:
         return SaleState.CONFIRMING
-    if state is SaleState.CONFIRMING and step in (SaleStep.PIN_REFUSED, SaleStep.GIVEN_UP):
-        return SaleState.CONFIRMING if step is SaleStep.PIN_REFUSED else SaleState.REVERSING
+    if state is SaleState.CONFIRMING and step in (SaleStep.NOT_CONFIRMED, SaleStep.GIVEN_UP):
+        return SaleState.CONFIRMING if step is SaleStep.NOT_CONFIRMED else SaleState.REVERSING
     if state is SaleState.UNKNOWN and step in (SaleStep.KEPT, SaleStep.GIVEN_UP):
         return SaleState.UNKNOWN if step is SaleStep.KEPT else SaleState.REVERSING
     if state is SaleState.REVERSING and step is SaleStep.APPROVED:
