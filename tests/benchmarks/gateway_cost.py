@@ -132,7 +132,7 @@ async def measure_gateway_cost(folder: Path) -> GatewayCost:
     config_path = folder / "gateway.toml"
     config_path.write_text(
         '[listen]\nhost = "127.0.0.1"\nport = 0\n[storage]\ndatabase = "bench.sqlite3"\n'
-        'vault_key_file = "vault.key"\n[logging]\nformat = "json"\n'
+        'vault_key_file = "vault.key"\n[risk]\npayments_per_window_max = 0\n[logging]\nformat = "json"\n'
     )
     config = load_config(config_path)
     prepare_storage(config, {}, entropy=secrets.token_bytes)
@@ -149,8 +149,7 @@ def measure_cold_start_s(folder: Path) -> float:
     started = time.monotonic()
     process, _ = _start_gateway(folder / "gateway.toml")
     taken_s = time.monotonic() - started
-    process.terminate()
-    process.wait()
+    _stop_gateway(process)
     return taken_s
 
 
@@ -262,8 +261,7 @@ async def _running_gateway(config_path: Path) -> AsyncIterator[tuple[psutil.Proc
     try:
         yield psutil.Process(process.pid), url
     finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait)
+        await asyncio.to_thread(_stop_gateway, process)
 
 
 def _start_gateway(config_path: Path) -> tuple[subprocess.Popen[str], str]:
@@ -279,6 +277,12 @@ def _start_gateway(config_path: Path) -> tuple[subprocess.Popen[str], str]:
         if "ready at" in line:
             return process, line.split()[-1]
     raise RuntimeError("the gateway did not start")
+
+
+def _stop_gateway(process: subprocess.Popen[str]) -> None:
+    # Leaving waits for it, and closes its pipe.
+    with process:
+        process.terminate()
 
 
 def _median_us(work: Callable[[], object]) -> float:
