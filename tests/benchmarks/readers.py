@@ -69,7 +69,7 @@ def _measure(options: argparse.Namespace, folder: Path, console: Console, notes:
     notes.print("2/5 from tap or scan to answer, all processes …")
     sales = QUICK_SALES if options.quick else SALES
     report["whole_path"] = _show_whole_path(folder / "whole", sales, console)
-    notes.print("3/5 taps and scans on every reader path (about ten minutes) …")
+    notes.print("3/5 taps and scans on every reader path (about seventeen minutes) …")
     taps = QUICK_TAPS if options.quick else TAPS
     paths = [*card_readers.measure_card_readers(taps), *scan_paths.measure_scan_paths(taps)]
     console.print(_titled(card_readers.make_table(paths), "Reader paths: tap or scan to token, ms"))
