@@ -166,7 +166,8 @@ function takeSale(sale, { note = null, isNews = false } = {}) {
   if (sale !== null && isNews && !(isSame && before.state === sale.state)) {
     clearCartOf(sale);
     if (SOUNDS[sale.state] !== undefined) play(SOUNDS[sale.state]);
-    if (OPEN.has(sale.state) && till.view !== "sell") showView("sell");
+    // A sale that begins shows itself; afterwards the cashier looks where they like, with the sale beside it.
+    if (!isSame && OPEN.has(sale.state) && till.view !== "sell") showView("sell");
   }
   // A fresh code to scan leaves the note where it is, and is no reason to sound again.
   if (isNewNote && isNews) play(note.kind === "bad" ? "bad" : "again");

@@ -258,6 +258,16 @@ async def test_a_press_counts_also_while_the_page_draws_an_outcome(counter: Coun
     await expect(page.locator("#payments .row").first).to_contain_text("€11.50")
 
 
+async def test_whoever_looks_at_the_payments_is_left_there_while_a_sale_goes_on(counter: Counter) -> None:
+    page = await counter.open()
+    await ring_up(page, "1170")
+    await page.click("[data-key=view-payments]")
+    counter.tap()
+    await in_state(page, "approved")
+    counter.take_away()
+    await expect(page.locator("#payments .row").first).to_contain_text("€11.70")
+
+
 async def test_refund_needs_a_managers_pin_and_shows_in_the_list(counter: Counter) -> None:
     page = await counter.open()
     await ring_up(page, "1300")
