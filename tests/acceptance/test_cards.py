@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -35,6 +33,7 @@ from terminal.config import TerminalConfig, parse_config
 from terminal.console.till_client import TillClient, client_of
 from terminal.devices.paths import make_card_reader
 from terminal.errors import CardRemoved, ConfigurationError
+from tests.acceptance.programs import run_program
 from tests.card_bench import LINK_BASE, keys_of_batch, make_chip
 from tests.patient_nfcpy import patient_drivers
 from wire.cards.ntag424.card_profile import derive_card_keys
@@ -364,16 +363,8 @@ async def test_a_card_lifted_too_early_confirms_when_it_is_held_there_again(coun
 
 async def card_command(tmp_path: Path, *arguments: str) -> tuple[int, str]:
     """Run `tapscan-terminal card`, and return its status and what it printed."""
-    program = str(Path(sys.executable).parent / "tapscan-terminal")
-    process = await asyncio.create_subprocess_exec(
-        *(program, "card", *arguments, "--config", str(tmp_path / "terminal.toml")),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    async with asyncio.timeout(WAIT_S):
-        out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode("utf-8")
+    config = ("--config", str(tmp_path / "terminal.toml"))
+    return await run_program("tapscan-terminal", "card", *arguments, *config, wait_s=WAIT_S)
 
 
 @pytest.mark.processes

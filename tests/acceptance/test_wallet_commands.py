@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from simulators.phones.phone import Phone
 from simulators.world.belongings import APPLET_CARD, PHONE_KEY, draw_key_of
 from tests.acceptance.faults.shopfront import Shopfront, open_shopfront
 from tests.acceptance.faults.till_process import until
+from tests.acceptance.programs import path_of, run_program
 from wire.messages.till import SaleState
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
@@ -27,16 +27,9 @@ enabled = true
 
 async def wallet(shopfront: Shopfront, *arguments: str) -> tuple[int, str]:
     """Run a command of the wallet, and return its status and what it printed."""
-    program = str(Path(sys.executable).parent / "tapscan-sim")
-    process = await asyncio.create_subprocess_exec(
-        *(program, "wallet", *arguments, "--gateway", shopfront.line.url),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+    return await run_program(
+        "tapscan-sim", "wallet", *arguments, "--gateway", shopfront.line.url, wait_s=WAIT_S
     )
-    async with asyncio.timeout(WAIT_S):
-        out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode("utf-8")
 
 
 async def until_state(shopfront: Shopfront, sale_id: str, state: SaleState) -> None:
@@ -68,9 +61,8 @@ async def test_card_gets_its_allowance_from_the_gateway_before_it_is_tapped(tmp_
     key = draw_key_of(SEED, APPLET_CARD, "card")
     settings = "[offline]\nenabled = true\n"
     async with open_shopfront(tmp_path, SEED, [], gateway_settings=settings, phone_key=key) as shopfront:
-        program = str(Path(sys.executable).parent / "tapscan-sim")
         process = await asyncio.create_subprocess_exec(
-            *(program, "card", "--allowance", "20", "--gateway", shopfront.line.url),
+            *(path_of("tapscan-sim"), "card", "--allowance", "20", "--gateway", shopfront.line.url),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
